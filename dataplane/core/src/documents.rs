@@ -1,0 +1,107 @@
+//! Documents of a node: the slot table that a client routes by, and the status of a shard.
+
+use waterpark_wire::FrameError;
+use waterpark_wire::body::{self, CounterBody, FacilityBody, LinkBody, NodeBody, SlotTableBody, StatusBody};
+use waterpark_wire::item::{Item, ItemHeader};
+use waterpark_wire::link::{Ask, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, Document};
+
+use crate::behaviour::Behaviour;
+use crate::ids::ClientId;
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::shard::Shard;
+use crate::time::{MS, Now};
+
+/// Native ports begin this far above a node's port.
+const NATIVE_PORTS: u16 = 64;
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    pub(crate) fn on_ask(&mut self, now: Now, client: ClientId, item: &Item<'_>) -> Result<(), FrameError> {
+        let (ask, _) = Ask::new_checked(item)?;
+        let archive = match item.header.aux.get() {
+            DOCUMENT_SLOT_TABLE => body::encode(&self.slot_table()),
+            DOCUMENT_STATUS => body::encode(&self.status(now)),
+            _ => return Err(FrameError::Operation),
+        };
+        let Some(row) = self.clients.get_mut(&client) else {
+            return Ok(());
+        };
+        let item = ItemHeader {
+            aux: item.header.aux,
+            ..ItemHeader::default()
+        };
+        let document = Document {
+            item,
+            correlation: ask.correlation,
+            reserved: 0.into(),
+        };
+        let mut bytes = Vec::new();
+        document.push(&mut bytes, &archive);
+        row.outbox.whole(&bytes[..size_of::<Document>() + archive.len()]);
+        self.list_client(client);
+        Ok(())
+    }
+
+    fn slot_table(&self) -> SlotTableBody {
+        let spec = self.topology.spec();
+        let node = |node: &waterpark_ring::NodeSpec| NodeBody {
+            id: node.id.0,
+            name: node.name.clone(),
+            host: node.host.clone(),
+            native_port: node.port.saturating_add(NATIVE_PORTS),
+            shards: node.shards,
+        };
+        let facility = |(name, class): (&String, &u32)| FacilityBody {
+            name: name.clone().into_bytes(),
+            class: *class,
+        };
+        let slots = self.placement.table().slots().iter();
+        SlotTableBody {
+            cluster: spec.cluster.0,
+            groups: spec.groups,
+            classes: spec.classes,
+            facilities: spec.facilities.iter().map(facility).collect(),
+            nodes: self.topology.nodes().iter().map(node).collect(),
+            slots: slots
+                .map(|slot| slot.nodes().iter().map(|node| node.0).collect())
+                .collect(),
+            message_bytes_max: u32::try_from(self.settings.limits.message_bytes_max).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The status of this shard.
+    #[must_use]
+    pub fn status(&self, now: Now) -> StatusBody {
+        let usage = self.memory.usage();
+        let link = |link: &crate::link::Link| LinkBody {
+            peer: link.peer.0,
+            incarnation: self.met[usize::from(link.peer.0)].0,
+            up: link.up.is_some(),
+            out: link.peer_out,
+            silent_ms: now.monotonic_ns.saturating_sub(link.heard_ns) / MS,
+            unacked: u32::try_from(link.unacked()).unwrap_or(u32::MAX),
+        };
+        StatusBody {
+            node: self.settings.names[usize::from(self.settings.node.0)].clone(),
+            node_id: self.settings.node.0,
+            incarnation: self.settings.incarnation.0,
+            shard: self.settings.shard.0,
+            shards: self.settings.shards_of(self.settings.node),
+            driver: self.settings.driver.clone(),
+            out: self.out,
+            memory_used: usage.used,
+            memory_budget: usage.budget,
+            groups: (0..self.groups.len()).map(|index| self.group_body(index)).collect(),
+            links: self.links.iter().map(link).collect(),
+            counters: self
+                .counters
+                .named()
+                .into_iter()
+                .map(|(name, value)| CounterBody {
+                    name: name.to_owned(),
+                    value,
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a shard wants done. The world does it and decides nothing.
+
+use crate::ids::{ClientId, GroupId, Incarnation, LinkId, NodeId, ShardId};
+use crate::memory::Outgoing;
+
+/// One thing to do, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send on a link; at most one is in flight per link until `on_link_sent`.
+    SendLink {
+        /// The link.
+        link: LinkId,
+        /// What goes out.
+        outgoing: Outgoing,
+    },
+    /// Send to a client; at most one is in flight until `on_client_sent`.
+    SendClient {
+        /// The client.
+        client: ClientId,
+        /// What goes out.
+        outgoing: Outgoing,
+    },
+    /// Cut a link; it is dialled again.
+    CutLink {
+        /// The link.
+        link: LinkId,
+        /// Why.
+        cause: Cut,
+    },
+    /// Disconnect a client.
+    CutClient {
+        /// The client.
+        client: ClientId,
+        /// Why.
+        cause: Cut,
+    },
+    /// Deliver to another shard of this node.
+    Deliver {
+        /// The shard.
+        shard: ShardId,
+        /// What.
+        crossing: Crossing,
+    },
+    /// Something an operator wants to read.
+    Event(Happened),
+}
+
+/// Why a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cut {
+    /// The peer sent what is no frame or has no place.
+    Malformed(waterpark_wire::FrameError),
+    /// Nothing was heard, or nothing acked, for too long.
+    Silent,
+    /// It does not read what it is sent.
+    Backlog,
+    /// A frame of another process or epoch.
+    Stranger,
+}
+
+/// What one shard hands to another of its node.
+#[derive(Debug)]
+pub enum Crossing {
+    /// Items of one frame of a peer that belong to the receiving shard's groups.
+    FromPeer {
+        /// Whose frame it was.
+        origin: FrameOrigin,
+        /// Items, one behind the other.
+        items: Vec<u8>,
+    },
+    /// The receiving shard's link may ack: all items of a frame that were handed on are answered.
+    Answered {
+        /// Whose frame it was.
+        origin: FrameOrigin,
+        /// What was not taken.
+        exceptions: Vec<waterpark_wire::link::Exception>,
+    },
+    /// Requests of this node's clients for the receiving shard's groups, or replies to it.
+    Mail {
+        /// Items, one behind the other.
+        items: Vec<u8>,
+    },
+    /// This process is out.
+    Out,
+}
+
+/// A frame of a peer, as the shard whose link it came over knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameOrigin {
+    /// The peer.
+    pub node: NodeId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The shard that has the link.
+    pub shard: ShardId,
+    /// The link.
+    pub link: LinkId,
+    /// The link's epoch.
+    pub epoch: u32,
+    /// The frame's number, 0 if it is not acked.
+    pub number: u64,
+}
+
+/// Events for the log of the process: few, never per message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// A group opened: this node writes it.
+    GroupOpened {
+        /// The group.
+        group: GroupId,
+    },
+    /// This process is out for good: a Config names another incarnation of its name.
+    Out {
+        /// The group of the Config.
+        group: GroupId,
+        /// The incarnation that it names.
+        named: Incarnation,
+    },
+    /// A peer is out: the groups that it wrote are lost.
+    PeerOut {
+        /// The peer.
+        node: NodeId,
+    },
+    /// A member refused a Config; the group cannot be born in this life of its writer.
+    BirthRefused {
+        /// The group.
+        group: GroupId,
+        /// Who refused.
+        by: NodeId,
+        /// The node whose incarnation stands against it.
+        node: NodeId,
+    },
+    /// A run contradicts the log of its group: the member took no more of it.
+    Quarantined {
+        /// The group.
+        group: GroupId,
+    },
+}

@@ -1,0 +1,231 @@
+//! The follower: holds what its writer logged, answers for it, applies what is committed. And what a process learns of its own name.
+
+use waterpark_wire::FrameError;
+use waterpark_wire::item::ItemHeader;
+use waterpark_wire::link::{Adopted, Answer, BirthRefused, Exception, Out};
+use waterpark_wire::run::RunView;
+
+use crate::behaviour::Behaviour;
+use crate::config::Config;
+use crate::effects::{Crossing, Effect, Happened};
+use crate::group::Role;
+use crate::ids::{GroupId, Incarnation, Member, NodeId, Seq, ShardId, View};
+use crate::link::exception;
+use crate::log::NotTaken;
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::shard::Shard;
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// A process of a node was met. An older one of the same name is gone for good, and the newer is told where the older stands.
+    pub(crate) fn on_met(&mut self, peer: Member, out: bool) {
+        let met = &mut self.met[usize::from(peer.node.0)];
+        *met = (*met).max(peer.incarnation);
+        if out {
+            self.on_peer_out(peer.node);
+        }
+        let stands = |member: &Member| member.node == peer.node && member.incarnation != peer.incarnation;
+        let older = self
+            .groups
+            .iter()
+            .filter_map(|group| group.config.as_ref())
+            .find_map(|config| {
+                let member = config.members.iter().find(|member| stands(member))?;
+                Some((config.group, config.view, member.incarnation))
+            });
+        if let Some((group, view, incarnation)) = older {
+            self.say_out(peer.node, group, view, incarnation);
+        }
+    }
+
+    fn say_out(&mut self, node: NodeId, group: GroupId, view: View, incarnation: Incarnation) {
+        let item = ItemHeader {
+            group: group.0.into(),
+            ..ItemHeader::default()
+        };
+        let out = Out {
+            item,
+            view: view.0.into(),
+            incarnation: incarnation.0.into(),
+        };
+        for link in &self.links_to[usize::from(node.0)] {
+            let link = &mut self.links[link.0 as usize];
+            if link.up.is_some() {
+                out.push(link.outbox.item(), &[]);
+            }
+        }
+    }
+
+    /// A peer says that it is out: the groups that it wrote are lost.
+    pub(crate) fn on_peer_out(&mut self, node: NodeId) {
+        if !std::mem::replace(&mut self.node_out[usize::from(node.0)], true) {
+            self.effects.push(Effect::Event(Happened::PeerOut { node }));
+        }
+    }
+
+    /// A Config names another incarnation of this node: this process is out for good.
+    pub(crate) fn on_out(&mut self, group: GroupId, named: Incarnation) {
+        if named == self.settings.incarnation || std::mem::replace(&mut self.out, true) {
+            return;
+        }
+        self.effects.push(Effect::Event(Happened::Out { group, named }));
+        for shard in (0..self.settings.shards_of(self.settings.node))
+            .map(ShardId)
+            .filter(|s| *s != self.settings.shard)
+        {
+            self.effects.push(Effect::Deliver {
+                shard,
+                crossing: Crossing::Out,
+            });
+        }
+    }
+
+    /// A writer offers a Config at the birth of its group.
+    pub(crate) fn on_birth(&mut self, from: Member, config: Config) {
+        let Some(index) = self.group_index(config.group) else {
+            return;
+        };
+        let group = &self.groups[index];
+        let slot_fits = config
+            .members
+            .iter()
+            .map(|member| member.node)
+            .eq(group.slot.iter().copied());
+        if !slot_fits || config.writer() != from || self.out {
+            return;
+        }
+        let own = config.position(self.settings.node).expect("the slot holds this node");
+        if config.members[own].incarnation != self.settings.incarnation {
+            return self.on_out(config.group, config.members[own].incarnation);
+        }
+        let older = |member: &&Member| member.incarnation < self.met[usize::from(member.node.0)];
+        if group.config.is_none()
+            && let Some(against) = config.members.iter().find(older)
+        {
+            let met = self.met[usize::from(against.node.0)];
+            return self.refuse_birth(from, &config, against.node, met);
+        }
+        match &group.config {
+            Some(held) if *held != config => {
+                let writer = held.writer();
+                return self.refuse_birth(from, &config, writer.node, writer.incarnation);
+            }
+            Some(_) => {}
+            None => {
+                let group = &mut self.groups[index];
+                group.promised = config.view;
+                group.log_view = config.view;
+                group.role = Role::Follower;
+                group.config = Some(config.clone());
+            }
+        }
+        let last_seq = self.groups[index].log.sealed_seq();
+        let item = ItemHeader {
+            group: config.group.0.into(),
+            ..ItemHeader::default()
+        };
+        let adopted = Adopted {
+            item,
+            view: config.view.0.into(),
+            last_seq: last_seq.0.into(),
+        };
+        if let Some(bytes) = self.item_to(from) {
+            adopted.push(bytes, &[]);
+        }
+    }
+
+    fn refuse_birth(&mut self, to: Member, config: &Config, against: NodeId, met: Incarnation) {
+        let item = ItemHeader {
+            group: config.group.0.into(),
+            aux: u32::from(against.0).into(),
+            ..ItemHeader::default()
+        };
+        let refused = BirthRefused {
+            item,
+            view: config.view.0.into(),
+            incarnation: met.0.into(),
+        };
+        if let Some(bytes) = self.item_to(to) {
+            refused.push(bytes, &[]);
+        }
+    }
+
+    /// The way to a member's present process, if a link to it is up.
+    pub(crate) fn item_to(&mut self, to: Member) -> Option<&mut Vec<u8>> {
+        let links = &self.links_to[usize::from(to.node.0)];
+        let up = |link: &&crate::ids::LinkId| {
+            self.links[link.0 as usize]
+                .up
+                .is_some_and(|up| up.incarnation == to.incarnation)
+        };
+        let link = *links.iter().find(up)?;
+        Some(self.links[link.0 as usize].outbox.item())
+    }
+
+    /// A run of a group that this shard follows. `Some` says why it was not taken.
+    pub(crate) fn on_append(
+        &mut self,
+        id: GroupId,
+        from: Member,
+        bytes: &[u8],
+    ) -> Result<Option<Exception>, FrameError> {
+        let run = RunView::framed(bytes)?;
+        let view = View(run.header.view.get());
+        let commit = Seq(run.commit());
+        let Some(index) = self.group_index(id) else {
+            return Ok(Some(exception(id, Answer::NeedAdopt, view, 0)));
+        };
+        let group = &mut self.groups[index];
+        let is_writers = group.config.as_ref().is_some_and(|config| config.writer() == from);
+        if self.out || !is_writers || group.role != Role::Follower || view > group.promised || group.log_view != view {
+            return Ok(Some(exception(id, Answer::NeedAdopt, view, 0)));
+        }
+        if view < group.promised {
+            return Ok(Some(exception(id, Answer::Nack, view, group.promised.0)));
+        }
+        match group.log.take_run(&mut self.memory, bytes) {
+            Ok(last_seq) => {
+                self.counters.runs_taken += 1;
+                group.commit = group.commit.max(commit.min(last_seq));
+                self.apply(index);
+                Ok(None)
+            }
+            Err(NotTaken::Malformed(error)) => Err(error),
+            // What has no room is not held: the writer hears how far this member is, and that its memory presses.
+            Err(NotTaken::Gap | NotTaken::Full) => Ok(Some(exception(id, Answer::Gap, view, group.log.sealed_seq().0))),
+            Err(NotTaken::Contradicts) => {
+                self.quarantine(index);
+                Ok(Some(exception(id, Answer::Nack, view, view.0)))
+            }
+        }
+    }
+
+    /// The writer says how far a group is committed.
+    pub(crate) fn on_commit(&mut self, id: GroupId, from: Member, view: View, commit: Seq) {
+        let Some(index) = self.group_index(id) else { return };
+        let group = &mut self.groups[index];
+        let is_writers = group.config.as_ref().is_some_and(|config| config.writer() == from);
+        if is_writers && group.role == Role::Follower && group.log_view == view {
+            group.commit = group.commit.max(commit.min(group.log.sealed_seq()));
+            self.apply(index);
+        }
+    }
+
+    fn apply(&mut self, index: usize) {
+        let (topology, behaviour) = (&self.topology, &self.behaviour);
+        let hash_of = |key: &[u8]| Self::hash_of(topology, behaviour, key);
+        if self.groups[index]
+            .apply_committed(behaviour, &self.memory, hash_of)
+            .is_err()
+        {
+            self.quarantine(index);
+        }
+    }
+
+    fn quarantine(&mut self, index: usize) {
+        let group = &mut self.groups[index];
+        group.role = Role::Quarantined;
+        self.effects
+            .push(Effect::Event(Happened::Quarantined { group: group.id }));
+    }
+}

@@ -1,0 +1,218 @@
+//! A group on one member: its Config, its log, its actors and lanes, and how an entry takes effect on them.
+//!
+//! The writer applies an entry when it logs it, ahead of the commit; a follower applies what is committed. Both go through
+//! [`Group::take_effect`], so equal logs make equal states.
+
+use std::collections::VecDeque;
+
+use waterpark_wire::run::{EntryHeader, EntryView, RunView, TICK, VOID};
+
+use crate::behaviour::{Behaviour, KindId};
+use crate::config::Config;
+use crate::ids::{GroupId, LinkId, NodeId, Seq, View};
+use crate::lane::{Lanes, NO_LANE, Session};
+use crate::log::{Log, Position};
+use crate::memory::Memory;
+use crate::registry::{NO_ACTOR, Registry};
+use crate::waiting::{Held, Waiting};
+
+/// What this member is in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// No Config yet.
+    Unborn,
+    /// Its writer has offered a Config and waits for its members.
+    Opening,
+    /// It writes.
+    Writer,
+    /// It follows.
+    Follower,
+    /// Its log contradicts the writer's: it takes nothing more.
+    Quarantined,
+}
+
+/// How far the writer knows one follower to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// The link that its Appends go on.
+    pub(crate) link: LinkId,
+    /// It holds the Config.
+    pub(crate) adopted: bool,
+    /// It is queued on its link.
+    pub(crate) queued: bool,
+    /// The next run to send.
+    pub(crate) cursor: Position,
+    /// The last seq that was sent.
+    pub(crate) sent: Seq,
+    /// The last seq that it accepted under this view and incarnation.
+    pub(crate) accepted: Seq,
+    /// The last commit that it was told.
+    pub(crate) told: Seq,
+}
+
+/// One group on one member.
+#[derive(Debug)]
+pub(crate) struct Group<S> {
+    pub(crate) id: GroupId,
+    /// The members by the topology, the writer first.
+    pub(crate) slot: Vec<NodeId>,
+    pub(crate) role: Role,
+    pub(crate) config: Option<Config>,
+    pub(crate) promised: View,
+    pub(crate) log_view: View,
+    pub(crate) log: Log,
+    pub(crate) commit: Seq,
+    /// A follower's last entry that took effect, and where the next run begins.
+    pub(crate) applied: Seq,
+    pub(crate) apply_at: Position,
+    pub(crate) time_ms: u64,
+    pub(crate) registry: Registry<S>,
+    pub(crate) lanes: Lanes,
+    /// One per follower, as in `slot[1..]`.
+    pub(crate) followers: Vec<Progress>,
+    pub(crate) waiting: VecDeque<Waiting>,
+    /// No waiting request has an earlier deadline.
+    pub(crate) first_deadline_ns: u64,
+    pub(crate) held: Vec<Held>,
+    /// When the Config was last offered, monotonic ns.
+    pub(crate) offered_ns: u64,
+    /// Entries were appended in this turn.
+    pub(crate) touched: bool,
+}
+
+/// Why an entry could not take effect: the log is not of this group, or members disagree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Contradiction;
+
+impl<S: Default + core::fmt::Debug> Group<S> {
+    pub(crate) fn new(id: GroupId, slot: Vec<NodeId>, followers: Vec<Progress>) -> Group<S> {
+        Group {
+            id,
+            slot,
+            role: Role::Unborn,
+            config: None,
+            promised: View::default(),
+            log_view: View::default(),
+            log: Log::new(id),
+            commit: Seq::ZERO,
+            applied: Seq::ZERO,
+            apply_at: Position::default(),
+            time_ms: 0,
+            registry: Registry::default(),
+            lanes: Lanes::default(),
+            followers,
+            waiting: VecDeque::new(),
+            first_deadline_ns: u64::MAX,
+            held: Vec::new(),
+            offered_ns: 0,
+            touched: false,
+        }
+    }
+
+    /// Group time: never backwards.
+    pub(crate) fn time_at(&self, wall_ms: u64) -> u64 {
+        self.time_ms.max(wall_ms)
+    }
+
+    /// An entry takes effect on actors and lanes.
+    ///
+    /// `hash` is the hash of the key that the entry introduces, if it does.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the sections of one entry, named; a struct would only rename them"
+    )]
+    pub(crate) fn take_effect<B: Behaviour<State = S>>(
+        &mut self,
+        behaviour: &B,
+        seq: Seq,
+        time_ms: u64,
+        header: &EntryHeader,
+        introduces: Option<(&[u8], u64, KindId)>,
+        session: Option<&[u8; 16]>,
+        event: Option<&[u8]>,
+    ) -> Result<(), Contradiction> {
+        self.time_ms = self.time_ms.max(time_ms);
+        let flags = header.flags.get();
+        if flags & TICK != 0 {
+            self.lanes.expire(time_ms);
+            return Ok(());
+        }
+        let number = header.actor.get();
+        if let Some((key, hash, kind)) = introduces
+            && self.registry.introduce(hash, key, kind) != Some(number)
+        {
+            return Err(Contradiction);
+        }
+        let lane = header.lane.get();
+        if let Some(session) = session
+            && !self.lanes.introduce(lane, Session(*session))
+        {
+            return Err(Contradiction);
+        }
+        if lane != NO_LANE {
+            let lane = self.lanes.lane_mut(lane).ok_or(Contradiction)?;
+            let request = header.number.get();
+            lane.take(request, request - u32::from(header.mark_distance), seq);
+        }
+        if number != NO_ACTOR && flags & VOID == 0 {
+            let actor = self.registry.actor_mut(number).ok_or(Contradiction)?;
+            actor.last_seq = seq;
+            if let Some(event) = event {
+                behaviour.apply(actor.kind, &mut actor.state, event, seq.0, time_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// A follower applies what is committed and not applied yet.
+    pub(crate) fn apply_committed<B: Behaviour<State = S>, M: Memory>(
+        &mut self,
+        behaviour: &B,
+        memory: &M,
+        hash_of: impl Fn(&[u8]) -> Option<(u64, KindId)>,
+    ) -> Result<(), Contradiction> {
+        while self.applied < self.commit {
+            let run = self.log.run_at(memory, self.apply_at).ok_or(Contradiction)?;
+            // Runs are acked whole, so a commit never lies inside one.
+            if run.last_seq > self.commit {
+                return Ok(());
+            }
+            let bytes = &memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
+            let view = RunView::framed(bytes).map_err(|_| Contradiction)?;
+            let base_time_ms = view.header.base_time_ms.get();
+            for (seq, entry) in view.entries() {
+                self.apply_entry(behaviour, Seq(seq), base_time_ms, &entry, &hash_of)?;
+            }
+            self.applied = run.last_seq;
+            self.apply_at = run.next;
+        }
+        Ok(())
+    }
+
+    fn apply_entry<B: Behaviour<State = S>>(
+        &mut self,
+        behaviour: &B,
+        seq: Seq,
+        base_time_ms: u64,
+        entry: &EntryView<'_>,
+        hash_of: &impl Fn(&[u8]) -> Option<(u64, KindId)>,
+    ) -> Result<(), Contradiction> {
+        let introduces = match entry.key {
+            None => None,
+            Some(key) => {
+                let (hash, kind) = hash_of(key).ok_or(Contradiction)?;
+                Some((key, hash, kind))
+            }
+        };
+        let time_ms = base_time_ms + u64::from(entry.header.time_delta_ms.get());
+        self.take_effect(
+            behaviour,
+            seq,
+            time_ms,
+            entry.header,
+            introduces,
+            entry.session,
+            entry.event,
+        )
+    }
+}

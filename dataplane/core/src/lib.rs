@@ -1,0 +1,32 @@
+//! DECISIONS: mailroom, registry, writer, follower, quorum. It takes an input and fills a bounded list of effects; it has no clock,
+//! thread, socket, file or randomness.
+//!
+//! A [`Shard`] is generic over the rules that mutants break, the memory that the world lends, and the kinds that run. The same code runs
+//! under sockets and under a simulated network.
+
+pub mod behaviour;
+pub mod config;
+mod documents;
+pub mod effects;
+mod follower;
+mod group;
+pub mod ids;
+pub mod lane;
+mod link;
+pub mod log;
+mod mailroom;
+pub mod memory;
+mod outbox;
+mod pending;
+pub mod quorum;
+mod reads;
+mod registry;
+pub mod rules;
+mod shard;
+mod tick;
+pub mod time;
+mod turn;
+mod waiting;
+mod writer;
+
+pub use shard::{Counters, LinkInfo, PeerUp, Shard};

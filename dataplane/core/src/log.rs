@@ -1,0 +1,393 @@
+//! A group's log: a chain of chunks, each filled with runs that lie in one piece.
+//!
+//! The writer appends entries to an open run and seals it at the end of the turn; a follower takes sealed runs whole, so the bytes of a
+//! run are the same on every member. Positions are a chunk's number and an offset, never pointers. Nothing here knows of members,
+//! commits or actors.
+//!
+//! **Invariant:** what was sealed is never written again; `last_hash` covers every sealed run.
+
+use waterpark_wire::FrameError;
+use waterpark_wire::checksum;
+use waterpark_wire::item::{ItemHeader, ItemKind};
+use waterpark_wire::run::{EntryParts, EntryView, HASHED_FROM, RUN_BYTES_MAX, RUN_HEADER, RunHeader, RunView};
+
+use crate::ids::{GroupId, Seq, View};
+use crate::memory::{ChunkId, Memory, MemoryFull};
+
+/// The first chunk of a log.
+const CHUNK_BYTES_MIN: usize = 4 << 10;
+/// What chunks double up to.
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// One mark of the index per so many bytes of a chunk.
+const MARK_BYTES: u32 = 4 << 10;
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Number of the chunk, counted from the log's beginning.
+    chunk: u32,
+    /// Offset in it.
+    offset: u32,
+}
+
+/// A sealed run where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunAt {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Where it begins.
+    pub offset: u32,
+    /// Its length in bytes.
+    pub length: u32,
+    /// Its last seq.
+    pub last_seq: Seq,
+    /// Where the next run begins, or will.
+    pub next: Position,
+}
+
+/// Why a run was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// It does not follow the last seq.
+    Gap,
+    /// Its previous hash is not the log's: impossible among members of one view.
+    Contradicts,
+    /// It is malformed.
+    Malformed(FrameError),
+    /// No memory.
+    Full,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    id: ChunkId,
+    first_seq: Seq,
+    /// Sealed bytes.
+    used: u32,
+    length: u32,
+    /// Where the first run at or behind each multiple of [`MARK_BYTES`] begins.
+    marks: Vec<(Seq, u32)>,
+}
+
+#[derive(Debug)]
+struct OpenRun {
+    first_seq: Seq,
+    base_time_ms: u64,
+    count: u16,
+    /// Bytes with the header.
+    bytes: u32,
+}
+
+/// The log of one group on one member.
+#[derive(Debug)]
+pub struct Log {
+    group: GroupId,
+    chunks: Vec<Chunk>,
+    /// Chunks before `chunks[0]` that were dropped.
+    dropped: u32,
+    sealed_seq: Seq,
+    last_hash: u128,
+    open: Option<OpenRun>,
+    bytes: u64,
+}
+
+impl Log {
+    /// An empty log.
+    #[must_use]
+    pub fn new(group: GroupId) -> Log {
+        Log {
+            group,
+            chunks: Vec::new(),
+            dropped: 0,
+            sealed_seq: Seq::ZERO,
+            last_hash: 0,
+            open: None,
+            bytes: 0,
+        }
+    }
+
+    /// Seq of the last entry, sealed or not.
+    #[must_use]
+    pub fn last_seq(&self) -> Seq {
+        self.open.as_ref().map_or(
+            self.sealed_seq,
+            |open| Seq(open.first_seq.0 + u64::from(open.count) - 1),
+        )
+    }
+
+    /// Seq of the last entry that can be sent.
+    #[must_use]
+    pub fn sealed_seq(&self) -> Seq {
+        self.sealed_seq
+    }
+
+    /// The chain hash up to `sealed_seq`.
+    #[must_use]
+    pub fn last_hash(&self) -> u128 {
+        self.last_hash
+    }
+
+    /// Bytes of its chunks.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends one entry at `time_ms`, which must not be before the last entry's.
+    ///
+    /// # Errors
+    /// [`MemoryFull`]: nothing was appended.
+    pub fn append<M: Memory>(
+        &mut self,
+        memory: &mut M,
+        view: View,
+        parts: &EntryParts<'_>,
+        time_ms: u64,
+    ) -> Result<Seq, MemoryFull> {
+        let length = parts.length();
+        if !self.fits_open_run(length, time_ms) {
+            self.seal(memory, view);
+            self.open_run(memory, length, time_ms)?;
+        }
+        let chunk = self.chunks.last().expect("an open run has its chunk");
+        let open = self.open.as_mut().expect("opened above");
+        let delta = u16::try_from(time_ms.saturating_sub(open.base_time_ms)).expect("checked with the open run");
+        let at = (chunk.used + open.bytes) as usize;
+        let mut parts = *parts;
+        parts.header.time_delta_ms = delta.into();
+        let written = parts.write(&mut memory.bytes_mut(chunk.id)[at..at + length]);
+        open.bytes += u32::try_from(written).expect("an entry fits its chunk");
+        open.count += 1;
+        Ok(self.last_seq())
+    }
+
+    fn fits_open_run(&self, length: usize, time_ms: u64) -> bool {
+        let (Some(open), Some(chunk)) = (&self.open, self.chunks.last()) else {
+            return false;
+        };
+        let bytes = open.bytes as usize + length;
+        bytes <= RUN_BYTES_MAX
+            && chunk.used as usize + bytes <= chunk.length as usize
+            && open.count < u16::MAX
+            && time_ms.saturating_sub(open.base_time_ms) <= u64::from(u16::MAX)
+    }
+
+    fn open_run<M: Memory>(&mut self, memory: &mut M, length: usize, time_ms: u64) -> Result<(), MemoryFull> {
+        self.make_room(memory, RUN_HEADER + length)?;
+        let bytes = u32::try_from(RUN_HEADER).expect("64");
+        self.open = Some(OpenRun {
+            first_seq: self.sealed_seq.next(),
+            base_time_ms: time_ms,
+            count: 0,
+            bytes,
+        });
+        Ok(())
+    }
+
+    /// Sees to it that the last chunk has room for `bytes`.
+    fn make_room<M: Memory>(&mut self, memory: &mut M, bytes: usize) -> Result<(), MemoryFull> {
+        let last = self.chunks.last();
+        if last.is_some_and(|chunk| chunk.used as usize + bytes <= chunk.length as usize) {
+            return Ok(());
+        }
+        let doubled = last.map_or(CHUNK_BYTES_MIN, |chunk| {
+            (chunk.length as usize * 2).min(CHUNK_BYTES_MAX)
+        });
+        let id = memory.reserve(doubled.max(bytes))?;
+        let length = u32::try_from(memory.bytes(id).len()).unwrap_or(u32::MAX);
+        self.bytes += u64::from(length);
+        let marks = Vec::with_capacity((length / MARK_BYTES) as usize + 1);
+        self.chunks.push(Chunk {
+            id,
+            first_seq: self.sealed_seq.next(),
+            used: 0,
+            length,
+            marks,
+        });
+        Ok(())
+    }
+
+    /// Ends the open run, if there is one with entries: its header and hash are written, and it can be sent.
+    pub fn seal<M: Memory>(&mut self, memory: &mut M, view: View) {
+        let Some(open) = self.open.take() else { return };
+        if open.count == 0 {
+            return;
+        }
+        let chunk = self.chunks.last_mut().expect("an open run has its chunk");
+        let run = &mut memory.bytes_mut(chunk.id)[chunk.used as usize..(chunk.used + open.bytes) as usize];
+        let header = RunHeader {
+            item: ItemHeader {
+                kind: ItemKind::Append as u8,
+                flags: 0,
+                count: open.count.into(),
+                length: open.bytes.into(),
+                group: self.group.0.into(),
+                aux: 0.into(),
+            },
+            chain_hash: 0.into(),
+            view: view.0.into(),
+            first_seq: open.first_seq.0.into(),
+            base_time_ms: open.base_time_ms.into(),
+            prev_hash: low(self.last_hash).into(),
+        };
+        header.put(run);
+        let hash = checksum::chain(&run[HASHED_FROM..]);
+        RunHeader {
+            chain_hash: hash.into(),
+            ..header
+        }
+        .put(run);
+        let last_seq = Seq(open.first_seq.0 + u64::from(open.count) - 1);
+        Self::took(chunk, open.first_seq, open.bytes);
+        self.sealed_seq = last_seq;
+        self.last_hash = hash;
+    }
+
+    /// Takes a sealed run of the writer. It is copied to where it comes to rest and validated there.
+    ///
+    /// # Errors
+    /// [`NotTaken`]; the log is as before. A run that the log holds already is taken as it is.
+    pub fn take_run<M: Memory>(&mut self, memory: &mut M, bytes: &[u8]) -> Result<Seq, NotTaken> {
+        let run = RunView::framed(bytes).map_err(NotTaken::Malformed)?;
+        let (first, last) = (run.header.first_seq.get(), run.last_seq());
+        if last <= self.sealed_seq.0 {
+            return Ok(self.sealed_seq);
+        }
+        if first > self.sealed_seq.0 + 1 {
+            return Err(NotTaken::Gap);
+        }
+        // Runs are cut once, by the writer: one that begins inside what is held is not of this log.
+        if first <= self.sealed_seq.0 || run.header.prev_hash.get() != low(self.last_hash) {
+            return Err(NotTaken::Contradicts);
+        }
+        self.make_room(memory, bytes.len())
+            .map_err(|MemoryFull| NotTaken::Full)?;
+        let chunk = self.chunks.last_mut().expect("room was made");
+        let at = chunk.used as usize;
+        let rest = &mut memory.bytes_mut(chunk.id)[at..at + bytes.len()];
+        rest.copy_from_slice(bytes);
+        let hash = RunView::new_checked(rest)
+            .map_err(NotTaken::Malformed)?
+            .header
+            .chain_hash
+            .get();
+        Self::took(
+            chunk,
+            Seq(first),
+            u32::try_from(bytes.len()).expect("a run fits its chunk"),
+        );
+        self.sealed_seq = Seq(last);
+        self.last_hash = hash;
+        Ok(self.sealed_seq)
+    }
+
+    fn took(chunk: &mut Chunk, first_seq: Seq, bytes: u32) {
+        if chunk
+            .marks
+            .last()
+            .is_none_or(|(_, offset)| chunk.used / MARK_BYTES > offset / MARK_BYTES)
+        {
+            chunk.marks.push((first_seq, chunk.used));
+        }
+        chunk.used += bytes;
+    }
+
+    /// The sealed run at a position; `None` at the end of the log.
+    #[must_use]
+    pub fn run_at<M: Memory>(&self, memory: &M, at: Position) -> Option<RunAt> {
+        let mut at = at;
+        let mut chunk = self.chunks.get(at.chunk.checked_sub(self.dropped)? as usize)?;
+        if at.offset >= chunk.used {
+            at = Position {
+                chunk: at.chunk + 1,
+                offset: 0,
+            };
+            chunk = self.chunks.get((at.chunk - self.dropped) as usize)?;
+            if chunk.used == 0 {
+                return None;
+            }
+        }
+        let header = RunHeader::read(&memory.bytes(chunk.id)[at.offset as usize..]);
+        let length = header.item.length.get();
+        let last_seq = Seq(header.first_seq.get() + u64::from(header.item.count.get()) - 1);
+        let next = Position {
+            chunk: at.chunk,
+            offset: at.offset + length,
+        };
+        Some(RunAt {
+            chunk: chunk.id,
+            offset: at.offset,
+            length,
+            last_seq,
+            next,
+        })
+    }
+
+    /// Where the run that holds `seq` begins; the end of the log for the seq after the last. `None` if it was dropped or never was.
+    #[must_use]
+    pub fn find<M: Memory>(&self, memory: &M, seq: Seq) -> Option<Position> {
+        if seq > self.sealed_seq.next() || seq == Seq::ZERO {
+            return None;
+        }
+        let index = match self.chunks.partition_point(|chunk| chunk.first_seq <= seq) {
+            // Nothing was ever appended, or the seq lies before what is kept.
+            0 => return (self.chunks.is_empty() && self.dropped == 0).then(Position::default),
+            after => after - 1,
+        };
+        let chunk = &self.chunks[index];
+        let number = self.dropped + u32::try_from(index).expect("chunks are counted in 32 bits");
+        if seq > self.sealed_seq {
+            return Some(Position {
+                chunk: number,
+                offset: chunk.used,
+            });
+        }
+        let mark = chunk
+            .marks
+            .partition_point(|(first, _)| *first <= seq)
+            .saturating_sub(1);
+        let mut at = Position {
+            chunk: number,
+            offset: chunk.marks[mark].1,
+        };
+        loop {
+            let run = self.run_at(memory, at)?;
+            if run.last_seq >= seq {
+                return Some(at);
+            }
+            at = run.next;
+        }
+    }
+
+    /// Reads one sealed entry with its group time in ms. `None` if it was dropped or never was.
+    #[must_use]
+    pub fn entry<'m, M: Memory>(&self, memory: &'m M, seq: Seq) -> Option<(EntryView<'m>, &'m [u8], u64)> {
+        let run = self.run_at(memory, self.find(memory, seq)?)?;
+        let bytes = &memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
+        let base_time_ms = RunHeader::read(bytes).base_time_ms.get();
+        let mut rest = &bytes[RUN_HEADER..];
+        let mut at = RunHeader::read(bytes).first_seq.get();
+        loop {
+            let (entry, tail) = EntryView::new_checked(rest).ok()?;
+            if at == seq.0 {
+                let own = &rest[..entry.header.length.get() as usize];
+                return Some((entry, own, base_time_ms + u64::from(entry.header.time_delta_ms.get())));
+            }
+            rest = tail;
+            at += 1;
+        }
+    }
+
+    /// Gives all chunks back.
+    pub fn release<M: Memory>(&mut self, memory: &mut M) {
+        for chunk in self.chunks.drain(..) {
+            memory.release(chunk.id);
+        }
+        self.bytes = 0;
+    }
+}
+
+/// What stands in a run's header of the hash before it.
+fn low(hash: u128) -> u64 {
+    u64::try_from(hash & u128::from(u64::MAX)).expect("masked")
+}

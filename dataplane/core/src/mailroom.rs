@@ -1,0 +1,369 @@
+//! The mailroom: any node takes any message. It knows the topology and passes a request to the shard that writes its group, here, on a
+//! sibling or on another node, unopened, and keeps what it passed on until the reply or the deadline.
+//!
+//! Knows nothing of logs and quorums. **Invariant:** every request of a client is answered once: by its writer, by a refusal, or by
+//! `Unknown` at its deadline.
+
+use waterpark_wire::item::{Item, ItemHeader, ItemKind, Items};
+use waterpark_wire::reply::{self, MAYBE, Outcome, ReplyHeader, ReplyView};
+use waterpark_wire::request::{self, FORWARDED, HERE, RequestHeader, RequestView, SENT_BEFORE};
+use waterpark_wire::{FrameError, FrameKind, FrameView};
+
+use crate::behaviour::Behaviour;
+use crate::effects::{Cut, Effect};
+use crate::group::Role;
+use crate::ids::{ClientId, GroupId, LinkId, NodeId, ShardId};
+use crate::memory::Memory;
+use crate::pending::{Pending, Pendings, Sent};
+use crate::rules::Rules;
+use crate::shard::Shard;
+use crate::time::{MS, Now};
+use crate::waiting::Origin;
+
+/// Hops between nodes after which a request is not passed on any more.
+const HOPS_MAX: u8 = 3;
+/// When too much is under way, come back after this.
+const BUSY_RETRY_MS: u32 = 10;
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// A frame came from a client.
+    pub fn on_client_frame(&mut self, now: Now, client: ClientId, frame: &FrameView<'_>) {
+        if !self.clients.contains_key(&client) {
+            return;
+        }
+        let mut result = if frame.kind == FrameKind::Client {
+            Ok(())
+        } else {
+            Err(FrameError::Kind)
+        };
+        for item in frame.items() {
+            result = result.and_then(|()| self.on_client_item(now, client, &item));
+        }
+        if let Err(error) = result {
+            self.cut_client(client, Cut::Malformed(error));
+        }
+    }
+
+    pub(crate) fn cut_client(&mut self, client: ClientId, cause: Cut) {
+        if self.clients.remove(&client).is_some() {
+            self.effects.push(Effect::CutClient { client, cause });
+        }
+    }
+
+    fn on_client_item(&mut self, now: Now, client: ClientId, item: &Item<'_>) -> Result<(), FrameError> {
+        match item.kind() {
+            ItemKind::Request => {
+                let request = RequestView::new_checked(item)?;
+                if item.header.flags & FORWARDED != 0 {
+                    return Err(FrameError::Request);
+                }
+                self.counters.requests += 1;
+                self.on_client_request(now, client, &request);
+                Ok(())
+            }
+            ItemKind::Part => {
+                let whole_max = self.settings.limits.message_bytes_max + (4 << 10);
+                let Some(row) = self.clients.get_mut(&client) else {
+                    return Ok(());
+                };
+                let mut assembly = std::mem::take(&mut row.assembly);
+                let result = assembly.take(item, whole_max).and_then(|whole| match whole {
+                    Some(bytes) => self.on_client_item(now, client, &Item::new_checked_unpadded(bytes)?),
+                    None => Ok(()),
+                });
+                if let Some(row) = self.clients.get_mut(&client) {
+                    row.assembly = assembly;
+                }
+                result
+            }
+            ItemKind::ReadBack => self.on_read_back(client, item),
+            ItemKind::Ask => self.on_ask(now, client, item),
+            _ => Err(FrameError::ItemKind),
+        }
+    }
+
+    fn on_client_request(&mut self, now: Now, client: ClientId, request: &RequestView<'_>) {
+        let origin = Origin::Client(client);
+        let Ok(key) = waterpark_ring::KeyRef::new_checked(request.key) else {
+            return self.refuse(origin, request, Outcome::BadRequest, 0);
+        };
+        if request.message.len() > self.settings.limits.message_bytes_max {
+            let limit = u32::try_from(self.settings.limits.message_bytes_max).unwrap_or(u32::MAX);
+            return self.refuse(origin, request, Outcome::TooLarge, limit);
+        }
+        let group = self.topology.locate(key).group;
+        let slot = self.placement.members(group);
+        let here = request.has(HERE);
+        let to = if here { self.settings.node } else { slot.writer() };
+        if here && !slot.nodes().contains(&to) {
+            return self.refuse(origin, request, Outcome::NotMember, 0);
+        }
+        let shard = self.shard_of(to, group);
+        if to == self.settings.node && shard == self.settings.shard {
+            let index = self.group_index(group).expect("a member's shard has its groups");
+            return self.on_request(now, index, request, origin);
+        }
+        if self.stopping {
+            return self.refuse(origin, request, Outcome::Stopping, 0);
+        }
+        if self.is_lost(group, to) {
+            return self.refuse(origin, request, Outcome::GroupLost, 0);
+        }
+        if !self.pendings.has_room() || request.header.hops >= HOPS_MAX {
+            return self.refuse(origin, request, Outcome::Busy, BUSY_RETRY_MS);
+        }
+        let pending = Pending {
+            client,
+            correlation: request.header.correlation.get(),
+            to,
+            group,
+            number: request.header.number.get(),
+            bytes: request.bytes.to_vec(),
+            arrived_ns: now.monotonic_ns,
+            deadline_ns: now.after_ms(u64::from(request.header.timeout_ms.get())),
+            sent: Sent::Never,
+        };
+        let correlation = self.pendings.keep(pending);
+        let due = self.due(correlation);
+        self.pendings.first_due_ns = self.pendings.first_due_ns.min(due);
+        self.counters.forwarded += u64::from(to != self.settings.node);
+        self.pass_on(now, correlation);
+    }
+
+    /// Whether the group's writer is known to have started anew.
+    fn is_lost(&self, group: GroupId, writer: NodeId) -> bool {
+        if writer == self.settings.node {
+            return self.out;
+        }
+        let named = self
+            .group_index(group)
+            .and_then(|index| self.groups[index].config.as_ref());
+        self.node_out[usize::from(writer.0)]
+            || named.is_some_and(|config| config.writer().incarnation < self.met[usize::from(writer.0)])
+    }
+
+    /// When a kept request has to be looked at: at its deadline, or once it may no longer wait for a link.
+    fn due(&mut self, correlation: u64) -> u64 {
+        let hold_ns = self.settings.limits.silence_ms * MS;
+        self.pendings
+            .get(correlation)
+            .map_or(u64::MAX, |pending| due(pending, hold_ns))
+    }
+
+    /// Sends a kept request toward its writer's shard, if there is a way.
+    fn pass_on(&mut self, now: Now, correlation: u64) {
+        let Some(pending) = self.pendings.get(correlation) else {
+            return;
+        };
+        let (to, group) = (pending.to, pending.group);
+        let shard = self.shard_of(to, group);
+        let link = if to == self.settings.node {
+            None
+        } else {
+            self.request_link(now, to, shard)
+        };
+        if to != self.settings.node && link.is_none() {
+            return;
+        }
+        let Some(pending) = self.pendings.get(correlation) else {
+            return;
+        };
+        let times = match pending.sent {
+            Sent::Never => 0,
+            Sent::Times(times) => times,
+        };
+        pending.sent = Sent::Times(times + 1);
+        let Some(view) = crate::writer::held_request(&pending.bytes) else {
+            return;
+        };
+        let mut flags = view.header.item.flags | FORWARDED;
+        flags |= if times > 0 { SENT_BEFORE } else { 0 };
+        let remaining = u32::try_from(now.ms_until(pending.deadline_ns)).unwrap_or(u32::MAX);
+        let header = RequestHeader {
+            item: ItemHeader {
+                flags,
+                group: group.0.into(),
+                ..view.header.item
+            },
+            correlation: correlation.into(),
+            timeout_ms: remaining.into(),
+            hops: view.header.hops + u8::from(to != self.settings.node),
+            ..*view.header
+        };
+        match link {
+            None => request::push(&mut self.mail[usize::from(shard.0)], &header, view.key, view.message),
+            Some(link) => {
+                let outbox = &mut self.links[link.0 as usize].outbox;
+                if pending.bytes.len() > waterpark_wire::link::PART_BYTES {
+                    let mut whole = Vec::with_capacity(pending.bytes.len() + 16);
+                    request::push(&mut whole, &header, view.key, view.message);
+                    outbox.whole(&whole[..pending.bytes.len()]);
+                } else {
+                    request::push(outbox.item(), &header, view.key, view.message);
+                }
+            }
+        }
+    }
+
+    /// A link to a node whose peer was heard lately and has room, best one that ends at the wanted shard.
+    fn request_link(&self, now: Now, to: NodeId, shard: ShardId) -> Option<LinkId> {
+        let limits = &self.settings.limits;
+        let good = |link: &&LinkId| {
+            let link = &self.links[link.0 as usize];
+            link.is_heard(now.monotonic_ns, limits.silence_ms * MS)
+                && link.outbox.backlog() < limits.link_backlog_bytes_max
+        };
+        let links = &self.links_to[usize::from(to.0)];
+        let direct = |link: &&LinkId| self.links[link.0 as usize].peer_shard == shard.0;
+        links
+            .iter()
+            .filter(good)
+            .find(direct)
+            .or_else(|| links.iter().find(good))
+            .copied()
+    }
+
+    /// A new link to a node: what was passed on to it is sent again, same number.
+    pub(crate) fn resend_pendings(&mut self, now: Now, to: NodeId) {
+        for correlation in self.pendings.select(|pending| pending.to == to) {
+            self.counters.resent += 1;
+            self.pass_on(now, correlation);
+        }
+    }
+
+    /// A request of another mailroom, for a group of this shard.
+    pub(crate) fn on_forwarded(&mut self, now: Now, group: GroupId, request: &RequestView<'_>, origin: Origin) {
+        match self.group_index(group) {
+            Some(index) => self.on_request(now, index, request, origin),
+            None => self.refuse(origin, request, Outcome::NotMember, 0),
+        }
+    }
+
+    /// Items of a sibling shard: its clients' requests, or replies to what this one passed on.
+    pub(crate) fn on_mail(&mut self, now: Now, items: &[u8]) {
+        let mut walk = Items::new(items);
+        while let Ok(Some(item)) = walk.step() {
+            match item.kind() {
+                ItemKind::Request => {
+                    let Ok(request) = RequestView::new_checked(&item) else {
+                        continue;
+                    };
+                    let from = Pendings::shard_of(request.header.correlation.get());
+                    let group = GroupId(item.header.group.get());
+                    self.on_forwarded(now, group, &request, Origin::Shard(from));
+                }
+                _ => drop(self.on_reply_item(now, &item)),
+            }
+        }
+    }
+
+    /// A reply to a request that this node passed on: to the shard that keeps it, or to its client.
+    pub(crate) fn on_reply_item(&mut self, _now: Now, item: &Item<'_>) -> Result<(), FrameError> {
+        let view = ReplyView::new_checked(item)?;
+        let correlation = view.header.correlation.get();
+        let shard = Pendings::shard_of(correlation);
+        if shard != self.settings.shard {
+            let mail = self.mail.get_mut(usize::from(shard.0)).ok_or(FrameError::Reply)?;
+            reply::push(mail, view.header, view.body);
+            return Ok(());
+        }
+        let Some(pending) = self.pendings.take(correlation) else {
+            return Ok(());
+        };
+        let mut header = ReplyHeader {
+            correlation: pending.correlation.into(),
+            ..*view.header
+        };
+        if !view.outcome.is_logged() && pending.sent != Sent::Times(1) {
+            header.item.flags |= MAYBE;
+        }
+        self.send_reply(Origin::Client(pending.client), &header, view.body);
+        Ok(())
+    }
+
+    /// Requests whose time is over: `NoQuorum` for what never left, `Unknown` for what did.
+    pub(crate) fn expire_pendings(&mut self, now: Now) {
+        if now.monotonic_ns < self.pendings.first_due_ns {
+            return;
+        }
+        let hold_ns = self.settings.limits.silence_ms * MS;
+        for correlation in self
+            .pendings
+            .select(|pending| due(pending, hold_ns) <= now.monotonic_ns)
+        {
+            let Some(pending) = self.pendings.take(correlation) else {
+                continue;
+            };
+            let outcome = if pending.sent == Sent::Never {
+                Outcome::NoQuorum
+            } else {
+                Outcome::Unknown
+            };
+            let header = ReplyHeader {
+                item: ItemHeader {
+                    group: pending.group.0.into(),
+                    ..ItemHeader::default()
+                },
+                correlation: pending.correlation.into(),
+                number: pending.number.into(),
+                outcome: outcome as u8,
+                ..ReplyHeader::default()
+            };
+            self.counters.unknown += u64::from(outcome == Outcome::Unknown);
+            self.send_reply(Origin::Client(pending.client), &header, &[]);
+        }
+        self.pendings.first_due_ns = self.pendings.earliest(|pending| due(pending, hold_ns));
+    }
+
+    /// A reply leaves toward whoever asked.
+    pub(crate) fn send_reply(&mut self, origin: Origin, header: &ReplyHeader, body: &[u8]) {
+        match origin {
+            Origin::Client(client) => {
+                let Some(row) = self.clients.get_mut(&client) else {
+                    return;
+                };
+                push_reply(&mut row.outbox, header, body);
+                if row.outbox.backlog() > self.settings.limits.client_backlog_bytes_max {
+                    return self.cut_client(client, Cut::Backlog);
+                }
+                self.list_client(client);
+            }
+            Origin::Peer(peer) => {
+                // The link may have fallen since: the mailroom there sends the request again and gets its repeat's reply.
+                let same = |link: &&LinkId| {
+                    self.links[link.0 as usize]
+                        .up
+                        .is_some_and(|up| up.incarnation == peer.incarnation)
+                };
+                let Some(link) = self.links_to[usize::from(peer.node.0)].iter().find(same) else {
+                    return;
+                };
+                push_reply(&mut self.links[link.0 as usize].outbox, header, body);
+            }
+            Origin::Shard(shard) => reply::push(&mut self.mail[usize::from(shard.0)], header, body),
+            Origin::Answered => {}
+        }
+    }
+
+    /// Whether this shard writes a group and is open for it.
+    pub(crate) fn is_open(&self, index: usize) -> bool {
+        self.groups[index].role == Role::Writer && !self.out
+    }
+}
+
+fn due(pending: &Pending, hold_ns: u64) -> u64 {
+    match pending.sent {
+        Sent::Never => pending.deadline_ns.min(pending.arrived_ns.saturating_add(hold_ns)),
+        Sent::Times(_) => pending.deadline_ns,
+    }
+}
+
+fn push_reply(outbox: &mut crate::outbox::Outbox, header: &ReplyHeader, body: &[u8]) {
+    if reply::REPLY_HEADER + body.len() > waterpark_wire::link::PART_BYTES {
+        let mut whole = Vec::with_capacity(body.len() + 80);
+        reply::push(&mut whole, header, body);
+        outbox.whole(&whole[..reply::REPLY_HEADER + body.len()]);
+    } else {
+        reply::push(outbox.item(), header, body);
+    }
+}

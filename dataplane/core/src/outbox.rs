@@ -1,0 +1,152 @@
+//! What waits to leave on one connection: a frame that grows while the one before it is in flight.
+//!
+//! Items are pushed as they arise; at the end of the turn, if nothing is in flight, the frame leaves. No timer holds it back. An item that
+//! is longer than 64 KiB waits beside it and leaves in parts, one per frame, so that others go between.
+
+use std::collections::VecDeque;
+
+use waterpark_wire::frame::{FrameAddress, FrameBuilder};
+use waterpark_wire::item::ItemHeader;
+use waterpark_wire::link::{PART_BYTES, PART_FIRST, PART_LAST, PartHeader};
+
+use crate::memory::Outgoing;
+
+/// A whole item that leaves in parts.
+#[derive(Debug)]
+struct Long {
+    bytes: Vec<u8>,
+    sent: usize,
+    stream: u64,
+}
+
+/// One connection's way out.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    frame: Option<FrameBuilder>,
+    long: VecDeque<Long>,
+    long_bytes: usize,
+    streams: u64,
+    spare: Vec<u8>,
+    /// A send is in flight.
+    pub(crate) busy: bool,
+}
+
+impl Outbox {
+    /// The buffer for exactly one more item, which the caller pushes whole and padded.
+    pub(crate) fn item(&mut self) -> &mut Vec<u8> {
+        if self.frame.is_none() {
+            self.frame = Some(FrameBuilder::begin(&mut self.bytes));
+        }
+        self.frame.as_mut().expect("begun above").pushed();
+        &mut self.bytes
+    }
+
+    /// Takes a whole item, header first, unpadded; in parts if it is long.
+    pub(crate) fn whole(&mut self, item: &[u8]) {
+        if item.len() <= PART_BYTES {
+            let bytes = self.item();
+            bytes.extend_from_slice(item);
+            bytes.resize(waterpark_wire::padded(bytes.len()), 0);
+        } else {
+            self.streams += 1;
+            self.long_bytes += item.len();
+            self.long.push_back(Long {
+                bytes: item.to_vec(),
+                sent: 0,
+                stream: self.streams,
+            });
+        }
+    }
+
+    /// Takes an item that must not overtake the long ones before it.
+    pub(crate) fn after_long(&mut self, item: &[u8]) {
+        if self.long.is_empty() {
+            return self.whole(item);
+        }
+        self.streams += 1;
+        self.long_bytes += item.len();
+        self.long.push_back(Long {
+            bytes: item.to_vec(),
+            sent: 0,
+            stream: self.streams,
+        });
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn backlog(&self) -> usize {
+        self.bytes.len() + self.long_bytes
+    }
+
+    /// Bytes of the frame that grows.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether a frame would leave.
+    pub(crate) fn has_items(&self) -> bool {
+        self.frame.is_some() || !self.long.is_empty()
+    }
+
+    /// Whether long items wait.
+    pub(crate) fn has_long(&self) -> bool {
+        !self.long.is_empty()
+    }
+
+    /// Closes the frame, with the next part of the first long item in it, and hands it out; the next one begins.
+    pub(crate) fn leave(&mut self, address: &FrameAddress) -> Outgoing {
+        self.part();
+        let frame = self.frame.take().expect("a frame leaves only if it has items");
+        let mut bytes = std::mem::replace(&mut self.bytes, std::mem::take(&mut self.spare));
+        frame.finish(&mut bytes, address);
+        self.busy = true;
+        Outgoing {
+            bytes,
+            gathers: Vec::new(),
+        }
+    }
+
+    /// Takes the buffer of a finished send back.
+    pub(crate) fn sent(&mut self, outgoing: Outgoing) {
+        self.busy = false;
+        let mut bytes = outgoing.bytes;
+        bytes.clear();
+        if bytes.capacity() > self.spare.capacity() {
+            self.spare = bytes;
+        }
+    }
+
+    /// Forgets everything: the connection is gone.
+    pub(crate) fn reset(&mut self) {
+        self.bytes.clear();
+        self.frame = None;
+        self.long.clear();
+        self.long_bytes = 0;
+        self.busy = false;
+    }
+
+    fn part(&mut self) {
+        let Some(mut long) = self.long.pop_front() else { return };
+        let total = long.bytes.len();
+        let end = (long.sent + PART_BYTES).min(total);
+        let (first, last) = (long.sent == 0, end == total);
+        let flags = if first { PART_FIRST } else { 0 } | if last { PART_LAST } else { 0 };
+        let small = |length: usize| u32::try_from(length).expect("items are bounded far below 4 GiB").into();
+        let item = ItemHeader {
+            flags,
+            ..ItemHeader::default()
+        };
+        let part = PartHeader {
+            item,
+            total: small(total),
+            offset: small(long.sent),
+            stream: long.stream.into(),
+        };
+        part.push(self.item(), &long.bytes[long.sent..end]);
+        self.long_bytes -= end - long.sent;
+        long.sent = end;
+        if !last {
+            self.long.push_front(long);
+        }
+    }
+}

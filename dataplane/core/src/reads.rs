@@ -1,0 +1,198 @@
+//! Reads: an actor's state and history, where it lives, and the bulk read-back of committed entries.
+//!
+//! A read at the writer waits for the commit of everything that it was computed from. A read at a named member is answered from what it
+//! has applied.
+
+use waterpark_wire::FrameError;
+use waterpark_wire::body::{self, WhereBody};
+use waterpark_wire::item::{Item, ItemHeader};
+use waterpark_wire::link::{ReadBack, ReadBackEnd};
+use waterpark_wire::reply::Outcome;
+use waterpark_wire::request::{HERE, HistoryRange, Operation, RequestView};
+
+use crate::behaviour::Behaviour;
+use crate::group::{Group, Role};
+use crate::ids::{ClientId, GroupId, Seq};
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::shard::Shard;
+use crate::time::Now;
+use crate::waiting::{Origin, Ready};
+use crate::writer::reply_header;
+
+/// A portion of read-back is at most so long, in bytes.
+const READ_BACK_BYTES_MAX: usize = 512 << 10;
+/// The most bytes of entries in one history reply.
+const HISTORY_BYTES_MAX: usize = 256 << 10;
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// A read for a group of this shard: at its writer, or here where the request says so.
+    pub(crate) fn read_at_writer(
+        &mut self,
+        now: Now,
+        index: usize,
+        request: &RequestView<'_>,
+        origin: Origin,
+        deadline_ns: u64,
+    ) {
+        let here = request.has(HERE);
+        if !here && !self.is_open(index) {
+            let writer = self.groups[index].slot[0];
+            let (outcome, detail) = match self.groups[index].role {
+                _ if self.out => (Outcome::GroupLost, 0),
+                Role::Unborn | Role::Opening => (Outcome::NoQuorum, 0),
+                Role::Quarantined => (Outcome::GroupLost, 0),
+                Role::Writer | Role::Follower => (Outcome::NotWriter, u32::from(writer.0)),
+            };
+            return self.refuse(origin, request, outcome, detail);
+        }
+        if !here && !self.hears_quorum(now, index) {
+            return self.refuse(origin, request, Outcome::NoQuorum, 0);
+        }
+        let group = &mut self.groups[index];
+        if group.role == Role::Writer {
+            group.log.seal(&mut self.memory, group.log_view);
+        }
+        let body = self.read(index, request);
+        let group = &self.groups[index];
+        let is_writer = group.role == Role::Writer;
+        let seq = if is_writer { group.log.last_seq() } else { group.applied };
+        let header = reply_header(group.id, group.log_view, seq, Outcome::Done, request);
+        let ready = Ready { header, body };
+        if is_writer {
+            self.wait(index, origin, deadline_ns, ready);
+        } else {
+            self.send_reply(origin, &ready.header, &ready.body);
+        }
+    }
+
+    fn read(&self, index: usize, request: &RequestView<'_>) -> Vec<u8> {
+        let group = &self.groups[index];
+        let hash = Self::hash_of(&self.topology, &self.behaviour, request.key);
+        let actor = hash.and_then(|(hash, _)| group.registry.find(hash, request.key));
+        let actor = actor.and_then(|number| group.registry.actor(number));
+        let mut out = Vec::new();
+        match (request.operation, actor) {
+            (Operation::Get, Some(actor)) => self.behaviour.show(actor.kind, &actor.state, &mut out),
+            (Operation::History, Some(actor)) => self.history(group, actor.last_seq, request.message, &mut out),
+            (Operation::Where, _) => {
+                let group = self.group_body(index);
+                let node = self.settings.node.0;
+                let here = WhereBody {
+                    group,
+                    node,
+                    shard: self.settings.shard.0,
+                };
+                out.extend_from_slice(&body::encode(&here));
+            }
+            _ => {}
+        }
+        out
+    }
+
+    /// An actor's entries, newest first: seq and group time in 8 bytes each, then the entry as it lies in the log.
+    fn history(&self, group: &Group<B::State>, last_seq: Seq, range: &[u8], out: &mut Vec<u8>) {
+        let range = HistoryRange::read_or_default(range);
+        let mut seq = last_seq;
+        let mut left = range.entries_max.get();
+        let bytes_max = (range.bytes_max.get() as usize).min(HISTORY_BYTES_MAX);
+        while seq != Seq::ZERO && left > 0 {
+            let Some((entry, bytes, time_ms)) = group.log.entry(&self.memory, seq) else {
+                return;
+            };
+            if seq.0 < range.before_seq.get() {
+                if !out.is_empty() && out.len() + 16 + bytes.len() > bytes_max {
+                    return;
+                }
+                out.extend_from_slice(&seq.0.to_le_bytes());
+                out.extend_from_slice(&time_ms.to_le_bytes());
+                out.extend_from_slice(bytes);
+                left -= 1;
+            }
+            let back = u64::from(entry.header.back.get());
+            seq = if back == 0 { Seq::ZERO } else { Seq(seq.0 - back) };
+        }
+    }
+
+    /// A portion of the committed entries of a group, as they lie in this member's log.
+    pub(crate) fn on_read_back(&mut self, client: ClientId, item: &Item<'_>) -> Result<(), FrameError> {
+        let (ask, _) = ReadBack::new_checked(item)?;
+        let id = GroupId(item.header.group.get());
+        let index = self.group_index(id);
+        let Some(row) = self.clients.get_mut(&client) else {
+            return Ok(());
+        };
+        let mut end = ReadBackEnd {
+            item: ItemHeader {
+                flags: u8::from(index.is_none()),
+                group: id.0.into(),
+                ..ItemHeader::default()
+            },
+            next_seq: ask.from_seq,
+            commit: 0.into(),
+        };
+        if let Some(index) = index {
+            let group = &self.groups[index];
+            end.commit = group.commit.0.into();
+            let bytes_max = (ask.bytes_max.get() as usize).min(READ_BACK_BYTES_MAX);
+            let mut at = group.log.find(&self.memory, Seq(ask.from_seq.get().max(1)));
+            let mut sent = 0;
+            while let Some(run) = at.and_then(|at| group.log.run_at(&self.memory, at)) {
+                if run.last_seq > group.commit || (sent > 0 && sent + run.length as usize > bytes_max) {
+                    break;
+                }
+                let bytes = &self.memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
+                row.outbox.whole(bytes);
+                sent += bytes.len();
+                end.next_seq = run.last_seq.next().0.into();
+                at = Some(run.next);
+            }
+        }
+        // Long runs leave in parts behind what is pushed now: the end must not overtake them.
+        let mut bytes = Vec::new();
+        end.push(&mut bytes, &[]);
+        row.outbox.after_long(&bytes);
+        self.list_client(client);
+        Ok(())
+    }
+
+    /// The committed or uncommitted entry of a group at a seq, as it lies in this member's log; for checkers that compare members.
+    #[must_use]
+    pub fn entry_bytes(&self, group: GroupId, seq: Seq) -> Option<&[u8]> {
+        let group = &self.groups[self.group_index(group)?];
+        group.log.entry(&self.memory, seq).map(|(_, bytes, _)| bytes)
+    }
+
+    /// The groups of this shard as it sees them.
+    pub fn group_bodies(&self) -> impl Iterator<Item = body::GroupBody> {
+        (0..self.groups.len()).map(|index| self.group_body(index))
+    }
+
+    /// One group as this member sees it.
+    pub(crate) fn group_body(&self, index: usize) -> body::GroupBody {
+        let group = &self.groups[index];
+        let role = match group.role {
+            _ if self.out && group.slot[0] == self.settings.node => "lost",
+            Role::Unborn | Role::Opening => "unborn",
+            Role::Writer => "writer",
+            Role::Follower => "follower",
+            Role::Quarantined => "quarantined",
+        };
+        let is_writer = group.role == Role::Writer;
+        let mut held: Vec<u64> = group.followers.iter().map(|progress| progress.accepted.0).collect();
+        if is_writer {
+            held.insert(0, group.log.sealed_seq().0);
+        }
+        body::GroupBody {
+            group: group.id.0,
+            role: role.to_owned(),
+            view: group.log_view.0,
+            last_seq: group.log.last_seq().0,
+            commit: group.commit.0,
+            actors: u64::from(group.registry.len()),
+            log_bytes: group.log.bytes(),
+            members: group.slot.iter().map(|node| node.0).collect(),
+            held: if is_writer { held } else { Vec::new() },
+        }
+    }
+}

@@ -1,0 +1,621 @@
+//! A shard: what one core owns, and the one dispatch of what comes in. The logic lives with the roles.
+
+use hashbrown::HashMap;
+use waterpark_ring::{Placement, Topology};
+use waterpark_wire::item::{Item, ItemKind, Items};
+use waterpark_wire::link::{self, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Out};
+use waterpark_wire::{FrameError, FrameKind, FrameView, body};
+
+use crate::behaviour::{Answer, Behaviour, KindId};
+use crate::config::{Config, Settings};
+use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
+use crate::group::{Group, Progress};
+use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId, View};
+use crate::link::{Ack, Link, Up};
+use crate::log::Position;
+use crate::memory::{Memory, Outgoing};
+use crate::outbox::Outbox;
+use crate::pending::Pendings;
+use crate::rules::Rules;
+use crate::time::Now;
+use crate::waiting::Origin;
+
+/// No group of this shard.
+pub(crate) const NO_GROUP: u32 = u32::MAX;
+
+/// Builds the same table from the same inputs everywhere.
+pub(crate) type FixedState = std::hash::BuildHasherDefault<FixedHasher>;
+
+/// Spreads small integers; nobody outside chooses them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FixedHasher(u64);
+
+impl std::hash::Hasher for FixedHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    }
+}
+
+/// What a shard counts: plain words, read by documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests of clients.
+    pub requests: u64,
+    /// Entries logged as writer.
+    pub appended: u64,
+    /// Replies of committed entries.
+    pub acked: u64,
+    /// Refusals before execution.
+    pub refused: u64,
+    /// Requests answered `Unknown`.
+    pub unknown: u64,
+    /// Repeats answered from their entry.
+    pub repeats: u64,
+    /// Runs taken as follower.
+    pub runs_taken: u64,
+    /// Runs not taken, listed in acks.
+    pub runs_refused: u64,
+    /// Numbered frames that came twice or outside the window.
+    pub frames_repeated: u64,
+    /// Requests passed on to another node.
+    pub forwarded: u64,
+    /// Items handed to another shard.
+    pub crossed: u64,
+    /// Requests sent again in a newer link epoch.
+    pub resent: u64,
+    /// Links cut by this shard.
+    pub links_cut: u64,
+}
+
+impl Counters {
+    /// Each with its name.
+    #[must_use]
+    pub fn named(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("requests", self.requests),
+            ("appended", self.appended),
+            ("acked", self.acked),
+            ("refused", self.refused),
+            ("unknown", self.unknown),
+            ("repeats", self.repeats),
+            ("runs_taken", self.runs_taken),
+            ("runs_refused", self.runs_refused),
+            ("frames_repeated", self.frames_repeated),
+            ("forwarded", self.forwarded),
+            ("crossed", self.crossed),
+            ("resent", self.resent),
+            ("links_cut", self.links_cut),
+        ]
+    }
+}
+
+/// A link as the world must make it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Its name within the shard.
+    pub link: LinkId,
+    /// The peer.
+    pub peer: NodeId,
+    /// Its number between the two nodes.
+    pub number: u16,
+    /// The peer's shard that it joins.
+    pub peer_shard: u16,
+    /// Whether this side dials.
+    pub dials: bool,
+}
+
+/// A peer whose handshake is done.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerUp {
+    /// Its process.
+    pub incarnation: Incarnation,
+    /// The link's new epoch, the same on both sides, larger than all before.
+    pub epoch: u32,
+    /// It says that its process is out.
+    pub out: bool,
+}
+
+/// One connection of a client.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    pub(crate) outbox: Outbox,
+    pub(crate) assembly: link::Assembly,
+    /// It is listed among those with something to send.
+    pub(crate) listed: bool,
+}
+
+/// One core's share of a node.
+#[derive(Debug)]
+pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
+    pub(crate) settings: Settings,
+    pub(crate) topology: Topology,
+    pub(crate) placement: Placement,
+    pub(crate) memory: M,
+    pub(crate) behaviour: B,
+    pub(crate) groups: Vec<Group<B::State>>,
+    /// This shard's index of each group of the cluster.
+    pub(crate) group_at: Vec<u32>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) link_infos: Vec<LinkInfo>,
+    /// The links to each node, by node id.
+    pub(crate) links_to: Vec<Vec<LinkId>>,
+    pub(crate) clients: HashMap<ClientId, Client, FixedState>,
+    pub(crate) listed_clients: Vec<ClientId>,
+    /// The newest incarnation met of each node, by node id.
+    pub(crate) met: Vec<Incarnation>,
+    /// Nodes that say that their process is out.
+    pub(crate) node_out: Vec<bool>,
+    /// This process is out.
+    pub(crate) out: bool,
+    pub(crate) stopping: bool,
+    pub(crate) pendings: Pendings,
+    /// Items for the other shards of this node.
+    pub(crate) mail: Vec<Vec<u8>>,
+    /// Groups with new entries in this turn.
+    pub(crate) touched: Vec<u32>,
+    pub(crate) answer: Answer,
+    pub(crate) counters: Counters,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) ticked_ns: u64,
+    pub(crate) rules: std::marker::PhantomData<R>,
+}
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// A shard that knows its place and has met nobody.
+    ///
+    /// # Panics
+    /// If the settings name a node or shard that the topology does not have: a bug in this process.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        topology: Topology,
+        placement: Placement,
+        memory: M,
+        behaviour: B,
+    ) -> Shard<R, M, B> {
+        let nodes = settings.shards.len();
+        let (links, link_infos) = links(&settings, &topology);
+        let mut links_to = vec![Vec::new(); nodes];
+        for info in &link_infos {
+            links_to[usize::from(info.peer.0)].push(info.link);
+        }
+        let mut shard = Shard {
+            group_at: vec![NO_GROUP; placement.table().groups() as usize],
+            mail: vec![Vec::new(); usize::from(settings.shards_of(settings.node))],
+            pendings: Pendings::new(settings.shard, settings.limits.pending_max),
+            met: vec![Incarnation::default(); nodes],
+            node_out: vec![false; nodes],
+            settings,
+            topology,
+            placement,
+            memory,
+            behaviour,
+            groups: Vec::new(),
+            links,
+            link_infos,
+            links_to,
+            clients: HashMap::default(),
+            listed_clients: Vec::new(),
+            out: false,
+            stopping: false,
+            touched: Vec::new(),
+            answer: Answer::default(),
+            counters: Counters::default(),
+            effects: Vec::new(),
+            ticked_ns: 0,
+            rules: std::marker::PhantomData,
+        };
+        shard.make_groups();
+        shard
+    }
+
+    fn make_groups(&mut self) {
+        for id in (0..self.placement.table().groups()).map(GroupId) {
+            let slot: Vec<NodeId> = self.placement.members(id).nodes().to_vec();
+            if !slot.contains(&self.settings.node) || self.shard_of(self.settings.node, id) != self.settings.shard {
+                continue;
+            }
+            let follower = |node: &NodeId| Progress {
+                link: self.append_link(*node, id),
+                adopted: false,
+                queued: false,
+                cursor: Position::default(),
+                sent: Seq::ZERO,
+                accepted: Seq::ZERO,
+                told: Seq::ZERO,
+            };
+            let is_writer = slot[0] == self.settings.node;
+            let followers = if is_writer {
+                slot[1..].iter().map(follower).collect()
+            } else {
+                Vec::new()
+            };
+            self.group_at[id.0 as usize] = u32::try_from(self.groups.len()).expect("groups are counted in 32 bits");
+            self.groups.push(Group::new(id, slot, followers));
+        }
+    }
+
+    /// The link that this shard's Appends of a group go on: the lowest, preferring one that ends at the follower's shard.
+    fn append_link(&self, node: NodeId, group: GroupId) -> LinkId {
+        let wanted = self.shard_of(node, group).0;
+        let links = &self.links_to[usize::from(node.0)];
+        let direct = links
+            .iter()
+            .find(|link| self.links[link.0 as usize].peer_shard == wanted);
+        *direct.or(links.first()).expect("every shard has a link to every node")
+    }
+
+    /// The shard of a group on a node.
+    pub(crate) fn shard_of(&self, node: NodeId, group: GroupId) -> ShardId {
+        let shards = u32::from(self.settings.shards_of(node));
+        ShardId(u16::try_from(group.0 % shards).expect("below a u16"))
+    }
+
+    /// The links that the world keeps up.
+    #[must_use]
+    pub fn links(&self) -> &[LinkInfo] {
+        &self.link_infos
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Whether this process is out: it serves as mailroom only and says so in its handshakes.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.out
+    }
+
+    /// The memory that was lent.
+    #[must_use]
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// The memory that was lent, for finishing sends.
+    pub fn memory_mut(&mut self) -> &mut M {
+        &mut self.memory
+    }
+
+    /// The effects since the last call, in order.
+    pub fn take_effects(&mut self, effects: &mut Vec<Effect>) {
+        effects.append(&mut self.effects);
+    }
+
+    /// A link's handshake is done.
+    pub fn on_link_up(&mut self, now: Now, link: LinkId, up: PeerUp) {
+        // The end of the epoch before may be heard after the beginning of this one.
+        self.on_link_down(link);
+        let row = &mut self.links[link.0 as usize];
+        let peer = row.peer;
+        row.rise(
+            Up {
+                incarnation: up.incarnation,
+                epoch: up.epoch,
+            },
+            up.out,
+            now.monotonic_ns,
+        );
+        self.on_met(
+            Member {
+                node: peer,
+                incarnation: up.incarnation,
+            },
+            up.out,
+        );
+        self.link_rose(now, link);
+        self.resend_pendings(now, peer);
+    }
+
+    /// A link is gone.
+    pub fn on_link_down(&mut self, link: LinkId) {
+        self.links[link.0 as usize].fall();
+        for progress in self
+            .groups
+            .iter_mut()
+            .flat_map(|group| &mut group.followers)
+            .filter(|p| p.link == link)
+        {
+            progress.queued = false;
+        }
+    }
+
+    /// A send on a link is complete.
+    pub fn on_link_sent(&mut self, link: LinkId, outgoing: Outgoing) {
+        self.links[link.0 as usize].outbox.sent(outgoing);
+    }
+
+    /// A client's handshake is done.
+    pub fn on_client_up(&mut self, client: ClientId) {
+        self.clients.insert(client, Client::default());
+    }
+
+    /// A client is there: as [`Shard::on_client_up`] unless it was before.
+    pub fn ensure_client(&mut self, client: ClientId) {
+        self.clients.entry(client).or_default();
+    }
+
+    /// A client is gone. What it asked for may still take effect.
+    pub fn on_client_down(&mut self, client: ClientId) {
+        self.clients.remove(&client);
+    }
+
+    /// A send to a client is complete.
+    pub fn on_client_sent(&mut self, client: ClientId, outgoing: Outgoing) {
+        if let Some(row) = self.clients.get_mut(&client) {
+            row.outbox.sent(outgoing);
+            if row.outbox.has_items() {
+                self.list_client(client);
+            }
+        }
+    }
+
+    pub(crate) fn list_client(&mut self, client: ClientId) {
+        if let Some(row) = self.clients.get_mut(&client)
+            && !std::mem::replace(&mut row.listed, true)
+        {
+            self.listed_clients.push(client);
+        }
+    }
+
+    /// A frame came over a link.
+    pub fn on_link_frame(&mut self, now: Now, link: LinkId, frame: &FrameView<'_>) {
+        let row = &mut self.links[link.0 as usize];
+        let me = (self.settings.node.0, self.settings.incarnation.0);
+        let header = frame.header;
+        let Some(up) = row.up else { return };
+        let sender = (header.sender_node.get(), header.sender_incarnation.get());
+        let receiver = (header.receiver_node.get(), header.receiver_incarnation.get());
+        if frame.kind != FrameKind::Peer || sender != (row.peer.0, up.incarnation.0) || receiver != me {
+            return self.cut_link(link, Cut::Stranger);
+        }
+        if header.epoch.get() != up.epoch {
+            self.counters.frames_repeated += 1;
+            return;
+        }
+        row.heard_ns = now.monotonic_ns;
+        let number = header.number.get();
+        if number != 0 && !row.arrive(number, self.settings.limits.link_frames_max) {
+            self.counters.frames_repeated += 1;
+            return;
+        }
+        let origin = FrameOrigin {
+            node: row.peer,
+            incarnation: up.incarnation,
+            shard: self.settings.shard,
+            link,
+            epoch: up.epoch,
+            number,
+        };
+        let mut handed: Vec<(ShardId, Vec<u8>)> = Vec::new();
+        for item in frame.items() {
+            if let Err(error) = self.on_peer_item(now, &origin, &item, &mut handed) {
+                return self.cut_link(link, Cut::Malformed(error));
+            }
+        }
+        for (shard, items) in handed {
+            self.links[link.0 as usize].hand_on(number);
+            self.effects.push(Effect::Deliver {
+                shard,
+                crossing: Crossing::FromPeer { origin, items },
+            });
+        }
+    }
+
+    fn on_peer_item(
+        &mut self,
+        now: Now,
+        origin: &FrameOrigin,
+        item: &Item<'_>,
+        handed: &mut Vec<(ShardId, Vec<u8>)>,
+    ) -> Result<(), FrameError> {
+        let link = origin.link;
+        match item.kind() {
+            ItemKind::Acked => {
+                let (since, number, exceptions) = link::acked(item)?;
+                self.on_acked(
+                    now,
+                    link,
+                    Ack {
+                        since,
+                        number,
+                        exceptions: exceptions.to_vec(),
+                    },
+                );
+                Ok(())
+            }
+            ItemKind::Heartbeat => {
+                let (beat, _) = Heartbeat::new_checked(item)?;
+                let row = &mut self.links[link.0 as usize];
+                row.peer_pressure = beat.item.flags & HEARTBEAT_PRESSURE != 0;
+                row.peer_out |= beat.item.flags & HEARTBEAT_OUT != 0;
+                if row.peer_out {
+                    self.on_peer_out(origin.node);
+                }
+                Ok(())
+            }
+            ItemKind::Out => {
+                let (out, _) = Out::new_checked(item)?;
+                self.on_out(GroupId(item.header.group.get()), Incarnation(out.incarnation.get()));
+                Ok(())
+            }
+            ItemKind::Part => {
+                let whole_max = self.settings.limits.message_bytes_max + (64 << 10);
+                let mut assembly = std::mem::take(&mut self.links[link.0 as usize].assembly);
+                let whole = assembly.take(item, whole_max).and_then(|whole| match whole {
+                    Some(bytes) => {
+                        let item = Item::new_checked_unpadded(bytes)?;
+                        self.on_peer_item(now, origin, &item, handed)
+                    }
+                    None => Ok(()),
+                });
+                self.links[link.0 as usize].assembly = assembly;
+                whole
+            }
+            ItemKind::Reply => self.on_reply_item(now, item),
+            _ => self.on_group_item(now, origin, item, handed),
+        }
+    }
+
+    /// An item about one group: here, or handed on to the shard that has it.
+    fn on_group_item(
+        &mut self,
+        now: Now,
+        origin: &FrameOrigin,
+        item: &Item<'_>,
+        handed: &mut Vec<(ShardId, Vec<u8>)>,
+    ) -> Result<(), FrameError> {
+        let group = GroupId(item.header.group.get());
+        if group.0 as usize >= self.group_at.len() {
+            return Err(FrameError::ItemKind);
+        }
+        let shard = self.shard_of(self.settings.node, group);
+        if shard == self.settings.shard {
+            if let Some(exception) = self.on_own_group_item(now, origin, item)? {
+                self.counters.runs_refused += 1;
+                self.links[origin.link.0 as usize].except(origin.number, exception);
+            }
+            return Ok(());
+        }
+        self.counters.crossed += 1;
+        let index = handed.iter().position(|(to, _)| *to == shard).unwrap_or_else(|| {
+            handed.push((shard, Vec::new()));
+            handed.len() - 1
+        });
+        let items = &mut handed[index].1;
+        items.extend_from_slice(item.bytes);
+        items.resize(waterpark_wire::padded(items.len()), 0);
+        Ok(())
+    }
+
+    fn on_own_group_item(
+        &mut self,
+        now: Now,
+        origin: &FrameOrigin,
+        item: &Item<'_>,
+    ) -> Result<Option<link::Exception>, FrameError> {
+        let from = Member {
+            node: origin.node,
+            incarnation: origin.incarnation,
+        };
+        let group = GroupId(item.header.group.get());
+        match item.kind() {
+            ItemKind::Append => return self.on_append(group, from, item.bytes),
+            ItemKind::Request => {
+                let request = waterpark_wire::request::RequestView::new_checked(item)?;
+                self.on_forwarded(now, group, &request, Origin::Peer(from));
+            }
+            ItemKind::Birth => {
+                let body: body::ConfigBody = body::decode(item.body())?;
+                let config = Config::from_body(&body)
+                    .filter(|config| config.group == group)
+                    .ok_or(FrameError::Body)?;
+                self.on_birth(from, config);
+            }
+            ItemKind::Adopted => {
+                let (adopted, _) = Adopted::new_checked(item)?;
+                self.on_adopted(now, group, from, View(adopted.view.get()), Seq(adopted.last_seq.get()));
+            }
+            ItemKind::BirthRefused => {
+                let (refused, _) = BirthRefused::new_checked(item)?;
+                let against = NodeId(u16::try_from(item.header.aux.get()).map_err(|_| FrameError::Body)?);
+                self.on_birth_refused(group, from, View(refused.view.get()), against);
+            }
+            ItemKind::Commit => {
+                let (commit, _) = Commit::new_checked(item)?;
+                self.on_commit(group, from, View(commit.view.get()), Seq(commit.commit.get()));
+            }
+            _ => return Err(FrameError::ItemKind),
+        }
+        Ok(None)
+    }
+
+    /// Another shard of this node handed something over.
+    pub fn on_deliver(&mut self, now: Now, crossing: Crossing) {
+        match crossing {
+            Crossing::FromPeer { origin, items } => {
+                let mut exceptions = Vec::new();
+                let mut walk = Items::new(&items);
+                while let Ok(Some(item)) = walk.step() {
+                    // Malformed in itself: it was handed over whole, so the peer sent it so. It is dropped as if it had never come.
+                    if let Ok(Some(exception)) = self.on_own_group_item(now, &origin, &item) {
+                        self.counters.runs_refused += 1;
+                        exceptions.push(exception);
+                    }
+                }
+                let crossing = Crossing::Answered { origin, exceptions };
+                self.effects.push(Effect::Deliver {
+                    shard: origin.shard,
+                    crossing,
+                });
+            }
+            Crossing::Answered { origin, exceptions } => {
+                let row = &mut self.links[origin.link.0 as usize];
+                if row.up.is_some_and(|up| up.epoch == origin.epoch) {
+                    exceptions
+                        .into_iter()
+                        .for_each(|exception| row.except(origin.number, exception));
+                    row.handed_back(origin.number);
+                }
+            }
+            Crossing::Mail { items } => self.on_mail(now, &items),
+            Crossing::Out => self.out = true,
+        }
+    }
+
+    /// This node stops: new requests are refused from now on.
+    pub fn on_stop(&mut self) {
+        self.stopping = true;
+    }
+
+    pub(crate) fn cut_link(&mut self, link: LinkId, cause: Cut) {
+        self.counters.links_cut += 1;
+        self.on_link_down(link);
+        self.effects.push(Effect::CutLink { link, cause });
+    }
+
+    /// A key's hash and kind; `None` if it is malformed or its kind is not known here.
+    pub(crate) fn hash_of(topology: &Topology, behaviour: &B, key: &[u8]) -> Option<(u64, KindId)> {
+        let key = waterpark_ring::KeyRef::new_checked(key).ok()?;
+        Some((topology.keyspace().hash(key.bytes()), behaviour.kind(key.kind())?))
+    }
+
+    pub(crate) fn group_index(&self, group: GroupId) -> Option<usize> {
+        let index = *self.group_at.get(group.0 as usize)?;
+        (index != NO_GROUP).then_some(index as usize)
+    }
+}
+
+/// The links of one shard: link k of two nodes joins their shards k modulo how many each has.
+fn links(settings: &Settings, topology: &Topology) -> (Vec<Link>, Vec<LinkInfo>) {
+    let own = settings.shards_of(settings.node);
+    let own_name = &settings.names[usize::from(settings.node.0)];
+    let mut links = Vec::new();
+    let mut infos = Vec::new();
+    for node in topology.nodes().iter().filter(|node| node.id != settings.node) {
+        let theirs = settings.shards_of(node.id);
+        for number in (0..own.max(theirs)).filter(|number| number % own == settings.shard.0) {
+            let link = LinkId(u32::try_from(links.len()).expect("links are counted in 32 bits"));
+            let peer_shard = number % theirs;
+            links.push(Link::new(node.id, peer_shard));
+            let dials = own_name.as_bytes() < node.name.as_bytes();
+            infos.push(LinkInfo {
+                link,
+                peer: node.id,
+                number,
+                peer_shard,
+                dials,
+            });
+        }
+    }
+    (links, infos)
+}

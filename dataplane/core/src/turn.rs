@@ -1,0 +1,186 @@
+//! The end of a turn: what arrived in one turn leaves in one turn, one frame per link and client.
+
+use waterpark_wire::FrameKind;
+use waterpark_wire::frame::FrameAddress;
+use waterpark_wire::item::ItemHeader;
+use waterpark_wire::link::Commit;
+
+use crate::behaviour::Behaviour;
+use crate::effects::{Crossing, Effect};
+use crate::group::Role;
+use crate::ids::{LinkId, Seq, ShardId};
+use crate::link::Record;
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::shard::Shard;
+use crate::time::Now;
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// Seals what was appended, and lets go what can leave.
+    pub fn on_turn_end(&mut self, now: Now) {
+        for index in std::mem::take(&mut self.touched) {
+            let index = index as usize;
+            let group = &mut self.groups[index];
+            group.touched = false;
+            group.log.seal(&mut self.memory, group.log_view);
+            for position in 0..self.groups[index].followers.len() {
+                self.queue_follower(index, position);
+            }
+            self.advance(now, index);
+        }
+        for shard in 0..self.mail.len() {
+            if !self.mail[shard].is_empty() {
+                self.counters.crossed += 1;
+                let items = std::mem::take(&mut self.mail[shard]);
+                let shard = ShardId(u16::try_from(shard).expect("shards are counted in 16 bits"));
+                self.effects.push(Effect::Deliver {
+                    shard,
+                    crossing: Crossing::Mail { items },
+                });
+            }
+        }
+        for link in 0..self.links.len() {
+            self.flush_link(now, link);
+        }
+        for client in std::mem::take(&mut self.listed_clients) {
+            let Some(row) = self.clients.get_mut(&client) else {
+                continue;
+            };
+            row.listed = false;
+            if row.outbox.busy || !row.outbox.has_items() {
+                continue;
+            }
+            let sender = (self.settings.node.0, self.settings.incarnation.0);
+            let address = FrameAddress {
+                kind: FrameKind::Node,
+                sender,
+                receiver: (0, 0),
+                number: 0,
+                epoch: 0,
+            };
+            let outgoing = row.outbox.leave(&address);
+            self.effects.push(Effect::SendClient { client, outgoing });
+        }
+    }
+
+    fn flush_link(&mut self, now: Now, index: usize) {
+        let link = &mut self.links[index];
+        let Some(up) = link.up else { return };
+        link.push_ack();
+        if link.outbox.busy {
+            return;
+        }
+        let records = self.add_runs(index);
+        let link = &mut self.links[index];
+        if !link.outbox.has_items() {
+            return;
+        }
+        let number = link.number(records, now.monotonic_ns);
+        let address = FrameAddress {
+            kind: FrameKind::Peer,
+            sender: (self.settings.node.0, self.settings.incarnation.0),
+            receiver: (link.peer.0, up.incarnation.0),
+            number,
+            epoch: up.epoch,
+        };
+        let outgoing = link.outbox.leave(&address);
+        link.left_ns = now.monotonic_ns;
+        let link = LinkId(u32::try_from(index).expect("links are counted in 32 bits"));
+        self.effects.push(Effect::SendLink { link, outgoing });
+    }
+
+    /// Adds runs of the groups that are queued on a link until the frame is long enough; how many records it got.
+    fn add_runs(&mut self, index: usize) -> u32 {
+        let limits = &self.settings.limits;
+        let mut records = 0;
+        // A run that leaves in parts keeps its link to itself until its last part has left.
+        while self.links[index].unacked() < limits.link_frames_max
+            && !self.links[index].outbox.has_long()
+            && self.links[index].outbox.frame_bytes() < limits.link_frame_bytes
+        {
+            let Some(local) = self.links[index].queue.pop_front() else {
+                break;
+            };
+            let group = &mut self.groups[local as usize];
+            let link_id = u32::try_from(index).expect("links are counted in 32 bits");
+            let Some(progress) = group.followers.iter_mut().find(|p| p.link.0 == link_id && p.queued) else {
+                continue;
+            };
+            progress.queued = false;
+            let link = &mut self.links[index];
+            let mut last_seq = Seq::ZERO;
+            while let Some(run) = group.log.run_at(&self.memory, progress.cursor) {
+                let bytes = &self.memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
+                push_run(link, bytes, run.last_seq.0.saturating_sub(group.commit.0));
+                progress.cursor = run.next;
+                progress.sent = run.last_seq;
+                progress.told = group.commit.min(run.last_seq);
+                last_seq = run.last_seq;
+                if link.outbox.has_long() || link.outbox.frame_bytes() >= limits.link_frame_bytes {
+                    break;
+                }
+            }
+            if last_seq != Seq::ZERO {
+                link.record(Record {
+                    group: local,
+                    view: group.log_view,
+                    last_seq,
+                });
+                records += 1;
+            }
+            if progress.sent < group.log.sealed_seq() {
+                progress.queued = true;
+                link.queue.push_back(local);
+            }
+        }
+        records + self.tell_commits(index)
+    }
+
+    /// Followers learn a commit with the next run; one that no run follows is told when its link is at rest.
+    fn tell_commits(&mut self, index: usize) -> u32 {
+        if self.links[index].unacked() > 0
+            || !self.links[index].queue.is_empty()
+            || self.links[index].outbox.has_items()
+        {
+            return 0;
+        }
+        for group in self.groups.iter_mut().filter(|group| group.role == Role::Writer) {
+            let (commit, view, id) = (group.commit, group.log_view, group.id);
+            for progress in group
+                .followers
+                .iter_mut()
+                .filter(|progress| progress.link.0 as usize == index)
+            {
+                if progress.adopted && progress.told < commit && progress.accepted >= commit {
+                    progress.told = commit;
+                    let item = ItemHeader {
+                        group: id.0.into(),
+                        ..ItemHeader::default()
+                    };
+                    let commit = Commit {
+                        item,
+                        view: view.0.into(),
+                        commit: commit.0.into(),
+                    };
+                    commit.push(self.links[index].outbox.item(), &[]);
+                }
+            }
+        }
+        0
+    }
+}
+
+/// Puts a run into the frame, with the commit as it stands now.
+fn push_run(link: &mut crate::link::Link, bytes: &[u8], uncommitted: u64) {
+    let uncommitted = u32::try_from(uncommitted).unwrap_or(u32::MAX).to_le_bytes();
+    if bytes.len() <= waterpark_wire::link::PART_BYTES {
+        let out = link.outbox.item();
+        let at = out.len();
+        out.extend_from_slice(bytes);
+        out[at + 12..at + 16].copy_from_slice(&uncommitted);
+    } else {
+        let mut whole = bytes.to_vec();
+        whole[12..16].copy_from_slice(&uncommitted);
+        link.outbox.whole(&whole);
+    }
+}

@@ -1,0 +1,133 @@
+//! The built-in kinds: record, register, pool.
+//!
+//! Handlers are pure: a message and a state give a verdict, an event and a reply. They know nothing of logs, members or commits.
+
+mod pool;
+mod record;
+mod register;
+
+use std::collections::BTreeMap;
+
+use waterpark_core::behaviour::{Answer, Behaviour, KindId, Retention, Verdict};
+
+/// What a name of a kind runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// Keeps each message, with how many they are and when the last one came.
+    Record,
+    /// One value: put, get, compare-and-set.
+    Register,
+    /// Numbered things that are taken and given back; refuses when empty.
+    Pool,
+}
+
+/// An actor's state: the projection of its kind. Small, because a million of them lie in one table.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nothing happened yet.
+    #[default]
+    Blank,
+    /// A record's projection.
+    Record(record::Record),
+    /// A register's value.
+    Register(Box<register::Register>),
+    /// A pool's things.
+    Pool(Box<pool::Pool>),
+}
+
+/// The kinds that a node knows, each with its handler and how much history it keeps.
+#[derive(Clone, Debug)]
+pub struct Kinds {
+    names: BTreeMap<Vec<u8>, KindId>,
+    kinds: Vec<(Handler, Retention)>,
+}
+
+impl Kinds {
+    /// The three built-in kinds under their own names, keeping everything.
+    #[must_use]
+    pub fn built_in() -> Kinds {
+        let mut kinds = Kinds {
+            names: BTreeMap::new(),
+            kinds: Vec::new(),
+        };
+        kinds.add("record", Handler::Record, Retention::All);
+        kinds.add("register", Handler::Register, Retention::All);
+        kinds.add("pool", Handler::Pool, Retention::All);
+        kinds
+    }
+
+    /// Adds a kind, or changes the one with this name. All nodes must add the same kinds in the same order.
+    ///
+    /// # Panics
+    /// If there are more than 256 kinds: the configuration's check refuses that first.
+    pub fn add(&mut self, name: &str, handler: Handler, retention: Retention) -> KindId {
+        if let Some(kind) = self.names.get(name.as_bytes()) {
+            self.kinds[usize::from(kind.0)] = (handler, retention);
+            return *kind;
+        }
+        let kind = KindId(u8::try_from(self.kinds.len()).expect("at most 256 kinds"));
+        self.kinds.push((handler, retention));
+        self.names.insert(name.as_bytes().to_vec(), kind);
+        kind
+    }
+
+    fn handler(&self, kind: KindId) -> Handler {
+        self.kinds[usize::from(kind.0)].0
+    }
+}
+
+impl Behaviour for Kinds {
+    type State = State;
+
+    fn kind(&self, name: &[u8]) -> Option<KindId> {
+        self.names.get(name).copied()
+    }
+
+    fn retention(&self, kind: KindId) -> Retention {
+        self.kinds[usize::from(kind.0)].1
+    }
+
+    fn execute(&self, kind: KindId, state: &State, message: &[u8], answer: &mut Answer) {
+        match (self.handler(kind), state) {
+            (Handler::Record, _) => record::execute(answer),
+            (Handler::Register, State::Register(register)) => register::execute(Some(register), message, answer),
+            (Handler::Register, _) => register::execute(None, message, answer),
+            (Handler::Pool, State::Pool(pool)) => pool::execute(Some(pool), message, answer),
+            (Handler::Pool, _) => pool::execute(None, message, answer),
+        }
+    }
+
+    fn apply(&self, kind: KindId, state: &mut State, event: &[u8], seq: u64, time_ms: u64) {
+        match (self.handler(kind), &mut *state) {
+            (Handler::Record, State::Record(record)) => record.apply(time_ms),
+            (Handler::Register, State::Register(register)) => register.apply(event, seq),
+            (Handler::Pool, State::Pool(pool)) => pool.apply(event),
+            (handler, _) => {
+                *state = match handler {
+                    Handler::Record => State::Record(record::Record::default()),
+                    Handler::Register => State::Register(Box::default()),
+                    Handler::Pool => State::Pool(Box::default()),
+                };
+                self.apply(kind, state, event, seq, time_ms);
+            }
+        }
+    }
+
+    fn show(&self, kind: KindId, state: &State, out: &mut Vec<u8>) {
+        let text = match (self.handler(kind), state) {
+            (Handler::Record, State::Record(record)) => record.show(),
+            (Handler::Record, _) => record::Record::default().show(),
+            (Handler::Register, State::Register(register)) => register.show(),
+            (Handler::Register, _) => register::Register::default().show(),
+            (Handler::Pool, State::Pool(pool)) => pool.show(),
+            (Handler::Pool, _) => pool::Pool::default().show(),
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Refuses with a reason that the sender can read.
+fn refuse(answer: &mut Answer, reason: &str) {
+    answer.verdict = Verdict::Refused;
+    answer.reply_with(reason.as_bytes());
+}

@@ -1,0 +1,98 @@
+//! `pool`: numbered things. Messages are `give N` (puts the thing N in), and `take` (answers with the lowest one), which is refused when
+//! the pool is empty.
+
+use std::collections::BTreeSet;
+
+use waterpark_core::behaviour::{Answer, Event};
+
+use crate::refuse;
+
+/// Things that a pool holds at most.
+const THINGS_MAX: usize = 65_536;
+
+/// A pool's things.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Pool {
+    things: BTreeSet<u64>,
+}
+
+pub(crate) fn execute(pool: Option<&Pool>, message: &[u8], answer: &mut Answer) {
+    let blank = Pool::default();
+    let pool = pool.unwrap_or(&blank);
+    let text = std::str::from_utf8(message).unwrap_or_default();
+    if text == "take" {
+        let Some(thing) = pool.things.first() else {
+            return refuse(answer, "the pool is empty");
+        };
+        answer.event = Event::Bytes;
+        answer.event_bytes.extend_from_slice(format!("take {thing}").as_bytes());
+        return answer.reply_with(thing.to_string().as_bytes());
+    }
+    let Some(thing) = text.strip_prefix("give ").and_then(|thing| thing.parse::<u64>().ok()) else {
+        return refuse(answer, "pool takes: give NUMBER, take");
+    };
+    if pool.things.contains(&thing) {
+        return refuse(answer, "it is in the pool already");
+    }
+    if pool.things.len() >= THINGS_MAX {
+        return refuse(answer, "the pool is full");
+    }
+    answer.event = Event::Message;
+}
+
+impl Pool {
+    pub(crate) fn apply(&mut self, event: &[u8]) {
+        let text = std::str::from_utf8(event).unwrap_or_default();
+        let Some((verb, thing)) = text.split_once(' ') else {
+            return;
+        };
+        let Ok(thing) = thing.parse() else { return };
+        if verb == "take" {
+            self.things.remove(&thing);
+        } else {
+            self.things.insert(thing);
+        }
+    }
+
+    pub(crate) fn show(&self) -> String {
+        format!("{{\"things\":{}}}", self.things.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waterpark_core::behaviour::Verdict;
+
+    #[test]
+    fn a_thing_is_taken_once_and_an_empty_pool_refuses() {
+        let mut pool = Pool::default();
+        let mut verdicts = Vec::new();
+        for message in ["take", "give 4", "give 2", "give 2", "take", "take", "take", "throw 3"] {
+            let mut answer = Answer::default();
+            execute(Some(&pool), message.as_bytes(), &mut answer);
+            match answer.event {
+                Event::None => {}
+                Event::Message => pool.apply(message.as_bytes()),
+                Event::Bytes => pool.apply(&answer.event_bytes),
+            }
+            verdicts.push((answer.verdict, String::from_utf8(answer.reply).unwrap()));
+        }
+        use Verdict::{Done, Refused};
+        let expected: Vec<(Verdict, &str)> = vec![
+            (Refused, "the pool is empty"),
+            (Done, ""),
+            (Done, ""),
+            (Refused, "it is in the pool already"),
+            (Done, "2"),
+            (Done, "4"),
+            (Refused, "the pool is empty"),
+            (Refused, "pool takes: give NUMBER, take"),
+        ];
+        let verdicts: Vec<_> = verdicts
+            .iter()
+            .map(|(verdict, reply)| (*verdict, reply.as_str()))
+            .collect();
+        assert_eq!(verdicts, expected);
+    }
+}

@@ -1,0 +1,26 @@
+//! `record`: keeps each message. Its projection is how many there are and when the last one came.
+
+use waterpark_core::behaviour::{Answer, Event};
+
+/// A record's projection.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Record {
+    messages: u64,
+    last_ms: u64,
+}
+
+/// Every message is taken as it is.
+pub(crate) fn execute(answer: &mut Answer) {
+    answer.event = Event::Message;
+}
+
+impl Record {
+    pub(crate) fn apply(&mut self, time_ms: u64) {
+        self.messages += 1;
+        self.last_ms = time_ms;
+    }
+
+    pub(crate) fn show(&self) -> String {
+        format!("{{\"messages\":{},\"last_ms\":{}}}", self.messages, self.last_ms)
+    }
+}

@@ -1,0 +1,104 @@
+//! `register`: one value. Messages are `put VALUE`, `get`, and `cas VERSION VALUE`, where the version is the seq of the entry that wrote
+//! the value (0 for none), as every reply gives it.
+
+use waterpark_core::behaviour::{Answer, Event};
+
+use crate::refuse;
+
+/// Bytes of a value that a reply can carry.
+const VALUE_BYTES_MAX: usize = 200;
+
+/// A register's value and the seq that wrote it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Register {
+    version: u64,
+    value: Vec<u8>,
+}
+
+pub(crate) fn execute(register: Option<&Register>, message: &[u8], answer: &mut Answer) {
+    let blank = Register::default();
+    let register = register.unwrap_or(&blank);
+    let (verb, rest) = split(message);
+    let value = match verb {
+        b"get" if rest.is_empty() => return answer.reply_with(&register.reply()),
+        b"put" => rest,
+        b"cas" => {
+            let (version, value) = split(rest);
+            let version = std::str::from_utf8(version)
+                .ok()
+                .and_then(|version| version.parse::<u64>().ok());
+            match version {
+                None => return refuse(answer, "cas needs a version: cas VERSION VALUE"),
+                Some(version) if version != register.version => {
+                    return refuse(answer, &format!("version is {}", register.version));
+                }
+                Some(_) => value,
+            }
+        }
+        _ => return refuse(answer, "register takes: put VALUE, get, cas VERSION VALUE"),
+    };
+    if value.len() > VALUE_BYTES_MAX {
+        return refuse(answer, "value above 200 bytes");
+    }
+    answer.event = Event::Bytes;
+    answer.event_bytes.extend_from_slice(value);
+}
+
+/// The first word, and what follows the blank behind it.
+fn split(message: &[u8]) -> (&[u8], &[u8]) {
+    match message.iter().position(|byte| *byte == b' ') {
+        Some(at) => (&message[..at], &message[at + 1..]),
+        None => (message, &[]),
+    }
+}
+
+impl Register {
+    pub(crate) fn apply(&mut self, event: &[u8], seq: u64) {
+        self.version = seq;
+        self.value.clear();
+        self.value.extend_from_slice(event);
+    }
+
+    fn reply(&self) -> Vec<u8> {
+        let mut reply = format!("{} ", self.version).into_bytes();
+        reply.extend_from_slice(&self.value);
+        reply
+    }
+
+    pub(crate) fn show(&self) -> String {
+        let value: String = String::from_utf8_lossy(&self.value)
+            .chars()
+            .flat_map(char::escape_default)
+            .collect();
+        format!("{{\"version\":{},\"value\":\"{value}\"}}", self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waterpark_core::behaviour::Verdict;
+
+    fn run(register: &mut Register, seq: u64, message: &str) -> (Verdict, String) {
+        let mut answer = Answer::default();
+        execute(Some(register), message.as_bytes(), &mut answer);
+        if answer.event == Event::Bytes {
+            register.apply(&answer.event_bytes, seq);
+        }
+        (answer.verdict, String::from_utf8(answer.reply).unwrap())
+    }
+
+    #[test]
+    fn a_register_takes_a_put_and_refuses_a_compare_and_set_on_another_version() {
+        let mut register = Register::default();
+        assert_eq!(run(&mut register, 7, "put red").0, Verdict::Done);
+        assert_eq!(run(&mut register, 8, "get"), (Verdict::Done, "7 red".to_owned()));
+        assert_eq!(
+            run(&mut register, 9, "cas 6 blue"),
+            (Verdict::Refused, "version is 7".to_owned())
+        );
+        assert_eq!(run(&mut register, 10, "cas 7 blue").0, Verdict::Done);
+        assert_eq!(run(&mut register, 11, "get").1, "10 blue");
+        assert_eq!(run(&mut register, 12, "add 3").0, Verdict::Refused);
+    }
+}

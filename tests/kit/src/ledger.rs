@@ -1,0 +1,135 @@
+//! The ledger: what was acked, and what must therefore hold. It believes the bytes that it reads from members, never a counter.
+
+use std::collections::BTreeMap;
+
+use waterpark_ring::GroupId;
+use waterpark_wire::reply::Outcome;
+
+use crate::client::RequestId;
+
+/// A committed entry by its token; the lineage is 0 throughout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token {
+    /// The group.
+    pub group: GroupId,
+    /// The view.
+    pub view: u64,
+    /// The seq.
+    pub seq: u64,
+}
+
+/// What a run broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// An ack came while fewer members held the entry than its quorum.
+    AckedTooEarly(Token, usize),
+    /// The members that held an acked entry were all in one data centre.
+    OneDataCentre(Token),
+    /// Two requests were acked with one token.
+    TokenTwice(Token, RequestId, RequestId),
+    /// One request was acked with two tokens.
+    AckedTwice(RequestId, Token, Token),
+    /// One request got two different replies.
+    RepliesDiffer(RequestId),
+    /// A member that lived through the run does not hold an acked entry.
+    Lost(Token, String),
+    /// The entry at a token is not the request that was acked with it.
+    Changed(Token, RequestId),
+    /// Two members hold different entries at one seq.
+    Diverged(GroupId, u64),
+    /// One request took effect twice.
+    TookEffectTwice(RequestId, u64, u64),
+    /// A group that can serve does not.
+    Stuck(GroupId),
+    /// A member found its log contradicted.
+    Quarantined(GroupId),
+}
+
+/// What was acked.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    acked: BTreeMap<Token, RequestId>,
+    tokens: BTreeMap<RequestId, (Token, Outcome, Vec<u8>)>,
+    /// What was broken so far.
+    pub violations: Vec<Violation>,
+}
+
+impl Ledger {
+    /// A reply of a committed entry came.
+    pub fn on_ack(&mut self, id: RequestId, token: Token, outcome: Outcome, reply: &[u8]) {
+        if let Some(other) = self.acked.insert(token, id)
+            && other != id
+        {
+            self.violations.push(Violation::TokenTwice(token, other, id));
+        }
+        let reply = (token, outcome, reply.to_vec());
+        if let Some(other) = self.tokens.insert(id, reply.clone()) {
+            if other.0 != token {
+                self.violations.push(Violation::AckedTwice(id, other.0, token));
+            } else if other != reply {
+                self.violations.push(Violation::RepliesDiffer(id));
+            }
+        }
+    }
+
+    /// Everything acked.
+    pub fn acked(&self) -> impl Iterator<Item = (Token, RequestId)> + '_ {
+        self.acked.iter().map(|(token, id)| (*token, *id))
+    }
+
+    /// How many requests were acked.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether nothing was acked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn id(number: u32) -> RequestId {
+        RequestId {
+            client: 1,
+            group: GroupId(3),
+            number,
+        }
+    }
+
+    const fn token(seq: u64) -> Token {
+        Token {
+            group: GroupId(3),
+            view: 1,
+            seq,
+        }
+    }
+
+    #[test]
+    fn a_forged_second_request_under_one_token_is_found() {
+        let mut ledger = Ledger::default();
+        ledger.on_ack(id(1), token(1), Outcome::Done, b"");
+        ledger.on_ack(id(1), token(1), Outcome::Done, b"");
+        assert!(ledger.violations.is_empty());
+        ledger.on_ack(id(2), token(1), Outcome::Done, b"");
+        assert_eq!(ledger.violations, [Violation::TokenTwice(token(1), id(1), id(2))]);
+    }
+
+    #[test]
+    fn a_forged_second_effect_and_a_changed_reply_are_found() {
+        let mut ledger = Ledger::default();
+        ledger.on_ack(id(1), token(1), Outcome::Done, b"4");
+        ledger.on_ack(id(1), token(1), Outcome::Done, b"5");
+        ledger.on_ack(id(1), token(2), Outcome::Done, b"5");
+        let expected = [
+            Violation::RepliesDiffer(id(1)),
+            Violation::AckedTwice(id(1), token(1), token(2)),
+        ];
+        assert_eq!(ledger.violations, expected);
+    }
+}

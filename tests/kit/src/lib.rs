@@ -1,0 +1,14 @@
+//! A whole cluster in one thread: real shards, a simulated network, virtual time, clients that retry, and a ledger that knows what was
+//! acked.
+//!
+//! One seed gives one run, bit for bit. Nothing here reads a clock or draws from outside its seed.
+
+pub mod client;
+pub mod cluster;
+pub mod faults;
+pub mod ledger;
+pub mod memory;
+pub mod rng;
+
+pub use cluster::{Cluster, Report};
+pub use faults::Faults;

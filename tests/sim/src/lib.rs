@@ -1,0 +1,36 @@
+//! Batches of seeds over simulated clusters, under the rules as they are or under a mutant that breaks one.
+//!
+//! Mutants are other values of [`Rules`]; nothing that runs a node can name one.
+
+mod batch;
+mod mutants;
+
+pub use batch::{Batch, SOMETIMES, run_seeds};
+pub use mutants::{MUTANTS, Mutant};
+
+use waterpark_core::rules::Rules;
+use waterpark_kit::rng::Rng;
+use waterpark_kit::{Cluster, Faults, Report};
+
+/// The clusters that seeds draw from, as `DC-AZ-N`.
+const CLUSTERS: [&[&str]; 4] = [
+    &["FL-A-1", "FL-B-1", "TN-A-1", "TX-A-1", "UT-A-1"],
+    &["FL-A-1", "FL-B-1", "TN-A-1", "TX-A-1", "UT-A-1"],
+    &["FL-A-1", "FL-B-1", "TN-A-1"],
+    &["FL-A-1", "FL-B-1", "TN-A-1", "TN-B-1", "TX-A-1", "UT-A-1"],
+];
+
+/// Runs one seed: its cluster, shards, faults and clients are all drawn from it.
+#[must_use]
+pub fn run_seed<R: Rules>(seed: u64) -> Report {
+    let mut rng = Rng::new(seed ^ 0x5EED);
+    let names = CLUSTERS[rng.index(CLUSTERS.len())];
+    let shards: Vec<u16> = names
+        .iter()
+        .map(|_| 1 + u16::try_from(rng.below(3)).expect("below 3"))
+        .collect();
+    let faults = Faults::draw(&mut rng);
+    let requests = 40 + rng.below(160);
+    let faulty_ms = 2_000 + rng.below(3_000);
+    Cluster::<R>::new(seed, names, &shards, faults, requests).run(faulty_ms)
+}

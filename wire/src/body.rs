@@ -1,0 +1,194 @@
+//! Bodies with structure: rkyv archives, validated once. Off the path of a message; what travels per message has a fixed layout.
+//!
+//! Wire types hold no reference counts, maps, recursion, or `Option` of an enum (open soundness reports against the archive format), and
+//! a change of any of them is a new schema number.
+
+use rkyv::rancor::{Error, Strategy};
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::error::FrameError;
+
+/// A Config: who the members of a group are, by incarnation, and how many of them an ack and a view change need.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ConfigBody {
+    /// The group.
+    pub group: u32,
+    /// The view.
+    pub view: u64,
+    /// The lineage.
+    pub lineage: u64,
+    /// Members; the first is the writer.
+    pub members: Vec<MemberBody>,
+    /// Members that hold an entry before it is acked.
+    pub write_quorum: u8,
+    /// Members that a newer view has to hear.
+    pub read_quorum: u8,
+}
+
+/// One process of one node.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberBody {
+    /// The node.
+    pub node: u16,
+    /// Its incarnation.
+    pub incarnation: u64,
+}
+
+/// Everything that a client needs to send to the writer's shard.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SlotTableBody {
+    /// The cluster.
+    pub cluster: [u8; 16],
+    /// Groups.
+    pub groups: u32,
+    /// Classes.
+    pub classes: u32,
+    /// Facilities that are bound to a class.
+    pub facilities: Vec<FacilityBody>,
+    /// The nodes.
+    pub nodes: Vec<NodeBody>,
+    /// The members of each group by node id, the writer first.
+    pub slots: Vec<Vec<u16>>,
+    /// The longest message, in bytes.
+    pub message_bytes_max: u32,
+}
+
+/// A facility and its class.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct FacilityBody {
+    /// The facility, as it stands in keys.
+    pub name: Vec<u8>,
+    /// Its class.
+    pub class: u32,
+}
+
+/// Where a node's shards listen for clients.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct NodeBody {
+    /// Its id.
+    pub id: u16,
+    /// Its name.
+    pub name: String,
+    /// Its host.
+    pub host: String,
+    /// The port of its shard 0 for native clients; shard k listens k above it.
+    pub native_port: u16,
+    /// How many shards it has.
+    pub shards: u16,
+}
+
+/// One shard's status.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct StatusBody {
+    /// The node's name.
+    pub node: String,
+    /// Its id.
+    pub node_id: u16,
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// Which shard this is, and of how many.
+    pub shard: u16,
+    /// Shards of the node.
+    pub shards: u16,
+    /// `io_uring` or `epoll`.
+    pub driver: String,
+    /// The process is out: it serves as mailroom only.
+    pub out: bool,
+    /// Bytes of the shard's pool in use.
+    pub memory_used: u64,
+    /// Bytes of the shard's pool.
+    pub memory_budget: u64,
+    /// Groups that this shard writes or follows.
+    pub groups: Vec<GroupBody>,
+    /// The shard's links.
+    pub links: Vec<LinkBody>,
+    /// Counters by name.
+    pub counters: Vec<CounterBody>,
+}
+
+/// One group on one member.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct GroupBody {
+    /// The group.
+    pub group: u32,
+    /// `unborn`, `writer`, `follower` or `lost`.
+    pub role: String,
+    /// Its view, 0 before birth.
+    pub view: u64,
+    /// The last seq that this member holds.
+    pub last_seq: u64,
+    /// Its commit.
+    pub commit: u64,
+    /// Its actors.
+    pub actors: u64,
+    /// Bytes of its log in memory.
+    pub log_bytes: u64,
+    /// The members' nodes, the writer first.
+    pub members: Vec<u16>,
+    /// What each member is known to hold, in the same order; only a writer knows.
+    pub held: Vec<u64>,
+}
+
+/// One link.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct LinkBody {
+    /// The peer's node id.
+    pub peer: u16,
+    /// Its incarnation, 0 if it was never met.
+    pub incarnation: u64,
+    /// Whether the link is up.
+    pub up: bool,
+    /// Whether the peer says that it is out.
+    pub out: bool,
+    /// Milliseconds since the peer was last heard.
+    pub silent_ms: u64,
+    /// Frames sent that are not acked.
+    pub unacked: u32,
+}
+
+/// A counter.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct CounterBody {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: u64,
+}
+
+/// Where a key lives and how far each member holds its group.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct WhereBody {
+    /// The group as its member sees it.
+    pub group: GroupBody,
+    /// The node that answers.
+    pub node: u16,
+    /// Its shard.
+    pub shard: u16,
+}
+
+/// The archive of a body.
+///
+/// # Panics
+/// If memory runs out: archives are small.
+pub fn encode<T>(body: &T) -> AlignedVec
+where
+    T: for<'a> Serialize<rkyv::api::high::HighSerializer<AlignedVec, rkyv::ser::allocator::ArenaHandle<'a>, Error>>,
+{
+    rkyv::to_bytes::<Error>(body).expect("small archives fit memory")
+}
+
+/// Validates an archive and reads it whole. The bytes may be unaligned: they are copied first.
+///
+/// # Errors
+/// `Body` if it does not validate.
+pub fn decode<T>(bytes: &[u8]) -> Result<T, FrameError>
+where
+    T: Archive,
+    T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, Error>>
+        + Deserialize<T, Strategy<rkyv::de::Pool, Error>>,
+{
+    let mut aligned = AlignedVec::<16>::with_capacity(bytes.len());
+    aligned.extend_from_slice(bytes);
+    rkyv::from_bytes::<T, Error>(&aligned).map_err(|_| FrameError::Body)
+}

@@ -1,0 +1,285 @@
+//! The small fixed items that links and connections live on: acks, births, commits, signs of life, parts, read-back, questions.
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::FrameError;
+use crate::item::{ITEM_HEADER, Item, ItemHeader, ItemKind};
+use crate::padded;
+
+/// An item longer than this travels in parts, between which other items go.
+pub const PART_BYTES: usize = 64 << 10;
+
+macro_rules! fixed_items {
+    ($($(#[doc = $doc:literal])+ $name:ident($kind:ident) { $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)+ })+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+        #[repr(C)]
+        pub struct $name {
+            /// Kind, length and group are filled in by [`Self::push`]; flags and aux by kind.
+            pub item: ItemHeader,
+            $($(#[doc = $field_doc])+ pub $field: $type,)+
+        }
+
+        impl $name {
+            /// Reads the item's fixed part; what follows it is returned too.
+            ///
+            /// # Errors
+            /// `ItemLength` if the item is shorter.
+            pub fn new_checked<'a>(item: &Item<'a>) -> Result<(&'a Self, &'a [u8]), FrameError> {
+                item.fixed::<Self>()
+            }
+
+            /// Writes the item behind those in `bytes`, followed by `tail`, padded.
+            ///
+            /// # Panics
+            /// If `tail` is longer than 4 GiB: callers bound it first.
+            pub fn push(&self, bytes: &mut Vec<u8>, tail: &[u8]) {
+                let length = u32::try_from(size_of::<Self>() + tail.len()).expect("items are bounded far below 4 GiB");
+                let item = ItemHeader { kind: ItemKind::$kind as u8, length: U32::new(length), ..self.item };
+                bytes.extend_from_slice(Self { item, ..*self }.as_bytes());
+                bytes.extend_from_slice(tail);
+                bytes.resize(padded(bytes.len()), 0);
+            }
+        }
+
+        const _: () = assert!(size_of::<$name>().is_multiple_of(16) && size_of::<$name>() > ITEM_HEADER);
+    )+};
+}
+
+fixed_items! {
+    /// The numbered frames above `since`, up to `number`, are answered by every shard. `item.count` exceptions follow.
+    Acked(Acked) {
+        /// The last frame's number in the epoch of the frame that carries this.
+        number: U64,
+        /// The number that the ack before this one ended at: exceptions are listed once, so no ack may be passed over.
+        since: U64,
+    }
+    /// A member holds exactly this Config and this much of its log.
+    Adopted(Adopted) {
+        /// The view.
+        view: U64,
+        /// Its last seq.
+        last_seq: U64,
+    }
+    /// A member refuses a Config at birth. `item.aux` is the node whose incarnation stands against it.
+    BirthRefused(BirthRefused) {
+        /// The Config's view.
+        view: U64,
+        /// The incarnation that the member has met of that node, or holds in another Config.
+        incarnation: U64,
+    }
+    /// How far the group is committed.
+    Commit(Commit) {
+        /// The view.
+        view: U64,
+        /// The commit.
+        commit: U64,
+    }
+    /// A sign of life. `item.flags` are `HEARTBEAT_*`.
+    Heartbeat(Heartbeat) {
+        /// The sender's wall clock, ms since the epoch.
+        wall_ms: U64,
+        /// The highest number of a numbered frame that the sender has put on this link in this epoch.
+        sent: U64,
+    }
+    /// A piece of an item: `item.flags` says whether it is the first or last.
+    PartHeader(Part) {
+        /// Bytes of the whole item with its header.
+        total: U32,
+        /// Where this piece begins in it.
+        offset: U32,
+        /// Names the item among those of the connection.
+        stream: U64,
+    }
+    /// The receiver is out: the Config of `item.group` names another incarnation of its name.
+    Out(Out) {
+        /// The Config's view.
+        view: U64,
+        /// The incarnation that it names.
+        incarnation: U64,
+    }
+    /// Asks for a portion of the committed entries of `item.group`.
+    ReadBack(ReadBack) {
+        /// First seq wanted.
+        from_seq: U64,
+        /// At most so many bytes of runs, at least one run.
+        bytes_max: U32,
+        /// Zero.
+        reserved: U32,
+    }
+    /// The end of a portion. `item.flags` 1: this node holds no copy of the group.
+    ReadBackEnd(ReadBackEnd) {
+        /// The seq to ask for next.
+        next_seq: U64,
+        /// The member's commit.
+        commit: U64,
+    }
+    /// Asks for a document: `item.aux` is one of `DOCUMENT_*`.
+    Ask(Ask) {
+        /// Given back in the document.
+        correlation: U64,
+        /// Zero.
+        reserved: U64,
+    }
+    /// A document: an archive follows ([`crate::body`]). `item.aux` is one of `DOCUMENT_*`.
+    Document(Document) {
+        /// The question's correlation.
+        correlation: U64,
+        /// Zero.
+        reserved: U64,
+    }
+    /// Why the connection is about to be closed. `item.aux` is a [`FrameError`]'s number, or from 256 on a reason of the handshake; text follows.
+    Refusal(Refusal) {
+        /// A number that goes with the reason.
+        detail: U64,
+        /// Another.
+        detail2: U64,
+    }
+}
+
+/// The sender's memory is so full that it takes no new data.
+pub const HEARTBEAT_PRESSURE: u8 = 1;
+/// The sender's process is out: it serves as mailroom only.
+pub const HEARTBEAT_OUT: u8 = 2;
+/// The first part of an item.
+pub const PART_FIRST: u8 = 1;
+/// The last part of an item.
+pub const PART_LAST: u8 = 2;
+/// The slot table with the nodes' names and ports.
+pub const DOCUMENT_SLOT_TABLE: u32 = 1;
+/// The status of the shard that is asked.
+pub const DOCUMENT_STATUS: u32 = 2;
+
+/// One refused (group, view) in an ack, with the newest answer.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Exception {
+    /// The group.
+    pub group: U32,
+    /// An [`Answer`].
+    pub answer: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// The view that the runs carried.
+    pub view: U64,
+    /// The last seq that the member holds (`Gap`), the seq to adopt from (`NeedAdopt`), the view promised (`Nack`).
+    pub value: U64,
+}
+
+/// Why a member did not take a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Answer {
+    /// The run does not follow what it holds.
+    Gap = 1,
+    /// It has not adopted this view.
+    NeedAdopt = 2,
+    /// It has promised a newer view.
+    Nack = 3,
+}
+
+/// Pushes the ack of the frames above `since`, up to `number`, with its exceptions.
+///
+/// # Panics
+/// If there are more than 65,535 exceptions: a shard has fewer groups.
+pub fn push_acked(bytes: &mut Vec<u8>, since: u64, number: u64, exceptions: &[Exception]) {
+    let count = u16::try_from(exceptions.len()).expect("fewer exceptions than groups");
+    let item = ItemHeader {
+        count: count.into(),
+        ..ItemHeader::default()
+    };
+    Acked {
+        item,
+        number: U64::new(number),
+        since: U64::new(since),
+    }
+    .push(bytes, exceptions.as_bytes());
+}
+
+/// Reads an ack: since, number and exceptions.
+///
+/// # Errors
+/// `ItemLength` or `Acked`.
+pub fn acked<'a>(item: &Item<'a>) -> Result<(u64, u64, &'a [Exception]), FrameError> {
+    let (ack, rest) = Acked::new_checked(item)?;
+    let exceptions = <[Exception]>::ref_from_bytes(rest).map_err(|_| FrameError::Acked)?;
+    let known = |exception: &Exception| (1..=3).contains(&exception.answer) && exception.reserved == [0; 3];
+    if exceptions.len() != usize::from(item.header.count.get()) || !exceptions.iter().all(known) {
+        return Err(FrameError::Acked);
+    }
+    if ack.since.get() >= ack.number.get() {
+        return Err(FrameError::Acked);
+    }
+    Ok((ack.since.get(), ack.number.get(), exceptions))
+}
+
+impl Exception {
+    /// The answer of a checked exception.
+    ///
+    /// # Panics
+    /// Never on one that [`acked`] returned.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        match self.answer {
+            1 => Answer::Gap,
+            2 => Answer::NeedAdopt,
+            3 => Answer::Nack,
+            _ => unreachable!("checked with the ack"),
+        }
+    }
+}
+
+/// Puts items together that came in parts, one at a time per connection.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    bytes: Vec<u8>,
+    stream: u64,
+    total: usize,
+}
+
+impl Assembly {
+    /// Takes the next part. Returns the whole item's bytes when it was the last one; they stay valid until the next call.
+    ///
+    /// # Errors
+    /// `Part` if it does not follow the part before it; `TooLong` if the whole would be longer than `item_bytes_max`, before memory is
+    /// reserved for it.
+    pub fn take(&mut self, item: &Item<'_>, item_bytes_max: usize) -> Result<Option<&[u8]>, FrameError> {
+        let (part, piece) = PartHeader::new_checked(item)?;
+        let total = part.total.get() as usize;
+        let offset = part.offset.get() as usize;
+        let first = part.item.flags & PART_FIRST != 0;
+        let last = part.item.flags & PART_LAST != 0;
+        if first {
+            if total > item_bytes_max {
+                return Err(FrameError::TooLong);
+            }
+            self.bytes.clear();
+            self.stream = part.stream.get();
+            self.total = total;
+        }
+        let expected = first || (self.total != 0 && self.stream == part.stream.get());
+        let end = self.bytes.len() + piece.len();
+        if !expected
+            || total != self.total
+            || offset != self.bytes.len()
+            || end > total
+            || (end == total) != last
+            || piece.is_empty()
+        {
+            self.total = 0;
+            return Err(FrameError::Part);
+        }
+        self.bytes.extend_from_slice(piece);
+        if !last {
+            return Ok(None);
+        }
+        self.total = 0;
+        Ok(Some(&self.bytes))
+    }
+
+    /// Forgets a half assembled item: its link is gone.
+    pub fn reset(&mut self) {
+        *self = Assembly::default();
+    }
+}
