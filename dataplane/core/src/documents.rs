@@ -101,6 +101,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     name: name.to_owned(),
                     value,
                 })
+                .chain(self.world_counters.iter().cloned())
                 .collect(),
         }
     }

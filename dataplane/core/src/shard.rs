@@ -2,14 +2,15 @@
 
 use hashbrown::HashMap;
 use waterpark_ring::{Placement, Topology};
+use waterpark_wire::body::{self, CounterBody};
 use waterpark_wire::item::{Item, ItemKind, Items};
 use waterpark_wire::link::{self, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Out};
-use waterpark_wire::{FrameError, FrameKind, FrameView, body};
+use waterpark_wire::{FrameError, FrameKind, FrameView};
 
 use crate::behaviour::{Answer, Behaviour, KindId};
 use crate::config::{Config, Settings};
 use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
-use crate::group::{Group, Progress};
+use crate::group::{Group, Progress, Role};
 use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId, View};
 use crate::link::{Ack, Link, Up};
 use crate::log::Position;
@@ -161,6 +162,7 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) touched: Vec<u32>,
     pub(crate) answer: Answer,
     pub(crate) counters: Counters,
+    pub(crate) world_counters: Vec<CounterBody>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) ticked_ns: u64,
     pub(crate) rules: std::marker::PhantomData<R>,
@@ -207,6 +209,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             touched: Vec::new(),
             answer: Answer::default(),
             counters: Counters::default(),
+            world_counters: Vec::new(),
             effects: Vec::new(),
             ticked_ns: 0,
             rules: std::marker::PhantomData,
@@ -267,6 +270,48 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What the world counted, shown in the status document behind this shard's own counters.
+    pub fn world_counters_mut(&mut self) -> &mut Vec<CounterBody> {
+        &mut self.world_counters
+    }
+
+    /// What it was told at its start.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The newest incarnation met of a node; zero if none was.
+    ///
+    /// # Panics
+    /// If the node is not in the topology: a bug in this process.
+    #[must_use]
+    pub fn met(&self, node: NodeId) -> Incarnation {
+        self.met[usize::from(node.0)]
+    }
+
+    /// How many groups this shard is to write, and how many of them are open.
+    #[must_use]
+    pub fn written(&self) -> (usize, usize) {
+        let own = self.groups.iter().filter(|group| group.slot[0] == self.settings.node);
+        own.fold((0, 0), |(all, open), group| {
+            (all + 1, open + usize::from(group.role == Role::Writer))
+        })
+    }
+
+    /// Whether everything that was to be sent has left: no frame grows and none is in flight.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        let idle = |outbox: &Outbox| !outbox.busy && !outbox.has_items();
+        let links = self.links.iter().filter(|link| link.up.is_some());
+        let waits = self.groups.iter().any(|group| !group.waiting.is_empty());
+        !waits
+            && links
+                .map(|link| &link.outbox)
+                .chain(self.clients.values().map(|client| &client.outbox))
+                .all(idle)
     }
 
     /// Whether this process is out: it serves as mailroom only and says so in its handshakes.
