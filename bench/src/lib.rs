@@ -1,1 +1,20 @@
-//! The load generator as a library, and the benches.
+//! The load generator, and what it needs: a cluster of its own processes, a workload whose every message can be told from all others, and
+//! the read-back that says what became of each.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`workload`] | messages as a pure function of their serial number |
+//! | [`cluster`] | processes of one local cluster, their CPU time and counters |
+//! | [`generator`] | sends at planned instants or in a closed loop, measures, keeps the ledger |
+//! | [`ledger`] | what is known of each message, and its check against what members hold |
+//! | [`run`] | one measurement from start to verdict |
+//!
+//! **Invariant:** nothing that a node counts decides on `lost` or `duplicated`: every acked message is looked for in three members.
+
+pub mod cluster;
+pub mod generator;
+pub mod ledger;
+pub mod run;
+pub mod workload;
+
+pub use run::{Pace, Plan, Report, Target, Verdict, measure};

@@ -9,6 +9,7 @@ pub mod compress;
 pub mod error;
 pub mod frame;
 pub mod framer;
+pub mod handshake;
 pub mod item;
 pub mod link;
 pub mod reply;

@@ -182,12 +182,32 @@ impl<'a> RunView<'a> {
         self.last_seq() - u64::from(self.header.item.aux.get())
     }
 
+    /// The entries' headers, in order of seq.
+    pub fn headers(&self) -> EntryHeaders<'a> {
+        EntryHeaders(self.entries)
+    }
+
     /// The entries, in order of seq.
     pub fn entries(&self) -> Entries<'a> {
         Entries {
             rest: self.entries,
             seq: self.header.first_seq.get(),
         }
+    }
+}
+
+/// The headers of a checked run's entries, nothing else of them read.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryHeaders<'a>(&'a [u8]);
+
+impl<'a> Iterator for EntryHeaders<'a> {
+    type Item = &'a EntryHeader;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a EntryHeader> {
+        let (header, _) = EntryHeader::ref_from_prefix(self.0).ok()?;
+        self.0 = self.0.get(header.length.get() as usize..)?;
+        Some(header)
     }
 }
 

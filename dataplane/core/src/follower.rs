@@ -16,6 +16,9 @@ use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::Shard;
 
+/// A follower that has so many committed entries before it applies them at once.
+const APPLY_ENTRIES: u64 = 64;
+
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// A process of a node was met. An older one of the same name is gone for good, and the newer is told where the older stands.
     pub(crate) fn on_met(&mut self, peer: Member, out: bool) {
@@ -187,7 +190,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             Ok(last_seq) => {
                 self.counters.runs_taken += 1;
                 group.commit = group.commit.max(commit.min(last_seq));
-                self.apply(index);
+                self.lag(index);
                 Ok(None)
             }
             Err(NotTaken::Malformed(error)) => Err(error),
@@ -207,11 +210,34 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let is_writers = group.config.as_ref().is_some_and(|config| config.writer() == from);
         if is_writers && group.role == Role::Follower && group.log_view == view {
             group.commit = group.commit.max(commit.min(group.log.sealed_seq()));
-            self.apply(index);
+            self.lag(index);
         }
     }
 
-    fn apply(&mut self, index: usize) {
+    /// Committed entries take effect on a follower a portion at a time, at the latest with the next tick or before a read here: a longer
+    /// stretch of log is read in one stream, and the rows of its actors come together.
+    fn lag(&mut self, index: usize) {
+        let group = &mut self.groups[index];
+        if group.commit.0 - group.applied.0 >= APPLY_ENTRIES {
+            self.apply(index);
+        } else if group.commit > group.applied && !std::mem::replace(&mut group.lags, true) {
+            self.lagging
+                .push(u32::try_from(index).expect("groups are counted in 32 bits"));
+        }
+    }
+
+    /// Everything committed takes effect on all groups that lag.
+    pub(crate) fn catch_up(&mut self) {
+        let mut lagging = std::mem::take(&mut self.lagging);
+        for index in lagging.drain(..) {
+            self.groups[index as usize].lags = false;
+            self.apply(index as usize);
+        }
+        self.lagging = lagging;
+    }
+
+    /// What is committed takes effect.
+    pub(crate) fn apply(&mut self, index: usize) {
         let (topology, behaviour) = (&self.topology, &self.behaviour);
         let hash_of = |key: &[u8]| Self::hash_of(topology, behaviour, key);
         if self.groups[index]

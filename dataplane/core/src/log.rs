@@ -19,7 +19,7 @@ const CHUNK_BYTES_MIN: usize = 4 << 10;
 /// What chunks double up to.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// One mark of the index per so many bytes of a chunk.
-const MARK_BYTES: u32 = 4 << 10;
+const MARK_BYTES: u32 = 16 << 10;
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,12 +9,13 @@ use waterpark_wire::reply::{self, MAYBE, Outcome, ReplyHeader, ReplyView};
 use waterpark_wire::request::{self, FORWARDED, HERE, RequestHeader, RequestView, SENT_BEFORE};
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
-use crate::behaviour::Behaviour;
+use crate::behaviour::{Behaviour, KindId};
 use crate::effects::{Cut, Effect};
 use crate::group::Role;
 use crate::ids::{ClientId, GroupId, LinkId, NodeId, ShardId};
 use crate::memory::Memory;
 use crate::pending::{Pending, Pendings, Sent};
+use crate::registry::Place;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::{MS, Now};
@@ -24,6 +25,16 @@ use crate::waiting::Origin;
 const HOPS_MAX: u8 = 3;
 /// When too much is under way, come back after this.
 const BUSY_RETRY_MS: u32 = 10;
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aim {
+    pub(crate) group: GroupId,
+    pub(crate) hash: u64,
+    /// `None` if its kind is not known here.
+    pub(crate) kind: Option<KindId>,
+    place: Option<Place>,
+}
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// A frame came from a client.
@@ -36,12 +47,48 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         } else {
             Err(FrameError::Kind)
         };
-        for item in frame.items() {
-            result = result.and_then(|()| self.on_client_item(now, client, &item));
+        let mut aims = std::mem::take(&mut self.aims);
+        self.aim(frame, &mut aims);
+        for (item, aim) in frame.items().zip(&aims) {
+            result = result.and_then(|()| self.on_client_item(now, client, &item, *aim));
         }
+        self.aims = aims;
         if let Err(error) = result {
             self.cut_client(client, Cut::Malformed(error));
         }
+    }
+
+    /// Finds out what each request of a frame is about, and asks for its actor's memory before the first of them runs.
+    fn aim(&self, frame: &FrameView<'_>, aims: &mut Vec<Option<Aim>>) {
+        let aim = |item: Item<'_>| {
+            let request = RequestView::new_checked(&item)
+                .ok()
+                .filter(|_| item.kind() == ItemKind::Request)?;
+            self.aim_of(request.key)
+        };
+        aims.clear();
+        aims.extend(frame.items().map(aim));
+        let registry = |aim: &Aim| Some(&self.groups[self.group_index(aim.group)?].registry);
+        for aim in aims.iter_mut().flatten() {
+            aim.place = registry(aim).and_then(|registry| registry.glance(aim.hash));
+        }
+        let near = aims.iter().flatten().fold(0, |sum, aim| {
+            let place = aim.place.zip(registry(aim));
+            sum ^ place.map_or(0, |(place, registry)| registry.touch(place))
+        });
+        std::hint::black_box(near);
+    }
+
+    /// What a request with this key is about; `None` if the key is malformed.
+    pub(crate) fn aim_of(&self, key: &[u8]) -> Option<Aim> {
+        let key = waterpark_ring::KeyRef::new_checked(key).ok()?;
+        let located = self.topology.locate(key);
+        Some(Aim {
+            group: located.group,
+            hash: located.hash,
+            kind: self.behaviour.kind(key.kind()),
+            place: None,
+        })
     }
 
     pub(crate) fn cut_client(&mut self, client: ClientId, cause: Cut) {
@@ -50,7 +97,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    fn on_client_item(&mut self, now: Now, client: ClientId, item: &Item<'_>) -> Result<(), FrameError> {
+    fn on_client_item(
+        &mut self,
+        now: Now,
+        client: ClientId,
+        item: &Item<'_>,
+        aim: Option<Aim>,
+    ) -> Result<(), FrameError> {
         match item.kind() {
             ItemKind::Request => {
                 let request = RequestView::new_checked(item)?;
@@ -58,7 +111,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     return Err(FrameError::Request);
                 }
                 self.counters.requests += 1;
-                self.on_client_request(now, client, &request);
+                self.on_client_request(now, client, &request, aim);
                 Ok(())
             }
             ItemKind::Part => {
@@ -68,7 +121,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 };
                 let mut assembly = std::mem::take(&mut row.assembly);
                 let result = assembly.take(item, whole_max).and_then(|whole| match whole {
-                    Some(bytes) => self.on_client_item(now, client, &Item::new_checked_unpadded(bytes)?),
+                    Some(bytes) => {
+                        let item = Item::new_checked_unpadded(bytes)?;
+                        let request = RequestView::new_checked(&item)?;
+                        self.on_client_item(now, client, &item, self.aim_of(request.key))
+                    }
                     None => Ok(()),
                 });
                 if let Some(row) = self.clients.get_mut(&client) {
@@ -82,16 +139,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    fn on_client_request(&mut self, now: Now, client: ClientId, request: &RequestView<'_>) {
+    fn on_client_request(&mut self, now: Now, client: ClientId, request: &RequestView<'_>, aim: Option<Aim>) {
         let origin = Origin::Client(client);
-        let Ok(key) = waterpark_ring::KeyRef::new_checked(request.key) else {
+        let Some(aim) = aim else {
             return self.refuse(origin, request, Outcome::BadRequest, 0);
         };
         if request.message.len() > self.settings.limits.message_bytes_max {
             let limit = u32::try_from(self.settings.limits.message_bytes_max).unwrap_or(u32::MAX);
             return self.refuse(origin, request, Outcome::TooLarge, limit);
         }
-        let group = self.topology.locate(key).group;
+        let group = aim.group;
         let slot = self.placement.members(group);
         let here = request.has(HERE);
         let to = if here { self.settings.node } else { slot.writer() };
@@ -101,7 +158,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let shard = self.shard_of(to, group);
         if to == self.settings.node && shard == self.settings.shard {
             let index = self.group_index(group).expect("a member's shard has its groups");
-            return self.on_request(now, index, request, origin);
+            return self.on_request(now, index, request, origin, Some(aim));
         }
         if self.stopping {
             return self.refuse(origin, request, Outcome::Stopping, 0);
@@ -234,7 +291,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// A request of another mailroom, for a group of this shard.
     pub(crate) fn on_forwarded(&mut self, now: Now, group: GroupId, request: &RequestView<'_>, origin: Origin) {
         match self.group_index(group) {
-            Some(index) => self.on_request(now, index, request, origin),
+            Some(index) => self.on_request(now, index, request, origin, None),
             None => self.refuse(origin, request, Outcome::NotMember, 0),
         }
     }

@@ -52,6 +52,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &mut self.groups[index];
         if group.role == Role::Writer {
             group.log.seal(&mut self.memory, group.log_view);
+        } else {
+            self.apply(index);
         }
         let body = self.read(index, request);
         let group = &self.groups[index];

@@ -1,7 +1,10 @@
 //! The actors of one group, by key and by dense number.
 //!
-//! Rows lie in one table, keys in one buffer: an idle actor is a row, an index word and its key, no object of its own. Numbers are given in
+//! Rows lie in one table, keys in one buffer: an idle actor is a row, an index entry and its key, no object of its own. Numbers are given in
 //! the order of introduction, so they are the same on every member.
+//!
+//! With millions of actors each look-up misses the caches. So the index tells row and key apart from the hash alone, and both can be asked
+//! for ahead of their use, for all requests of a frame at once: the misses then overlap instead of adding up.
 
 use hashbrown::HashTable;
 
@@ -11,23 +14,30 @@ use crate::ids::Seq;
 /// No actor: a `Void` or a tick.
 pub(crate) const NO_ACTOR: u32 = u32::MAX;
 
-/// One actor.
+/// One actor. Laid out as written, so that its two ends are known: a row may lie across two cache lines.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Actor<S> {
-    hash: u64,
     /// Its last entry.
     pub(crate) last_seq: Seq,
-    key_at: u32,
-    /// Its kind.
-    pub(crate) kind: KindId,
     /// Its projections.
     pub(crate) state: S,
+    /// Its kind.
+    pub(crate) kind: KindId,
+}
+
+/// Where an actor lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    hash: u64,
+    number: u32,
+    key_at: u32,
 }
 
 /// The actors of one group.
 #[derive(Debug)]
 pub(crate) struct Registry<S> {
-    index: HashTable<u32>,
+    index: HashTable<Place>,
     actors: Vec<Actor<S>>,
     /// Each key with its length in two bytes before it.
     keys: Vec<u8>,
@@ -53,12 +63,30 @@ impl<S: Default> Registry<S> {
     }
 
     /// The number of the actor with this key.
+    #[inline]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        let same = |number: &u32| {
-            let actor = &self.actors[*number as usize];
-            actor.hash == hash && self.key_at(actor.key_at) == key
-        };
-        self.index.find(hash, same).copied()
+        let same = |place: &Place| place.hash == hash && self.key_at(place.key_at) == key;
+        self.index.find(hash, same).map(|place| place.number)
+    }
+
+    /// Where an actor with this hash probably lies. Reads the index alone.
+    #[inline]
+    pub(crate) fn glance(&self, hash: u64) -> Option<Place> {
+        self.index.find(hash, |place| place.hash == hash).copied()
+    }
+
+    /// Reads the first bytes of an actor's row and key, so that they are near when they are used.
+    #[inline]
+    pub(crate) fn touch(&self, place: Place) -> u64 {
+        let key = self.keys.get(place.key_at as usize).copied().unwrap_or(0);
+        self.touch_row(place.number) ^ u64::from(key)
+    }
+
+    /// The same for the row of a number alone.
+    #[inline]
+    pub(crate) fn touch_row(&self, number: u32) -> u64 {
+        let row = self.actors.get(number as usize);
+        row.map_or(0, |actor| actor.last_seq.0 ^ u64::from(actor.kind.0))
     }
 
     /// Adds an actor under the next number; `None` if the tables of this group are full.
@@ -71,15 +99,12 @@ impl<S: Default> Registry<S> {
         self.keys.extend_from_slice(&length.to_le_bytes());
         self.keys.extend_from_slice(key);
         self.actors.push(Actor {
-            hash,
             last_seq: Seq::ZERO,
-            key_at,
-            kind,
             state: S::default(),
+            kind,
         });
-        let actors = &self.actors;
-        self.index
-            .insert_unique(hash, number, |other| actors[*other as usize].hash);
+        let place = Place { hash, number, key_at };
+        self.index.insert_unique(hash, place, |other| other.hash);
         Some(number)
     }
 

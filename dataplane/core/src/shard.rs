@@ -160,7 +160,11 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) mail: Vec<Vec<u8>>,
     /// Groups with new entries in this turn.
     pub(crate) touched: Vec<u32>,
+    /// Groups whose committed entries wait to take effect.
+    pub(crate) lagging: Vec<u32>,
     pub(crate) answer: Answer,
+    /// What the requests of one frame are about; kept for its memory.
+    pub(crate) aims: Vec<Option<crate::mailroom::Aim>>,
     pub(crate) counters: Counters,
     pub(crate) world_counters: Vec<CounterBody>,
     pub(crate) effects: Vec<Effect>,
@@ -207,7 +211,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             out: false,
             stopping: false,
             touched: Vec::new(),
+            lagging: Vec::new(),
             answer: Answer::default(),
+            aims: Vec::new(),
             counters: Counters::default(),
             world_counters: Vec::new(),
             effects: Vec::new(),

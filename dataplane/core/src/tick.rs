@@ -30,6 +30,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     #[must_use]
     pub fn next_tick_ns(&self) -> u64 {
         let waits = self.pendings.first_due_ns != u64::MAX
+            || !self.lagging.is_empty()
             || self
                 .groups
                 .iter()
@@ -45,6 +46,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Time has passed.
     pub fn on_tick(&mut self, now: Now) {
         let before_ns = std::mem::replace(&mut self.ticked_ns, now.monotonic_ns);
+        self.catch_up();
         self.expire_pendings(now);
         self.tick_links(now);
         let minute = now.monotonic_ns / (EXPIRE_MS * MS) != before_ns / (EXPIRE_MS * MS);
@@ -156,7 +158,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let fresh = crate::lane::Lane::new(session);
             match lane.unwrap_or(&fresh).standing(number, mark) {
                 Standing::Gap { expected } => self.refuse(held.origin, &request, Outcome::Gap, expected),
-                _ => self.on_request_until(now, index, &request, held.origin, held.deadline_ns),
+                _ => self.on_request_until(now, index, &request, held.origin, held.deadline_ns, None),
             }
         }
     }

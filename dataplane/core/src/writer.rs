@@ -16,6 +16,7 @@ use crate::group::Role;
 use crate::ids::{GroupId, Lineage, LinkId, Member, NodeId, Seq, View};
 use crate::lane::{Lane, Session, Standing};
 use crate::link::{Ack, Record};
+use crate::mailroom::Aim;
 use crate::memory::Memory;
 use crate::quorum;
 use crate::registry::NO_ACTOR;
@@ -188,9 +189,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// A request for an actor of a group that this shard should write.
-    pub(crate) fn on_request(&mut self, now: Now, index: usize, request: &RequestView<'_>, origin: Origin) {
+    pub(crate) fn on_request(
+        &mut self,
+        now: Now,
+        index: usize,
+        request: &RequestView<'_>,
+        origin: Origin,
+        aim: Option<Aim>,
+    ) {
         let deadline_ns = now.after_ms(u64::from(request.header.timeout_ms.get()));
-        self.on_request_until(now, index, request, origin, deadline_ns);
+        self.on_request_until(now, index, request, origin, deadline_ns, aim);
     }
 
     /// The same for a request whose deadline stands: it was held.
@@ -201,6 +209,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         request: &RequestView<'_>,
         origin: Origin,
         deadline_ns: u64,
+        aim: Option<Aim>,
     ) {
         if !request.operation.is_numbered() {
             return self.read_at_writer(now, index, request, origin, deadline_ns);
@@ -237,7 +246,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             });
             return;
         }
-        self.execute(now, index, request, origin, deadline_ns, lane);
+        self.execute(now, index, request, origin, deadline_ns, lane, aim);
         if session.is_ordered() && !self.groups[index].held.is_empty() {
             self.retry_held(now, index, session);
         }
@@ -335,8 +344,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         origin: Origin,
         deadline_ns: u64,
         lane: Option<u32>,
+        aim: Option<Aim>,
     ) {
-        let Some((hash, kind)) = Self::hash_of(&self.topology, &self.behaviour, request.key) else {
+        let aim = aim.or_else(|| self.aim_of(request.key));
+        let Some((hash, kind)) = aim.and_then(|aim| Some((aim.hash, aim.kind?))) else {
             return self.refuse(origin, request, Outcome::BadRequest, 0);
         };
         let group = &mut self.groups[index];
@@ -507,7 +518,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             };
             let held = self.groups[index].held.remove(next);
             if let Some(request) = held_request(&held.bytes) {
-                self.on_request_until(now, index, &request, held.origin, held.deadline_ns);
+                self.on_request_until(now, index, &request, held.origin, held.deadline_ns, None);
             }
         }
     }
@@ -603,6 +614,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .pop_front_if(|waiting| waiting.upto <= commit)
         {
             self.release(index, waiting);
+        }
+        // An empty ring begins anew at its front: it would otherwise walk through all its memory, which is far away each time.
+        let waiting = &mut self.groups[index].waiting;
+        if waiting.is_empty() {
+            waiting.clear();
         }
     }
 

@@ -1,7 +1,7 @@
 //! WORLD: what a shard stands on. Sockets (io_uring or epoll), memory, rings between shards, cores, spinning and the watchdog.
 //!
-//! Nothing here knows groups, actors or frames; nothing here decides anything about data. Each part is usable and tested alone; the
-//! event loop joins them with a shard of `waterpark_core`.
+//! Nothing here decides anything about data. Each part is usable and tested alone; the event loop joins them with a shard of
+//! `waterpark_core`, and is the only part that knows frames and handshakes.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -11,9 +11,12 @@
 //! | [`cores`] | which cores this process may use, pinning |
 //! | [`spin`] | how long to poll before sleeping |
 //! | [`turn`] | turn counters and the watchdog over them |
+//! | [`allocations`] | how often the process allocates |
+//! | [`event_loop`] | all of it joined with a shard |
 //!
 //! **Boundary:** the only crate besides one file of `wire` that contains `unsafe`; each module that does says why at its top.
 
+pub mod allocations;
 mod buddy;
 mod buffer_pool;
 pub mod chunk_pool;
@@ -21,6 +24,7 @@ mod connection;
 pub mod cores;
 pub mod driver;
 mod epoll;
+pub mod event_loop;
 pub mod inbox;
 mod linger;
 mod mapping;

@@ -1,0 +1,416 @@
+//! One local cluster: a process per node, from `init` in a fresh folder to the last exit.
+//!
+//! It starts the same binary that it is part of, as `waterpark node`. **Invariant:** when it is dropped, none of its processes is left and
+//! its folder is gone.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use waterpark_client::Address;
+use waterpark_client::blocking::ClusterAddresses;
+use waterpark_control::{Bytes, ClusterConfig, ENTROPY_BYTES, InitOptions, Nodes};
+
+/// Ports of local clusters begin here, below the ephemeral range.
+const PORT_FIRST: u16 = 10_240;
+/// And end here.
+const PORT_LAST: u16 = 32_000;
+/// How long all nodes may take until they serve, memory that is touched first aside.
+const READY_MAX: Duration = Duration::from_secs(30);
+/// How long a node may take to end when asked.
+const STOP_MAX: Duration = Duration::from_secs(8);
+
+/// What a local cluster is to be.
+#[derive(Clone, Debug)]
+pub struct ClusterPlan {
+    /// The binary that has `node` as a command.
+    pub binary: PathBuf,
+    /// Names of the nodes.
+    pub nodes: Vec<String>,
+    /// Shards of each.
+    pub workers: u16,
+    /// Placement groups; `None` for as many as `init` makes.
+    pub groups: Option<u32>,
+    /// Memory budget of each node.
+    pub memory: u64,
+    /// How much of it to touch first.
+    pub prefault: u64,
+    /// `auto`, `io-uring` or `epoll`.
+    pub driver: String,
+}
+
+impl ClusterPlan {
+    /// Five nodes of one shard in four data centres.
+    #[must_use]
+    pub fn five(binary: PathBuf, memory: u64) -> ClusterPlan {
+        let Nodes::Named(nodes) = InitOptions::default().nodes else {
+            unreachable!("the default names its nodes");
+        };
+        ClusterPlan {
+            binary,
+            nodes,
+            workers: 1,
+            groups: None,
+            memory,
+            prefault: 0,
+            driver: "auto".to_owned(),
+        }
+    }
+}
+
+/// Why there is no cluster. What had been started was ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// No folder for its files.
+    #[error("no temporary folder: {0}")]
+    Folder(io::Error),
+    /// The kernel gives no random bytes.
+    #[error("the kernel gives no random bytes: {0}")]
+    Entropy(io::Error),
+    /// The plan makes no configuration.
+    #[error("{0}")]
+    Init(#[from] waterpark_control::InitError),
+    /// The configuration that was just made cannot be read.
+    #[error("{0}")]
+    Config(#[from] waterpark_control::ConfigError),
+    /// No run of free ports is left.
+    #[error("no free ports between {PORT_FIRST} and {PORT_LAST} for {nodes} nodes")]
+    Ports {
+        /// Nodes that wanted ports.
+        nodes: usize,
+    },
+    /// A process could not be started.
+    #[error("{binary} cannot be started: {cause}")]
+    Spawn {
+        /// The binary.
+        binary: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// A node ended, or did not serve in time.
+    #[error("node {node} does not serve{}", said.as_ref().map_or(String::new(), |said| format!("; its log ends with:\n{said}")))]
+    NotReady {
+        /// Its name.
+        node: String,
+        /// The end of its log.
+        said: Option<String>,
+    },
+}
+
+/// One node's process.
+#[derive(Debug)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    child: Child,
+    log: PathBuf,
+    ended: bool,
+}
+
+impl Member {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn log_end(&self) -> Option<String> {
+        let text = fs::read_to_string(&self.log).ok()?;
+        let lines: Vec<&str> = text.lines().collect();
+        Some(lines[lines.len().saturating_sub(6)..].join("\n")).filter(|end| !end.is_empty())
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Waits for its end; its exit code, `None` if a signal ended it.
+    ///
+    /// # Errors
+    /// `TimedOut` if it does not end.
+    pub fn wait(&mut self, until: Instant) -> io::Result<Option<i32>> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                self.ended = true;
+                return Ok(status.code());
+            }
+            if Instant::now() >= until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// CPU time of all its threads that are alive, user and system, in ns.
+    #[must_use]
+    pub fn cpu_ns(&self) -> u64 {
+        cpu_ns_of(self.child.id())
+    }
+
+    /// Resident memory, in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
+        let pages: Option<u64> = text
+            .split_ascii_whitespace()
+            .nth(1)
+            .and_then(|field| field.parse().ok());
+        pages.unwrap_or(0) * rustix::param::page_size() as u64
+    }
+}
+
+/// CPU time of all threads of a process, user and system, in ns.
+#[must_use]
+pub fn cpu_ns_of(pid: u32) -> u64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0;
+    };
+    let one = |path: PathBuf| -> Option<u64> {
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split_ascii_whitespace().next()?.parse().ok()
+    };
+    threads.flatten().filter_map(|thread| one(thread.path())).sum()
+}
+
+/// A cluster that runs.
+#[derive(Debug)]
+pub struct Cluster {
+    members: Vec<Member>,
+    config: ClusterConfig,
+    key: [u8; 32],
+    folder: TempDir,
+    plan: ClusterPlan,
+}
+
+impl Cluster {
+    /// Starts all nodes and waits until they serve.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; what had been started was ended.
+    pub fn start(plan: ClusterPlan) -> Result<Cluster, ClusterError> {
+        let folder = TempDir::with_prefix("waterpark-").map_err(ClusterError::Folder)?;
+        let ports = 256 * u32::try_from(plan.nodes.len()).unwrap_or(u32::MAX);
+        let base_port = free_ports(plan.nodes.len(), plan.workers).ok_or(ClusterError::Ports {
+            nodes: plan.nodes.len(),
+        })?;
+        debug_assert!(u32::from(base_port) + ports <= 65_536);
+        let options = InitOptions {
+            folder: folder.path().to_path_buf(),
+            nodes: Nodes::Named(plan.nodes.clone()),
+            base_port,
+            groups: plan.groups,
+            workers: plan.workers,
+            memory: Bytes::new(plan.memory),
+            ..InitOptions::default()
+        };
+        let mut entropy = [0; ENTROPY_BYTES];
+        let got = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
+        got.map_err(|error| ClusterError::Entropy(error.into()))?;
+        let written = waterpark_control::init(&options, &entropy)?;
+        let loaded = waterpark_control::load(&written.config_path, [])?;
+        let key = loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes());
+        let mut cluster = Cluster {
+            members: Vec::new(),
+            config: loaded.config,
+            key,
+            folder,
+            plan,
+        };
+        let begun = Instant::now();
+        let mut starting = Vec::new();
+        for name in cluster.plan.nodes.clone() {
+            let (member, ready) = cluster.spawn(&name)?;
+            cluster.members.push(member);
+            starting.push(ready);
+        }
+        // Touching memory takes a machine up to four seconds for each GiB that it had not touched before.
+        let touched = cluster.plan.prefault * cluster.plan.nodes.len() as u64;
+        let until = begun + READY_MAX + Duration::from_millis(touched / (250 << 10));
+        for (index, ready) in starting.into_iter().enumerate() {
+            cluster.wait_ready(index, &ready, until)?;
+        }
+        Ok(cluster)
+    }
+
+    fn spawn(&self, name: &str) -> Result<(Member, mpsc::Receiver<()>), ClusterError> {
+        let log = self.folder.path().join(format!("{name}.log"));
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(ClusterError::Folder)?;
+        let failed = |cause| ClusterError::Spawn {
+            binary: self.plan.binary.clone(),
+            cause,
+        };
+        let mut child = Command::new(&self.plan.binary)
+            .args(["node", "--with-parent", "--name", name])
+            .args(["--driver", &self.plan.driver])
+            .args(["--prefault", &format!("{}B", self.plan.prefault)])
+            .arg("--config")
+            .arg(self.folder.path().join("cluster.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(failed)?;
+        let out = child.stdout.take().expect("stdout is a pipe");
+        let (tell, ready) = mpsc::channel();
+        let wanted = format!("ready {name}");
+        std::thread::spawn(move || {
+            // Ends with the node. After "ready" it only keeps the pipe open.
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if line == wanted && tell.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        let member = Member {
+            name: name.to_owned(),
+            child,
+            log,
+            ended: false,
+        };
+        Ok((member, ready))
+    }
+
+    fn wait_ready(&mut self, index: usize, ready: &mpsc::Receiver<()>, until: Instant) -> Result<(), ClusterError> {
+        if ready
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+            .is_ok()
+        {
+            return Ok(());
+        }
+        Err(ClusterError::NotReady {
+            node: self.members[index].name.clone(),
+            said: self.members[index].log_end(),
+        })
+    }
+
+    /// Starts a node again that has ended, as a new process of its name, without waiting until it serves.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn restart(&mut self, index: usize) -> Result<mpsc::Receiver<()>, ClusterError> {
+        let name = self.members[index].name.clone();
+        let (member, ready) = self.spawn(&name)?;
+        self.members[index] = member;
+        Ok(ready)
+    }
+
+    /// The nodes, in the order of the configuration.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The nodes, to be waited for.
+    pub fn members_mut(&mut self) -> &mut [Member] {
+        &mut self.members
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &ClusterConfig {
+        &self.config
+    }
+
+    /// Where its configuration lies.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("cluster.toml")
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> [u8; 32] {
+        self.key
+    }
+
+    /// Where clients enter: the first shard of each node.
+    #[must_use]
+    pub fn addresses(&self) -> ClusterAddresses {
+        ClusterAddresses(addresses(&self.config))
+    }
+
+    /// Ends all nodes, which flush what they owe; their exit codes, `None` for one that had to be killed.
+    pub fn stop(mut self) -> Vec<Option<i32>> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Vec<Option<i32>> {
+        for member in self.members.iter().filter(|member| !member.ended) {
+            // One that was stopped has to go on to be able to end. One that is gone needs no signal.
+            drop(member.signal(Signal::CONT));
+            drop(member.signal(Signal::TERM));
+        }
+        let until = Instant::now() + STOP_MAX;
+        let mut codes = Vec::new();
+        for member in &mut self.members {
+            codes.push(match member.wait(until) {
+                Ok(code) => code,
+                Err(_) => {
+                    drop(member.signal(Signal::KILL));
+                    drop(member.wait(until + STOP_MAX));
+                    None
+                }
+            });
+        }
+        codes
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.members.iter().any(|member| !member.ended) {
+            self.end();
+        }
+    }
+}
+
+/// Where clients enter a cluster: the first shard of each node.
+#[must_use]
+pub fn addresses(config: &ClusterConfig) -> Vec<Address> {
+    let address = |node: &waterpark_control::NodeConfig| Address {
+        host: node.host.clone(),
+        port: node.ports().native(0),
+    };
+    config.nodes.iter().map(address).collect()
+}
+
+/// The first port of a run of nodes whose ports are all free on loopback.
+fn free_ports(nodes: usize, workers: u16) -> Option<u16> {
+    let stride = u16::try_from(nodes).ok()?.checked_mul(256)?;
+    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    // Runs that begin at once on one machine begin at different places.
+    let steps = (PORT_LAST - PORT_FIRST) / stride;
+    let first = u16::try_from(std::process::id() % u32::from(steps.max(1))).ok()?;
+    (0..steps)
+        .map(|step| PORT_FIRST + (first + step) % steps * stride)
+        .find(|base| {
+            (0..nodes).all(|node| {
+                let port = base + 256 * u16::try_from(node).unwrap_or(0);
+                (0..workers).all(|shard| free(port + shard) && free(port + 64 + shard))
+            })
+        })
+}

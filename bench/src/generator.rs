@@ -1,0 +1,310 @@
+//! Sends messages at planned instants, or keeps a number of them under way, and measures each from its planned instant to its ack.
+//!
+//! One thread, one core of the client. **Invariant:** response time counts from the instant at which a message was planned, not from the one
+//! at which it could be sent; what was planned and could not be sent in time is counted.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use waterpark_client::polled::Polled;
+use waterpark_client::{ClientError, SendOptions};
+use waterpark_wire::reply::Outcome;
+
+use crate::ledger::{Fate, Ledger};
+use crate::workload::{KeyText, Workload};
+
+/// A send that leaves so much later than planned is late.
+const LATE_NS: u64 = 1_000_000;
+/// Longest time that a histogram tells, in µs.
+const LONGEST_US: u64 = 60_000_000;
+/// Messages that are made before the sockets are looked after again.
+const BURST: u64 = 256;
+
+/// When messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Schedule {
+    /// So many a second, evenly.
+    Open {
+        /// Messages a second.
+        rate: f64,
+    },
+    /// As soon as one of so many under way has ended.
+    Closed {
+        /// Messages under way.
+        in_flight: usize,
+    },
+}
+
+/// What one stretch of sending gave.
+#[derive(Debug)]
+pub struct Measured {
+    /// Messages that were sent.
+    pub sent: u64,
+    /// Ended with an ack.
+    pub acked: u64,
+    /// Refused for good.
+    pub refused: u64,
+    /// Nothing is known of them.
+    pub unknown: u64,
+    /// Planned and sent more than 1 ms late, or not at all because too many were under way.
+    pub late: u64,
+    /// From the planned instant to the ack, in µs.
+    pub response_us: Histogram<u64>,
+    /// From the send to the ack, in µs.
+    pub service_us: Histogram<u64>,
+    /// From the first planned instant to the last end.
+    pub took: Duration,
+    /// Copies that were sent beyond the first.
+    pub repeats: u64,
+    /// Reasons of refusals, with counts.
+    pub reasons: std::collections::BTreeMap<String, u64>,
+}
+
+impl Measured {
+    fn new() -> Measured {
+        let histogram = || Histogram::new_with_bounds(1, LONGEST_US, 3).expect("bounds that the library allows");
+        Measured {
+            sent: 0,
+            acked: 0,
+            refused: 0,
+            unknown: 0,
+            late: 0,
+            response_us: histogram(),
+            service_us: histogram(),
+            took: Duration::ZERO,
+            repeats: 0,
+            reasons: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+/// What sends.
+pub struct Generator {
+    client: Polled,
+    workload: Workload,
+    ledger: Ledger,
+    /// The next message's serial.
+    next: u64,
+    /// When each message was sent, in units of 128 ns since the client began, wrapping after nine minutes.
+    sent_at: Vec<u32>,
+    timeout_ms: u32,
+}
+
+/// Units of `sent_at`.
+const UNIT_SHIFT: u32 = 7;
+
+impl Generator {
+    /// A generator over a client that is connected or about to be.
+    #[must_use]
+    pub fn new(client: Polled, workload: Workload, timeout_ms: u32) -> Generator {
+        Generator {
+            client,
+            workload,
+            ledger: Ledger::default(),
+            next: 0,
+            sent_at: Vec::new(),
+            timeout_ms,
+        }
+    }
+
+    /// Turns until the cluster's slot table is learnt.
+    ///
+    /// # Errors
+    /// What the last connection failed with, or `Unreachable`.
+    pub fn connect(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        let until_ns = self.client.now_ns() + u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        while !self.client.core().is_ready() {
+            if self.client.now_ns() >= until_ns {
+                return Err(self
+                    .client
+                    .core()
+                    .last_failure()
+                    .unwrap_or(ClientError::Unreachable { tried: 1 }));
+            }
+            self.client.turn(Duration::from_millis(10), None);
+        }
+        Ok(())
+    }
+
+    /// The ledger of everything that was sent.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Sends for a time, or until `messages_max` were sent; then waits until everything has ended. `on_turn` is called about once a
+    /// turn with the messages sent so far, and ends the sending when it returns `false`.
+    pub fn run(
+        &mut self,
+        schedule: Schedule,
+        time: Duration,
+        messages_max: u64,
+        mut on_turn: impl FnMut(&Measured) -> bool,
+    ) -> Measured {
+        let mut measured = Measured::new();
+        let first = self.next;
+        let begun_ns = self.client.now_ns();
+        let end_ns = begun_ns.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let mut message = Vec::with_capacity(self.workload.message_bytes);
+        let mut key = KeyText::default();
+        let options = SendOptions {
+            timeout_ms: self.timeout_ms,
+            ..SendOptions::default()
+        };
+        let planned = |index: u64| match schedule {
+            Schedule::Open { rate } => begun_ns + instant_ns(index, rate),
+            Schedule::Closed { .. } => 0,
+        };
+        let mut stopped = false;
+        let mut last_ns = begun_ns;
+        loop {
+            let mut now_ns = self.client.now_ns();
+            if now_ns >= end_ns || !on_turn(&measured) {
+                stopped = true;
+            }
+            let mut burst = 0;
+            while !stopped && burst < BURST && self.next - first < messages_max {
+                let index = self.next - first;
+                let due = match schedule {
+                    Schedule::Open { .. } => planned(index) <= now_ns.min(end_ns),
+                    Schedule::Closed { in_flight } => self.client.core().open_requests() < in_flight,
+                };
+                if !due {
+                    break;
+                }
+                if !self.send(now_ns, &mut message, &mut key, &options) {
+                    // As many are under way as the client allows: what is planned meanwhile goes late, and is counted so.
+                    break;
+                }
+                if matches!(schedule, Schedule::Open { .. }) {
+                    measured.late += u64::from(now_ns - planned(index) > LATE_NS);
+                }
+                measured.sent += 1;
+                burst += 1;
+                if burst % 32 == 0 {
+                    now_ns = self.client.now_ns();
+                }
+            }
+            stopped |= self.next - first >= messages_max;
+            let open = self.client.core().open_requests();
+            if stopped && open == 0 && !self.client.core().has_completions() {
+                break;
+            }
+            let wait = match schedule {
+                _ if stopped => Duration::from_millis(10),
+                Schedule::Closed { in_flight } if open < in_flight => Duration::ZERO,
+                Schedule::Closed { .. } => Duration::from_millis(10),
+                Schedule::Open { .. } => {
+                    let next_ns = planned(self.next - first).min(end_ns);
+                    Duration::from_nanos(next_ns.saturating_sub(self.client.now_ns()))
+                }
+            };
+            self.client.turn(wait, None);
+            if self.client.core().has_completions() {
+                last_ns = self.client.now_ns();
+                self.take(last_ns, first, &planned, schedule, &mut measured);
+            }
+        }
+        if let Schedule::Open { rate } = schedule {
+            // What was planned within the time and never left.
+            let planned_all = messages_max.min(count_of(time, rate));
+            measured.late += planned_all.saturating_sub(measured.sent);
+        }
+        measured.took = Duration::from_nanos(last_ns - begun_ns);
+        measured
+    }
+
+    fn send(&mut self, now_ns: u64, message: &mut Vec<u8>, text: &mut KeyText, options: &SendOptions) -> bool {
+        let serial = self.next;
+        self.workload.write(serial, message);
+        let key = self
+            .workload
+            .key(self.workload.actor(serial), text)
+            .expect("the workload's keys are well formed");
+        let core = self.client.core_mut();
+        let prepared = core.prepare(key).expect("the slot table was learnt");
+        let options = SendOptions {
+            tag: serial,
+            ..*options
+        };
+        if core.send(now_ns, prepared, message, &options).is_err() {
+            return false;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "wraps; read back as a difference")]
+        self.sent_at.push((now_ns >> UNIT_SHIFT) as u32);
+        self.next += 1;
+        true
+    }
+
+    fn take(
+        &mut self,
+        now_ns: u64,
+        first: u64,
+        planned: &impl Fn(u64) -> u64,
+        schedule: Schedule,
+        measured: &mut Measured,
+    ) {
+        let (ledger, sent_at) = (&mut self.ledger, &self.sent_at);
+        #[expect(clippy::cast_possible_truncation, reason = "wraps, as it was written")]
+        let now_units = (now_ns >> UNIT_SHIFT) as u32;
+        self.client.core_mut().take_completions(|completion| {
+            let serial = completion.tag;
+            let fate = match completion.result {
+                Ok(Outcome::Done) => Fate::Acked,
+                Ok(_)
+                | Err(
+                    ClientError::Refused { .. }
+                    | ClientError::Deadline
+                    | ClientError::Unreachable { .. }
+                    | ClientError::Closed,
+                ) => Fate::Refused,
+                Err(_) => Fate::Unknown,
+            };
+            ledger.note(serial, fate);
+            measured.repeats += u64::from(completion.attempts.saturating_sub(1));
+            match fate {
+                Fate::Acked => {
+                    measured.acked += 1;
+                    let at = usize::try_from(serial).expect("serials count messages in memory");
+                    let service_ns = u64::from(now_units.wrapping_sub(sent_at[at])) << UNIT_SHIFT;
+                    measured.service_us.saturating_record(service_ns / 1_000);
+                    let response_ns = match schedule {
+                        Schedule::Open { .. } => now_ns.saturating_sub(planned(serial - first)),
+                        Schedule::Closed { .. } => service_ns,
+                    };
+                    measured.response_us.saturating_record(response_ns / 1_000);
+                }
+                Fate::Refused | Fate::Unknown | Fate::Open => {
+                    measured.refused += u64::from(fate == Fate::Refused);
+                    measured.unknown += u64::from(fate == Fate::Unknown);
+                    let reason = match completion.result {
+                        Ok(outcome) => format!("{outcome:?}"),
+                        Err(error) => error.to_string(),
+                    };
+                    *measured.reasons.entry(reason).or_default() += 1;
+                }
+            }
+        });
+    }
+}
+
+/// When message `index` is planned, ns after the first.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "below 2^53 messages and nanoseconds"
+)]
+fn instant_ns(index: u64, rate: f64) -> u64 {
+    (index as f64 * 1e9 / rate) as u64
+}
+
+/// Messages that are planned within a time.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "below 2^53 messages"
+)]
+fn count_of(time: Duration, rate: f64) -> u64 {
+    (time.as_secs_f64() * rate) as u64
+}

@@ -1,0 +1,189 @@
+//! Work as a pure function: the serial number of a message gives its actor and its bytes. So nothing about a message needs to be kept to
+//! check it later, and a byte that changed on its way is seen.
+
+use std::io::Write;
+
+use waterpark_ring::{KeyError, KeyRef};
+
+/// Which messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 128 bytes to one of a million actors, uniformly.
+    W128,
+    /// 128 bytes to one actor.
+    HotActor,
+    /// 128 bytes, one to each of a million actors.
+    ColdActors,
+}
+
+impl Kind {
+    /// As the command line names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::W128 => "w128",
+            Kind::HotActor => "hot-actor",
+            Kind::ColdActors => "cold-actors",
+        }
+    }
+}
+
+/// One run's work.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// Which.
+    pub kind: Kind,
+    /// Actors there are.
+    pub actors: u64,
+    /// Bytes of a message, at least 24.
+    pub message_bytes: usize,
+    /// Tells runs apart: messages of another run are recognised as such.
+    pub seed: u64,
+    /// The first serials go to each actor once, in turn, before the measurement.
+    pub warm: u64,
+}
+
+/// Messages are at least so long: seed, serial, check.
+pub const MESSAGE_BYTES_MIN: usize = 24;
+/// Bytes of the key of a workload's actor.
+const KEY_BYTES_MAX: usize = 64;
+
+/// A key that is written anew for each message, without an allocation.
+#[derive(Clone, Debug, Default)]
+pub struct KeyText {
+    bytes: Vec<u8>,
+}
+
+impl Workload {
+    /// The actor of a message.
+    #[must_use]
+    #[inline]
+    pub fn actor(&self, serial: u64) -> u64 {
+        match self.kind {
+            Kind::HotActor => 0,
+            Kind::ColdActors => serial % self.actors,
+            Kind::W128 if serial < self.warm => serial % self.actors,
+            Kind::W128 => mix(self.seed ^ mix(serial)) % self.actors,
+        }
+    }
+
+    /// Writes the message with this serial.
+    #[inline]
+    pub fn write(&self, serial: u64, message: &mut Vec<u8>) {
+        message.clear();
+        message.extend_from_slice(&self.seed.to_le_bytes());
+        message.extend_from_slice(&serial.to_le_bytes());
+        let mut word = mix(self.seed ^ serial);
+        while message.len() < self.message_bytes {
+            let take = (self.message_bytes - message.len()).min(8);
+            message.extend_from_slice(&word.to_le_bytes()[..take]);
+            word = word.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) ^ serial;
+        }
+    }
+
+    /// The serial of a message of this run; `None` if it is of another run. `Err` if its bytes are not those that were sent.
+    ///
+    /// # Errors
+    /// [`Changed`] with the serial that the message claims.
+    pub fn serial(&self, message: &[u8], scratch: &mut Vec<u8>) -> Result<Option<u64>, Changed> {
+        let word = |at: usize| {
+            let bytes = message.get(at..at + 8)?;
+            Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        };
+        let (Some(seed), Some(serial)) = (word(0), word(8)) else {
+            return Ok(None);
+        };
+        if seed != self.seed {
+            return Ok(None);
+        }
+        self.write(serial, scratch);
+        if scratch.as_slice() == message {
+            Ok(Some(serial))
+        } else {
+            Err(Changed(serial))
+        }
+    }
+
+    /// Writes the key of an actor.
+    ///
+    /// # Errors
+    /// Never: kept so that the caller need not argue why.
+    pub fn key<'a>(&self, actor: u64, text: &'a mut KeyText) -> Result<KeyRef<'a>, KeyError> {
+        // Canonical form: kind, number of fields, then name and value with their lengths (`waterpark_ring::key`).
+        text.bytes.clear();
+        text.bytes.reserve(KEY_BYTES_MAX);
+        let mut digits = [0u8; 20];
+        let mut left = &mut digits[..];
+        // Twenty digits hold any 64-bit number.
+        drop(write!(left, "{actor:07}"));
+        let unused = left.len();
+        let digits = &digits[..20 - unused];
+        text.bytes.push(6);
+        text.bytes.extend_from_slice(b"record");
+        text.bytes.push(1);
+        text.bytes.push(2);
+        text.bytes.extend_from_slice(b"id");
+        let length = u16::try_from(digits.len()).unwrap_or(u16::MAX);
+        text.bytes.extend_from_slice(&length.to_le_bytes());
+        text.bytes.extend_from_slice(digits);
+        KeyRef::new_checked(&text.bytes)
+    }
+}
+
+/// A message whose bytes are not those that were sent under its serial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed(pub u64);
+
+/// Spreads a number over all 64 bits.
+#[inline]
+fn mix(word: u64) -> u64 {
+    let word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    word ^ (word >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORK: Workload = Workload {
+        kind: Kind::W128,
+        actors: 1_000_000,
+        message_bytes: 128,
+        seed: 7,
+        warm: 10,
+    };
+
+    #[test]
+    fn a_message_names_its_serial_and_a_changed_byte_is_seen() {
+        let (mut message, mut scratch) = (Vec::new(), Vec::new());
+        for serial in [0, 1, 77, u64::MAX] {
+            WORK.write(serial, &mut message);
+            assert_eq!(message.len(), 128);
+            assert_eq!(WORK.serial(&message, &mut scratch), Ok(Some(serial)));
+            for at in 16..128 {
+                let mut other = message.clone();
+                other[at] ^= 1;
+                assert_eq!(WORK.serial(&other, &mut scratch), Err(Changed(serial)));
+            }
+            message[0] ^= 1;
+            assert_eq!(WORK.serial(&message, &mut scratch), Ok(None), "of another run");
+        }
+    }
+
+    #[test]
+    fn keys_are_those_that_text_gives() {
+        let mut text = KeyText::default();
+        for actor in [0, 5, 999_999, 12_345_678_901] {
+            let parsed = waterpark_ring::Key::parse(&format!("record/id={actor:07}")).unwrap();
+            assert_eq!(WORK.key(actor, &mut text).unwrap().bytes(), parsed.bytes());
+        }
+    }
+
+    #[test]
+    fn warm_messages_reach_every_actor_once() {
+        let work = Workload { actors: 10, ..WORK };
+        let actors: Vec<u64> = (0..10).map(|serial| work.actor(serial)).collect();
+        assert_eq!(actors, (0..10).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,247 @@
+//! One connection: what waits to leave, cut into frames, and the reading end.
+//!
+//! Items are pushed as they arise; one frame holds all of a turn up to its limit. An item above 64 KiB leaves in parts, one per frame, so
+//! that others go between. Knows no requests. **Invariant:** bytes behind `closed` belong to the one frame that still grows.
+
+use std::collections::VecDeque;
+
+use waterpark_wire::frame::{FRAME_BYTES_MAX, FRAME_HEADER, FrameAddress, FrameBuilder};
+use waterpark_wire::framer::Framer;
+use waterpark_wire::item::ItemHeader;
+use waterpark_wire::link::{Assembly, PART_BYTES, PART_FIRST, PART_LAST, PartHeader};
+use waterpark_wire::{FrameKind, checksum, padded};
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::U64;
+
+use crate::routing::Address;
+
+/// Names a connection of a client, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+/// A send buffer above this is given back once it is empty.
+const BUFFER_KEPT: usize = 1 << 20;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Not connected; not before this instant again.
+    Down {
+        /// Monotonic ns.
+        not_before_ns: u64,
+    },
+    /// The world was asked to connect.
+    Connecting,
+    /// It serves.
+    Up,
+}
+
+#[derive(Debug)]
+struct Long {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: Address,
+    pub(crate) standing: Standing,
+    /// Node and shard, once known.
+    pub(crate) place: Option<(u16, u16)>,
+    /// Requests want to go there.
+    pub(crate) wanted: bool,
+    /// It is on the list of those that may have something to write.
+    pub(crate) listed: bool,
+    pub(crate) failures: u32,
+    /// Requests under way on it.
+    pub(crate) flying: u32,
+    /// When it was last heard, or began to owe an answer; monotonic ns.
+    pub(crate) heard_ns: u64,
+    receiver: (u16, u64),
+    /// Taken out while its frames are acted on.
+    pub(crate) framer: Option<Framer>,
+    pub(crate) assembly: Assembly,
+    out: Vec<u8>,
+    written: usize,
+    closed: usize,
+    frame: FrameBuilder,
+    long: VecDeque<Long>,
+    long_bytes: usize,
+    streams: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(address: Address, place: Option<(u16, u16)>) -> Peer {
+        Peer {
+            address,
+            standing: Standing::Down { not_before_ns: 0 },
+            place,
+            wanted: false,
+            listed: false,
+            failures: 0,
+            flying: 0,
+            heard_ns: 0,
+            receiver: (0, 0),
+            framer: None,
+            assembly: Assembly::default(),
+            out: Vec::new(),
+            written: 0,
+            closed: 0,
+            frame: FrameBuilder::default(),
+            long: VecDeque::new(),
+            long_bytes: 0,
+            streams: 0,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.standing == Standing::Up
+    }
+
+    /// The handshake is done.
+    pub(crate) fn rise(&mut self, now_ns: u64, node: u16, incarnation: u64, shard: u16) {
+        self.reset();
+        self.standing = Standing::Up;
+        self.place = Some((node, shard));
+        self.receiver = (node, incarnation);
+        self.failures = 0;
+        self.heard_ns = now_ns;
+        self.framer = Some(Framer::new(FRAME_BYTES_MAX));
+    }
+
+    /// The connection is gone, with all that waited for it.
+    pub(crate) fn fall(&mut self, not_before_ns: u64) {
+        self.reset();
+        self.standing = Standing::Down { not_before_ns };
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    fn reset(&mut self) {
+        self.framer = None;
+        self.assembly.reset();
+        self.out = Vec::new();
+        self.written = 0;
+        self.closed = 0;
+        self.frame = FrameBuilder::default();
+        self.long.clear();
+        self.long_bytes = 0;
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn backlog(&self) -> usize {
+        self.out.len() - self.written + self.long_bytes
+    }
+
+    /// Takes an item whole, header first, unpadded.
+    #[inline]
+    pub(crate) fn push(&mut self, item: &[u8], frame_bytes: usize) {
+        if item.len() > PART_BYTES {
+            self.long_bytes += item.len();
+            let bytes = item.to_vec();
+            return self.long.push_back(Long { bytes, sent: 0 });
+        }
+        if self.frame.items() > 0 && self.out.len() - self.closed + padded(item.len()) > frame_bytes {
+            self.close();
+        }
+        self.item(item);
+    }
+
+    fn item(&mut self, item: &[u8]) {
+        if self.frame.items() == 0 {
+            self.out.resize(self.closed + FRAME_HEADER, 0);
+        }
+        let start = self.out.len();
+        self.out.extend_from_slice(item);
+        self.out.resize(start + padded(item.len()), 0);
+        self.frame.pushed();
+    }
+
+    /// The turn is over: the frame is closed unless one is still in flight, which lets it grow. Returns whether there are bytes to write.
+    pub(crate) fn turn_ends(&mut self) -> bool {
+        if self.written == self.closed {
+            self.part();
+            if self.frame.items() > 0 {
+                self.close();
+            }
+        }
+        self.written < self.closed
+    }
+
+    fn part(&mut self) {
+        let Some(mut long) = self.long.pop_front() else { return };
+        let total = long.bytes.len();
+        let (start, end) = (long.sent, (long.sent + PART_BYTES).min(total));
+        let (first, last) = (start == 0, end == total);
+        if first {
+            self.streams += 1;
+        }
+        let small = |length: usize| {
+            u32::try_from(length)
+                .expect("messages are bounded far below 4 GiB")
+                .into()
+        };
+        let part = PartHeader {
+            item: ItemHeader {
+                flags: if first { PART_FIRST } else { 0 } | if last { PART_LAST } else { 0 },
+                ..ItemHeader::default()
+            },
+            total: small(total),
+            offset: small(start),
+            stream: self.streams.into(),
+        };
+        let mut item = Vec::with_capacity(size_of::<PartHeader>() + PART_BYTES);
+        part.push(&mut item, &long.bytes[start..end]);
+        item.truncate(size_of::<PartHeader>() + end - start);
+        self.item(&item);
+        self.close();
+        self.long_bytes -= end - start;
+        long.sent = end;
+        if !last {
+            self.long.push_front(long);
+        }
+    }
+
+    fn close(&mut self) {
+        let address = FrameAddress {
+            kind: FrameKind::Client,
+            sender: (0, 0),
+            receiver: self.receiver,
+            number: 0,
+            epoch: 0,
+        };
+        let frame = std::mem::take(&mut self.frame);
+        let (head, items) = self.out[self.closed..].split_at_mut(FRAME_HEADER);
+        let mut header = frame.header(&address, items.len());
+        header.checksum = U64::new(checksum::frame(&header, items));
+        head.copy_from_slice(header.as_bytes());
+        self.closed = self.out.len();
+    }
+
+    /// Whole frames that wait to be written.
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        &self.out[self.written..self.closed]
+    }
+
+    /// So many of them were written. Returns whether more can be made ready.
+    ///
+    /// # Panics
+    /// If more was written than waited: a bug of the caller.
+    pub(crate) fn wrote(&mut self, count: usize) -> bool {
+        self.written += count;
+        assert!(self.written <= self.closed, "no more is written than was outgoing");
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+            self.closed = 0;
+            if self.out.capacity() > BUFFER_KEPT {
+                self.out = Vec::new();
+            }
+        } else if self.written > BUFFER_KEPT {
+            self.out.drain(..self.written);
+            self.closed -= self.written;
+            self.written = 0;
+        }
+        self.written == self.closed && (self.frame.items() > 0 || !self.long.is_empty())
+    }
+}

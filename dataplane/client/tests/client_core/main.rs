@@ -1,0 +1,10 @@
+//! The core against scripted nodes: what leaves for what comes back, and how each request ends (`protocol.md` §8).
+
+mod connections;
+mod lanes;
+mod lossy;
+mod random;
+mod reads;
+mod refusals;
+mod script;
+mod sessions;

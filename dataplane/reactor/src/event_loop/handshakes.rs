@@ -1,0 +1,398 @@
+//! From a connection to a link or client: bytes into the handshake's machines, and the judgement over what a dialler claims.
+//!
+//! The machines prove keys and compare topologies (`waterpark_wire::handshake`); here is what only this shard knows: which links it has,
+//! which incarnations it has met, whether it stops.
+
+use std::net::SocketAddr;
+
+use waterpark_core::PeerUp;
+use waterpark_core::behaviour::Behaviour;
+use waterpark_core::effects::Cut;
+use waterpark_core::ids::{ClientId, Incarnation, NodeId};
+use waterpark_core::time::Now;
+use waterpark_wire::FrameError;
+use waterpark_wire::handshake::{Acceptor, Claim, HandshakeRefusal, Offer, Party, Purpose, Step, Welcome};
+
+use super::connection::{Connection, Established, Role, plain};
+use super::links::LinkRow;
+use super::report::{LinkEnd, Report};
+use super::{CLIENTS, EventLoop, HANDSHAKE_MS, PEERS};
+use crate::ConnectionId;
+use crate::driver::Driver;
+
+/// Bytes that may come behind a handshake before its answer has left: more is not sent by anyone who waits for the answer.
+const EARLY_BYTES_MAX: usize = 256 << 10;
+
+/// What a machine said, its peer's type aside.
+enum Turned {
+    More,
+    Done {
+        send: Vec<u8>,
+        established: Established,
+    },
+    Refused {
+        send: Vec<u8>,
+        refusal: HandshakeRefusal,
+        by_peer: bool,
+    },
+}
+
+impl<B: Behaviour> EventLoop<B> {
+    /// This side, as it says of itself.
+    pub(super) fn party(&self, epoch: u32) -> Party {
+        let mut party = self.identity.clone();
+        party.out = self.shard.is_out();
+        party.epoch = epoch;
+        party
+    }
+
+    pub(super) fn on_accepted(&mut self, now: Now, listener: u32, id: ConnectionId, peer: SocketAddr) {
+        self.counters.accepted += 1;
+        let acceptor = Acceptor::new(self.party(0), &self.key, self.entropy.nonce());
+        let acceptor = Box::new(acceptor);
+        self.table
+            .insert(Connection::new(id, peer, Role::Accepting { listener, acceptor }));
+        self.young.push_back((now.after_ms(HANDSHAKE_MS), id));
+        self.timers_at_ns = self.timers_at_ns.min(now.after_ms(HANDSHAKE_MS));
+        if !self.keyed && !peer.ip().is_loopback() {
+            self.refused(now, id, HandshakeRefusal::NotLoopback, false, None);
+        }
+    }
+
+    /// Bytes of a connection whose handshake is not done.
+    pub(super) fn on_handshake_bytes(&mut self, now: Now, id: ConnectionId, mut input: &[u8]) {
+        loop {
+            let Some(mut connection) = self.table.remove(id) else {
+                return;
+            };
+            let (used, turned) = match &mut connection.role {
+                Role::Welcoming { early, .. } => {
+                    early.extend_from_slice(input);
+                    let flood = early.len() > EARLY_BYTES_MAX;
+                    self.table.insert(connection);
+                    if flood {
+                        self.refused(now, id, HandshakeRefusal::TooLong, false, None);
+                    }
+                    return;
+                }
+                Role::Accepting { listener, acceptor } => {
+                    let judge = Judge {
+                        purpose_is_link: *listener == PEERS,
+                        links: &self.links,
+                        shard: self.shard.settings().shard.0,
+                        shards: &self.shard.settings().shards,
+                        me: self.shard.settings().node,
+                        met: &|node| self.shard.met(node),
+                        stopping: self.stop_at_ns.is_some(),
+                        offer: Offer {
+                            wall_ms: now.wall_ms,
+                            message_bytes_max: self.message_bytes_max(),
+                            lz4: self.lz4,
+                            epoch: 0,
+                        },
+                    };
+                    let (used, step) = acceptor.on_bytes(input, |claim| judge.judge(claim));
+                    let turned = match step {
+                        Step::More => Turned::More,
+                        Step::Send(send) => {
+                            connection.waiting.push_back(send);
+                            Turned::More
+                        }
+                        Step::Done { send, peer: accepted } => {
+                            let claim = accepted.claim;
+                            let established = match claim.purpose {
+                                Purpose::Client => Established::Client(ClientId(id.to_bits())),
+                                Purpose::Link { number } => {
+                                    let wanted =
+                                        |row: &&LinkRow| row.info.peer.0 == claim.node && row.info.number == number;
+                                    let row = self.links.iter().find(wanted).expect("the judge found it");
+                                    let up = PeerUp {
+                                        incarnation: Incarnation(claim.incarnation),
+                                        epoch: accepted.epoch,
+                                        out: claim.out,
+                                    };
+                                    Established::Link(row.info.link, up)
+                                }
+                            };
+                            Turned::Done { send, established }
+                        }
+                        Step::Refused { send, refusal, by_peer } => Turned::Refused { send, refusal, by_peer },
+                    };
+                    (used, turned)
+                }
+                Role::Dialing { link, dialer } => {
+                    let link = *link;
+                    let (used, step) = dialer.on_bytes(input);
+                    let turned = match step {
+                        Step::More => Turned::More,
+                        Step::Send(send) => {
+                            connection.waiting.push_back(send);
+                            Turned::More
+                        }
+                        Step::Done { send, peer: welcome } => match self.judge_welcome(link.0 as usize, &welcome) {
+                            Ok(up) => {
+                                let established = Established::Link(link, up);
+                                Turned::Done { send, established }
+                            }
+                            Err(refusal) => Turned::Refused {
+                                send: Vec::new(),
+                                refusal,
+                                by_peer: false,
+                            },
+                        },
+                        Step::Refused { send, refusal, by_peer } => Turned::Refused { send, refusal, by_peer },
+                    };
+                    (used, turned)
+                }
+                Role::Link(_) | Role::Client(_) | Role::Closing => {
+                    self.table.insert(connection);
+                    return;
+                }
+            };
+            input = &input[used..];
+            match turned {
+                Turned::More => {
+                    self.table.insert(connection);
+                    self.pump(id);
+                    if input.is_empty() || used == 0 {
+                        return;
+                    }
+                }
+                Turned::Done { send, established } => {
+                    if !send.is_empty() {
+                        connection.waiting.push_back(send);
+                    }
+                    let early = input.to_vec();
+                    connection.role = Role::Welcoming { established, early };
+                    self.table.insert(connection);
+                    self.pump(id);
+                    return self.welcome(now, id);
+                }
+                Turned::Refused { send, refusal, by_peer } => {
+                    let theirs = match &connection.role {
+                        Role::Accepting { acceptor, .. } => acceptor.peer_topology(),
+                        Role::Dialing { dialer, .. } => dialer.peer_topology(),
+                        _ => None,
+                    };
+                    let topology = theirs.map(Box::from);
+                    if !send.is_empty() {
+                        connection.waiting.push_back(send);
+                    }
+                    self.table.insert(connection);
+                    return self.refused(now, id, refusal, by_peer, topology);
+                }
+            }
+        }
+    }
+
+    fn message_bytes_max(&self) -> u32 {
+        u32::try_from(self.shard.settings().limits.message_bytes_max).unwrap_or(u32::MAX)
+    }
+
+    /// What the acceptor of a link that this side dialled says of itself.
+    fn judge_welcome(&self, index: usize, welcome: &Welcome) -> Result<PeerUp, HandshakeRefusal> {
+        let info = self.links[index].info;
+        if welcome.node != info.peer.0 || welcome.shard != info.peer_shard {
+            return Err(HandshakeRefusal::WrongLink);
+        }
+        if welcome.shards != self.shard.settings().shards_of(info.peer) {
+            return Err(HandshakeRefusal::WrongLink);
+        }
+        if Incarnation(welcome.incarnation) < self.shard.met(info.peer) {
+            return Err(HandshakeRefusal::StaleIncarnation);
+        }
+        Ok(PeerUp {
+            incarnation: Incarnation(welcome.incarnation),
+            epoch: welcome.epoch,
+            out: welcome.out,
+        })
+    }
+
+    /// The handshake failed: what it still says goes out, then the connection ends.
+    fn refused(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        refusal: HandshakeRefusal,
+        by_peer: bool,
+        topology: Option<Box<[u8]>>,
+    ) {
+        self.reasons.handshake(refusal, by_peer);
+        let Some(connection) = self.table.get_mut(id) else {
+            return;
+        };
+        let peer = connection.peer;
+        let role = std::mem::replace(&mut connection.role, Role::Closing);
+        self.reports.tell(Report::HandshakeRefused {
+            peer,
+            refusal,
+            by_peer,
+            topology,
+        });
+        if let Role::Dialing { link, .. } = role {
+            self.link_lost(now, link, id, None);
+        }
+        self.pump(id);
+    }
+
+    /// Sends what waits outside the shard's frames; a connection that is to end does so behind it.
+    pub(super) fn pump(&mut self, id: ConnectionId) {
+        let Some(connection) = self.table.get_mut(id) else {
+            return;
+        };
+        if connection.sending {
+            return;
+        }
+        if let Some(bytes) = connection.waiting.pop_front() {
+            connection.sending = true;
+            if self.driver.send(id, plain(bytes), self.shard.memory()).is_err() {
+                // It is closing already; `Closed` will say so.
+                connection.sending = false;
+            }
+        } else if matches!(connection.role, Role::Closing) {
+            self.driver.close(id);
+        }
+    }
+
+    /// The last bytes of a handshake have left: the shard hears of its link or client, then what came early.
+    pub(super) fn welcome(&mut self, now: Now, id: ConnectionId) {
+        let Some(connection) = self.table.get_mut(id) else {
+            return;
+        };
+        if connection.sending || !connection.waiting.is_empty() {
+            return;
+        }
+        let Role::Welcoming { established, early } = &mut connection.role else {
+            return;
+        };
+        let (established, early) = (*established, std::mem::take(early));
+        match established {
+            Established::Client(client) => {
+                connection.role = Role::Client(client);
+                self.shard.on_client_up(client);
+            }
+            Established::Link(link, up) => {
+                connection.role = Role::Link(link);
+                self.link_is_up(now, link, id, up);
+            }
+        }
+        if !early.is_empty() {
+            self.on_bytes(now, id, &early);
+        }
+    }
+
+    /// Handshakes that took too long end; the next deadline, monotonic ns.
+    pub(super) fn expire_young(&mut self, now: Now) -> u64 {
+        while let Some((deadline_ns, id)) = self.young.front().copied() {
+            if deadline_ns > now.monotonic_ns {
+                return deadline_ns;
+            }
+            self.young.pop_front();
+            let Some(connection) = self.table.get_mut(id) else {
+                continue;
+            };
+            if matches!(connection.role, Role::Link(_) | Role::Client(_)) {
+                continue;
+            }
+            self.counters.handshakes_late += u64::from(!matches!(connection.role, Role::Closing));
+            let role = std::mem::replace(&mut connection.role, Role::Closing);
+            if let Role::Dialing { link, .. }
+            | Role::Welcoming {
+                established: Established::Link(link, _),
+                ..
+            } = role
+            {
+                self.link_lost(now, link, id, None);
+            }
+            self.driver.abort(id);
+        }
+        u64::MAX
+    }
+
+    /// A connection in use sent what is no frame, or has no place.
+    pub(super) fn malformed(&mut self, now: Now, id: ConnectionId, error: FrameError) {
+        let Some(connection) = self.table.get_mut(id) else {
+            return;
+        };
+        match connection.role {
+            Role::Link(link) => {
+                self.reasons.malformed(error);
+                self.cut_link(now, link, LinkEnd::Malformed(error));
+            }
+            Role::Client(client) => {
+                self.shard.on_client_down(client);
+                self.cut_client(now, id, Cut::Malformed(error));
+            }
+            _ => (),
+        }
+    }
+
+    /// Tells a client why, and ends its connection. The shard has forgotten it already.
+    pub(super) fn cut_client(&mut self, now: Now, id: ConnectionId, cause: Cut) {
+        self.counters.clients_cut += 1;
+        self.reasons.cut(cause);
+        let Some(connection) = self.table.get_mut(id) else {
+            return;
+        };
+        connection.role = Role::Closing;
+        let peer = connection.peer;
+        if let Cut::Malformed(error) = cause {
+            connection.waiting.push_back(super::refusal_frame(error));
+        }
+        self.reports.tell(Report::ClientCut { peer, cause });
+        // One that does not read what it is sent never lets the refusal leave.
+        self.young.push_back((now.after_ms(HANDSHAKE_MS), id));
+        self.timers_at_ns = self.timers_at_ns.min(now.after_ms(HANDSHAKE_MS));
+        self.pump(id);
+    }
+}
+
+/// What a claim is held against.
+struct Judge<'a> {
+    purpose_is_link: bool,
+    links: &'a [LinkRow],
+    shard: u16,
+    shards: &'a [u16],
+    me: NodeId,
+    met: &'a dyn Fn(NodeId) -> Incarnation,
+    stopping: bool,
+    offer: Offer,
+}
+
+impl Judge<'_> {
+    fn judge(&self, claim: &Claim) -> Result<Offer, HandshakeRefusal> {
+        let number = match (claim.purpose, self.purpose_is_link) {
+            (Purpose::Client, false) if self.stopping => return Err(HandshakeRefusal::Stopping),
+            (Purpose::Client, false) => return Ok(self.offer.clone()),
+            (Purpose::Link { number }, true) => number,
+            _ => return Err(HandshakeRefusal::Purpose),
+        };
+        if claim.node == self.me.0 {
+            return Err(HandshakeRefusal::Oneself);
+        }
+        let theirs = self.shards.get(usize::from(claim.node)).copied().unwrap_or(0);
+        if theirs == 0 || claim.node == 0 {
+            return Err(HandshakeRefusal::UnknownNode);
+        }
+        let of_link = |row: &&LinkRow| row.info.peer.0 == claim.node && row.info.number == number;
+        let row = self.links.iter().find(of_link).ok_or(HandshakeRefusal::WrongLink)?;
+        if row.info.dials {
+            return Err(HandshakeRefusal::WrongDialer);
+        }
+        if claim.shards != theirs
+            || claim.shard != row.info.peer_shard
+            || number % self.shards[usize::from(self.me.0)] != self.shard
+        {
+            return Err(HandshakeRefusal::WrongLink);
+        }
+        if Incarnation(claim.incarnation) < (self.met)(row.info.peer) {
+            return Err(HandshakeRefusal::StaleIncarnation);
+        }
+        let mut offer = self.offer.clone();
+        offer.epoch = row.epoch;
+        Ok(offer)
+    }
+}
+
+// The listeners' tags are what the judge reads; the compiler keeps them apart.
+const _: () = assert!(PEERS != CLIENTS);

@@ -1,0 +1,257 @@
+//! Links as the world makes them: dialled with back-off by the side whose name is smaller, accepted by the other, one connection each.
+//!
+//! **Invariant:** a link has one connection at most. A newer one that has proven itself replaces the older, which may be half open.
+
+use std::net::{IpAddr, SocketAddr};
+
+use waterpark_core::LinkInfo;
+use waterpark_core::behaviour::Behaviour;
+use waterpark_core::ids::LinkId;
+use waterpark_core::time::Now;
+use waterpark_wire::handshake::{Dialer, Purpose};
+
+use super::connection::{Connection, Role};
+use super::report::{LinkEnd, Report};
+use super::{EventLoop, unpin};
+use crate::driver::{Driver, SocketProfile};
+use crate::{CloseCause, ConnectionId};
+
+/// The first wait before a link is dialled again.
+const REDIAL_FIRST_MS: u64 = 20;
+/// The longest.
+const REDIAL_MAX_MS: u64 = 1_000;
+
+/// One link.
+pub(super) struct LinkRow {
+    pub(super) info: LinkInfo,
+    /// The peer's first port; a shard's is that far above.
+    port: u16,
+    /// `None` until the peer's host name resolves.
+    host: Option<IpAddr>,
+    /// The connection that carries it.
+    pub(super) connection: Option<ConnectionId>,
+    /// A connection that is being made.
+    pub(super) dialing: Option<(ConnectionId, Box<Dialer>)>,
+    /// The last epoch, 0 before the first.
+    pub(super) epoch: u32,
+    /// When to dial; monotonic ns.
+    pub(super) dial_at_ns: u64,
+    wait_ms: u64,
+    /// The last failure was told.
+    told: Option<std::io::ErrorKind>,
+}
+
+impl LinkRow {
+    pub(super) fn new(info: LinkInfo, port: u16, host: Option<IpAddr>) -> LinkRow {
+        LinkRow {
+            info,
+            port,
+            host,
+            connection: None,
+            dialing: None,
+            epoch: 0,
+            dial_at_ns: 0,
+            wait_ms: REDIAL_FIRST_MS,
+            told: None,
+        }
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.host?, self.port + self.info.peer_shard))
+    }
+
+    /// The peer moved to another address; a link that is up stays.
+    pub(super) fn move_to(&mut self, host: IpAddr, now: Now) {
+        if self.host.replace(host) != Some(host) {
+            self.dial_at_ns = now.monotonic_ns;
+            self.told = None;
+        }
+    }
+
+    /// A connection is wanted and none is under way: when it is to be dialled.
+    fn due_ns(&self) -> Option<u64> {
+        let idle = self.connection.is_none() && self.dialing.is_none();
+        (self.info.dials && idle && self.host.is_some()).then_some(self.dial_at_ns)
+    }
+}
+
+impl<B: Behaviour> EventLoop<B> {
+    /// Dials what is due; the next instant at which something is, monotonic ns.
+    pub(super) fn dial(&mut self, now: Now) -> u64 {
+        let mut next_ns = u64::MAX;
+        for index in 0..self.links.len() {
+            let Some(due_ns) = self.links[index].due_ns() else {
+                continue;
+            };
+            if due_ns > now.monotonic_ns {
+                next_ns = next_ns.min(due_ns);
+                continue;
+            }
+            let Some(address) = self.links[index].address() else {
+                continue;
+            };
+            let info = self.links[index].info;
+            let mut party = self.party(self.links[index].epoch);
+            party.shard = self.shard.settings().shard.0;
+            let purpose = Purpose::Link { number: info.number };
+            let dialer = Dialer::new(party, purpose, &self.key, self.entropy.nonce(), self.lz4);
+            let id = self.driver.connect(address, SocketProfile::Link);
+            self.links[index].dialing = Some((id, Box::new(dialer)));
+        }
+        next_ns
+    }
+
+    pub(super) fn on_connected(&mut self, now: Now, id: ConnectionId) {
+        let dialled = |row: &LinkRow| row.dialing.as_ref().is_some_and(|(dialing, _)| *dialing == id);
+        let Some(index) = self.links.iter().position(dialled) else {
+            return self.driver.abort(id);
+        };
+        let row = &mut self.links[index];
+        let Some((_, dialer)) = row.dialing.take() else { return };
+        let peer = row.address().expect("it was dialled at an address");
+        let hello = dialer.hello().to_vec();
+        let link = row.info.link;
+        // The row keeps the name, so that no second connection is dialled while this one shakes hands.
+        row.connection = Some(id);
+        let mut connection = Connection::new(id, peer, Role::Dialing { link, dialer });
+        connection.waiting.push_back(hello);
+        self.table.insert(connection);
+        self.young.push_back((now.after_ms(super::HANDSHAKE_MS), id));
+        self.pump(id);
+    }
+
+    pub(super) fn on_connect_failed(&mut self, now: Now, id: ConnectionId, error: &std::io::Error) {
+        let dialled = |row: &LinkRow| row.dialing.as_ref().is_some_and(|(dialing, _)| *dialing == id);
+        let Some(index) = self.links.iter().position(dialled) else {
+            return;
+        };
+        let row = &mut self.links[index];
+        row.dialing = None;
+        if row.told.replace(error.kind()) != Some(error.kind())
+            && let Some(address) = row.address()
+        {
+            let (peer, error) = (row.info.peer, error.kind());
+            self.reports.tell(Report::DialFailed { peer, address, error });
+        }
+        self.dial_later(now, index);
+    }
+
+    /// The next dial waits, longer each time, by a random part so that peers that fell together do not return together.
+    pub(super) fn dial_later(&mut self, now: Now, index: usize) {
+        let jitter = u64::from(self.entropy.byte());
+        let row = &mut self.links[index];
+        let wait_ms = row.wait_ms / 2 + row.wait_ms * jitter / 512;
+        row.dial_at_ns = now.after_ms(wait_ms.max(1));
+        row.wait_ms = (row.wait_ms * 2).min(REDIAL_MAX_MS);
+        self.timers_at_ns = self.timers_at_ns.min(row.dial_at_ns);
+    }
+
+    /// A link has its connection: frames flow from now on.
+    pub(super) fn link_is_up(&mut self, now: Now, link: LinkId, id: ConnectionId, up: waterpark_core::PeerUp) {
+        let row = &mut self.links[link.0 as usize];
+        row.epoch = up.epoch;
+        row.wait_ms = REDIAL_FIRST_MS;
+        row.told = None;
+        let older = row.connection.replace(id);
+        let (peer, number, epoch) = (row.info.peer, row.info.number, up.epoch);
+        if let Some(older) = older.filter(|older| *older != id) {
+            if let Some(connection) = self.table.get_mut(older) {
+                connection.role = Role::Closing;
+            }
+            self.driver.abort(older);
+            let cause = LinkEnd::Replaced;
+            self.reports.tell(Report::LinkDown { peer, number, cause });
+        }
+        self.shard.on_link_up(now, link, up);
+        self.reports.tell(Report::LinkUp { peer, number, epoch });
+    }
+
+    /// The connection of a link, or of one that was shaking hands, is of no more use.
+    pub(super) fn link_lost(&mut self, now: Now, link: LinkId, id: ConnectionId, end: Option<LinkEnd>) {
+        let row = &mut self.links[link.0 as usize];
+        if row.connection != Some(id) {
+            return;
+        }
+        row.connection = None;
+        let (peer, number) = (row.info.peer, row.info.number);
+        self.shard.on_link_down(link);
+        if let Some(cause) = end {
+            self.reports.tell(Report::LinkDown { peer, number, cause });
+        }
+        self.dial_later(now, link.0 as usize);
+    }
+
+    /// This side ends a link's connection at once: what was under way on it is worth nothing any more.
+    pub(super) fn cut_link(&mut self, now: Now, link: LinkId, end: LinkEnd) {
+        let Some(id) = self.links[link.0 as usize].connection else {
+            return;
+        };
+        self.link_lost(now, link, id, Some(end));
+        if let Some(connection) = self.table.get_mut(id) {
+            connection.role = Role::Closing;
+        }
+        self.driver.abort(id);
+    }
+
+    /// The driver says that a connection is gone.
+    pub(super) fn on_closed(&mut self, now: Now, id: ConnectionId, cause: CloseCause) {
+        let Some(connection) = self.table.remove(id) else {
+            // Closed before it connected.
+            let dialled = |row: &LinkRow| row.dialing.as_ref().is_some_and(|(dialing, _)| *dialing == id);
+            if let Some(index) = self.links.iter().position(dialled) {
+                self.links[index].dialing = None;
+                self.dial_later(now, index);
+            }
+            return;
+        };
+        self.counters.frames_straddled += connection.framer.straddled();
+        let end = match cause {
+            CloseCause::Failed(error) => LinkEnd::Failed(error.kind()),
+            CloseCause::PeerClosed | CloseCause::Requested => LinkEnd::PeerClosed,
+        };
+        match connection.role {
+            Role::Link(link) => self.link_lost(now, link, id, Some(end)),
+            Role::Dialing { link, .. } => self.link_lost(now, link, id, None),
+            Role::Client(client) => self.shard.on_client_down(client),
+            Role::Welcoming { established, .. } => {
+                if let super::connection::Established::Link(link, _) = established {
+                    self.link_lost(now, link, id, None);
+                }
+            }
+            Role::Accepting { .. } | Role::Closing => (),
+        }
+    }
+
+    /// A send is over. A link's or client's own goes back to its outbox, unless that was emptied meanwhile.
+    pub(super) fn on_sent(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        outgoing: waterpark_core::memory::Outgoing,
+        whole: bool,
+    ) {
+        unpin(self.shard.memory_mut(), &outgoing);
+        let Some(connection) = self.table.get_mut(id) else {
+            return;
+        };
+        connection.sending = false;
+        if !whole {
+            // `Closed` follows and ends what it was for.
+            return;
+        }
+        match connection.role {
+            Role::Link(link) if connection.waiting.is_empty() => {
+                self.counters.links_sent_bytes += outgoing.len() as u64;
+                self.shard.on_link_sent(link, outgoing);
+            }
+            Role::Client(client) if connection.waiting.is_empty() => {
+                self.counters.clients_sent_bytes += outgoing.len() as u64;
+                self.shard.on_client_sent(client, outgoing);
+            }
+            _ => {
+                self.pump(id);
+                self.welcome(now, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,601 @@
+//! The event loop of one shard: turns what the driver says into inputs of `waterpark_core::Shard`, and its effects into what the driver does.
+//!
+//! It decides nothing about data. It knows which connection is which link or client, when to dial, when to tick, and when to sleep. One
+//! clock reading per turn; what arrived in one turn leaves at its end.
+//!
+//! **Invariant:** a send that the shard asked for is reported back to the same life of its link or client, or its gathers are unpinned and it
+//! is forgotten; never to a later life.
+//!
+//! | file | part |
+//! |---|---|
+//! | `mod.rs` | the turn |
+//! | `links.rs` | dialling, and what becomes of a link's connection |
+//! | `handshakes.rs` | from a connection to a link or client |
+//! | `connection.rs` | the table of connections |
+//! | `report.rs` | words to and from the control thread |
+//! | `counters.rs` | what the status document shows of all this |
+
+mod connection;
+mod counters;
+mod handshakes;
+mod links;
+mod report;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, TcpListener};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use waterpark_core::Shard;
+use waterpark_core::behaviour::Behaviour;
+use waterpark_core::effects::{Crossing, Effect};
+use waterpark_core::ids::{ClientId, NodeId, ShardId};
+use waterpark_core::memory::{Memory, Outgoing};
+use waterpark_core::rules::Production;
+use waterpark_core::time::{MS, Now};
+use waterpark_wire::frame::{FrameAddress, FrameBuilder};
+use waterpark_wire::handshake::Party;
+use waterpark_wire::item::ItemHeader;
+use waterpark_wire::link::Refusal;
+use waterpark_wire::{FrameError, FrameKind};
+
+use crate::chunk_pool::PoolMemory;
+use crate::driver::{AnyDriver, Driver, DriverChoice, DriverConfig, Event, OpenError, SocketProfile, Wait, open};
+use crate::inbox::Port;
+use crate::spin::{Next, Spinner};
+use crate::turn::TurnCounter;
+use crate::{ConnectionId, ReceivedBuffer, Waker};
+use connection::{Role, Table};
+use counters::{LoopCounters, Reasons};
+use links::LinkRow;
+use report::Reports;
+pub use report::{Command, LinkEnd, Report};
+
+/// Tag of the listener for peers.
+const PEERS: u32 = 0;
+/// Tag of the listener for native clients.
+const CLIENTS: u32 = 1;
+/// A handshake that takes longer is ended.
+const HANDSHAKE_MS: u64 = 5_000;
+/// A shard with work under way ticks this often.
+const TICK_BUSY_MS: u64 = 10;
+/// How often one that cannot serve yet says what it waits for.
+const WAITING_MS: u64 = 5_000;
+/// How long a stopping shard tries to flush.
+const STOP_MS: u64 = 2_000;
+
+/// Everything that a shard's thread is given. It is opened on that thread, because a driver belongs to it.
+pub struct LoopConfig {
+    /// Which driver.
+    pub driver: DriverChoice,
+    /// Its sizes.
+    pub driver_config: DriverConfig,
+    /// Where peers dial this shard.
+    pub peers: TcpListener,
+    /// Where native clients dial this shard.
+    pub clients: TcpListener,
+    /// This process as it says of itself; `out` and `epoch` are filled in per handshake.
+    pub identity: Party,
+    /// The cluster's key; zeros where there is none.
+    pub key: [u8; 32],
+    /// Whether there is a key. Without one only loopback is accepted.
+    pub keyed: bool,
+    /// Whether frames on links may be compressed.
+    pub lz4: bool,
+    /// Each node's first port, by node id.
+    pub ports: Vec<u16>,
+    /// Each node's address, by node id, where it is known already.
+    pub hosts: Vec<Option<IpAddr>>,
+    /// How long to poll before sleeping; 0 where more shards want to run than there are cores.
+    pub spin_budget_ns: u64,
+    /// The rings to and from the other shards of this process.
+    pub port: Port<Crossing>,
+    /// Where each shard of this process leaves what wakes it, by shard.
+    pub wakers: Arc<[OnceLock<Waker>]>,
+    /// Turn counters of this process, by shard.
+    pub turns: Arc<[TurnCounter]>,
+    /// To the control thread.
+    pub reports: SyncSender<(ShardId, Report)>,
+    /// From the control thread, which wakes the shard after sending.
+    pub commands: Receiver<Command>,
+}
+
+/// Why a shard's thread did not begin. Nothing was left open.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No driver.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The driver does not take a listener.
+    #[error("the driver does not take the listener: {0}")]
+    Listen(std::io::Error),
+    /// The kernel gives no random bytes, which handshakes need.
+    #[error("the kernel gives no random bytes: {0}")]
+    Entropy(std::io::Error),
+}
+
+/// Random bytes for handshakes and back-off, drawn from the kernel in blocks.
+struct Entropy {
+    block: [u8; 256],
+    used: usize,
+}
+
+impl Entropy {
+    fn new() -> std::io::Result<Entropy> {
+        let mut entropy = Entropy {
+            block: [0; 256],
+            used: 0,
+        };
+        entropy.fill()?;
+        Ok(entropy)
+    }
+
+    fn fill(&mut self) -> std::io::Result<()> {
+        // Up to 256 bytes come whole once the kernel's pool is seeded, and it waits for that.
+        let got = rustix::rand::getrandom(&mut self.block, rustix::rand::GetRandomFlags::empty())?;
+        if got < self.block.len() {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        self.used = 0;
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &mut [u8]) {
+        if self.used + bytes.len() > self.block.len() {
+            self.fill()
+                .expect("the kernel gave random bytes at the start, and always does from then on");
+        }
+        bytes.copy_from_slice(&self.block[self.used..self.used + bytes.len()]);
+        self.block[self.used..self.used + bytes.len()].fill(0);
+        self.used += bytes.len();
+    }
+
+    fn nonce(&mut self) -> [u8; 16] {
+        let mut nonce = [0; 16];
+        self.take(&mut nonce);
+        nonce
+    }
+
+    fn byte(&mut self) -> u8 {
+        let mut byte = [0];
+        self.take(&mut byte);
+        byte[0]
+    }
+}
+
+/// One shard with its sockets.
+pub struct EventLoop<B: Behaviour> {
+    driver: AnyDriver,
+    shard: Shard<Production, PoolMemory, B>,
+    port: Port<Crossing>,
+    wakers: Arc<[OnceLock<Waker>]>,
+    turns: Arc<[TurnCounter]>,
+    reports: Reports,
+    commands: Receiver<Command>,
+    identity: Party,
+    key: [u8; 32],
+    keyed: bool,
+    lz4: bool,
+    entropy: Entropy,
+    table: Table,
+    links: Vec<LinkRow>,
+    /// Connections whose handshake may still run, by deadline.
+    young: VecDeque<(u64, ConnectionId)>,
+    /// Crossings that found no room in their ring, by shard, in order.
+    held: Vec<VecDeque<Crossing>>,
+    counters: LoopCounters,
+    reasons: Reasons,
+    spinner: Spinner,
+    effects: Vec<Effect>,
+    /// When the shard ticks next; monotonic ns.
+    tick_at_ns: u64,
+    /// When a dial or a handshake is due; monotonic ns.
+    timers_at_ns: u64,
+    /// When a shard that does not serve yet says so; monotonic ns.
+    waiting_at_ns: u64,
+    serving: bool,
+    /// When a stopping shard gives up flushing.
+    stop_at_ns: Option<u64>,
+    ended: bool,
+}
+
+/// What time it is: one reading of each clock.
+fn now() -> Now {
+    let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let word = |value: i64| u64::try_from(value).unwrap_or(0);
+    Now {
+        monotonic_ns: word(monotonic.tv_sec) * 1_000_000_000 + word(monotonic.tv_nsec),
+        wall_ms: word(wall.tv_sec) * 1_000 + word(wall.tv_nsec) / MS,
+    }
+}
+
+/// Ends the pins of a send that is over.
+fn unpin(memory: &mut PoolMemory, outgoing: &Outgoing) {
+    for gather in &outgoing.gathers {
+        memory.unpin(gather.chunk);
+    }
+}
+
+/// The frame that tells a client why its connection ends.
+fn refusal_frame(error: FrameError) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut frame = FrameBuilder::begin(&mut bytes);
+    let refusal = Refusal {
+        item: ItemHeader {
+            aux: (error as u32).into(),
+            ..ItemHeader::default()
+        },
+        detail: 0.into(),
+        detail2: 0.into(),
+    };
+    refusal.push(&mut bytes, error.to_string().as_bytes());
+    frame.pushed();
+    let address = FrameAddress {
+        kind: FrameKind::Node,
+        sender: (0, 0),
+        receiver: (0, 0),
+        number: 0,
+        epoch: 0,
+    };
+    frame.finish(&mut bytes, &address);
+    bytes
+}
+
+impl<B: Behaviour> EventLoop<B> {
+    /// Opens the driver on the calling thread and listens. `make` builds the shard once the driver's name is known.
+    ///
+    /// # Errors
+    /// When the kernel refuses sockets or memory for them; nothing was left open.
+    pub fn open(
+        config: LoopConfig,
+        make: impl FnOnce(&str) -> Shard<Production, PoolMemory, B>,
+    ) -> Result<EventLoop<B>, StartError> {
+        let (mut driver, notes) = open(config.driver, &config.driver_config)?;
+        let entropy = Entropy::new().map_err(StartError::Entropy)?;
+        let listen = |driver: &mut AnyDriver, listener, profile, tag| {
+            driver.listen(listener, profile, tag).map_err(StartError::Listen)
+        };
+        listen(&mut driver, config.peers, SocketProfile::Link, PEERS)?;
+        listen(&mut driver, config.clients, SocketProfile::Client, CLIENTS)?;
+        let shard = make(&driver.kind().to_string());
+        let own = shard.settings().shard;
+        // Somebody who was here before has the place; then this thread is not its shard, which the process makes once.
+        config.wakers[usize::from(own.0)]
+            .set(driver.waker())
+            .expect("each shard begins once");
+        let mut reports = Reports::new(own, config.reports);
+        reports.tell(Report::Listening {
+            driver: driver.kind(),
+            congestion: driver.congestion().to_string(),
+            notes,
+        });
+        let row = |info: &waterpark_core::LinkInfo| {
+            let node = usize::from(info.peer.0);
+            LinkRow::new(*info, config.ports[node], config.hosts[node])
+        };
+        let begun = now();
+        Ok(EventLoop {
+            links: shard.links().iter().map(row).collect(),
+            driver,
+            shard,
+            port: config.port,
+            held: config.wakers.iter().map(|_| VecDeque::new()).collect(),
+            wakers: config.wakers,
+            turns: config.turns,
+            reports,
+            commands: config.commands,
+            identity: config.identity,
+            key: config.key,
+            keyed: config.keyed,
+            lz4: config.lz4,
+            entropy,
+            table: Table::default(),
+            young: VecDeque::new(),
+            counters: LoopCounters::default(),
+            reasons: Reasons::default(),
+            spinner: Spinner::new(config.spin_budget_ns),
+            effects: Vec::new(),
+            tick_at_ns: 0,
+            timers_at_ns: 0,
+            waiting_at_ns: begun.after_ms(WAITING_MS),
+            serving: false,
+            stop_at_ns: None,
+            ended: false,
+        })
+    }
+
+    /// Turns until it is told to stop, or the driver fails. Reports either.
+    pub fn run(mut self) {
+        let mut events: Vec<Event> = Vec::with_capacity(1024);
+        let mut wait = Wait::Poll;
+        while !self.ended {
+            let sleeps = wait != Wait::Poll;
+            let turned = self.driver.turn(wait, &mut events);
+            if sleeps {
+                self.port.awake();
+            }
+            let cost = match turned {
+                Ok(cost) => cost,
+                Err(error) => return self.reports.tell(Report::Failed(error)),
+            };
+            self.counters.turned(cost);
+            let own = usize::from(self.shard.settings().shard.0);
+            self.turns[own].turned();
+            let now = now();
+            let worked = self.turn(now, &mut events);
+            if worked {
+                self.tick_at_ns = self.tick_at_ns.min(now.after_ms(TICK_BUSY_MS));
+            }
+            wait = self.next_wait(now, worked);
+            if wait != Wait::Poll {
+                self.turns[own].sleeps();
+            }
+        }
+    }
+
+    /// One turn: events and mail in, effects out. Whether there was any work.
+    fn turn(&mut self, now: Now, events: &mut Vec<Event>) -> bool {
+        let mut worked = !events.is_empty();
+        for event in events.drain(..) {
+            self.on_event(now, event);
+        }
+        let shard = &mut self.shard;
+        worked |= self.port.drain(|_, crossing| shard.on_deliver(now, crossing)) > 0;
+        if now.monotonic_ns >= self.tick_at_ns {
+            self.tick(now);
+        }
+        if now.monotonic_ns >= self.timers_at_ns {
+            // Both look at their own deadlines and name the next.
+            self.timers_at_ns = u64::MAX;
+            let dial_ns = self.dial(now);
+            let young_ns = self.expire_young(now);
+            self.timers_at_ns = self.timers_at_ns.min(dial_ns).min(young_ns);
+        }
+        self.shard.on_turn_end(now);
+        self.act(now);
+        self.flush();
+        worked
+    }
+
+    /// Whether the next driver's turn may sleep, and for how long.
+    fn next_wait(&mut self, now: Now, worked: bool) -> Wait {
+        if self.spinner.on_turn(worked, now.monotonic_ns) == Next::Poll || self.ended || self.holds() {
+            return Wait::Poll;
+        }
+        let due_ns = self.tick_at_ns.min(self.timers_at_ns);
+        let wait_ns = due_ns.saturating_sub(now.monotonic_ns);
+        if wait_ns == 0 || !self.port.prepare_sleep() {
+            return Wait::Poll;
+        }
+        Wait::Until(Duration::from_nanos(wait_ns))
+    }
+
+    fn holds(&self) -> bool {
+        self.held.iter().any(|held| !held.is_empty())
+    }
+
+    fn on_event(&mut self, now: Now, event: Event) {
+        match event {
+            Event::Received { connection, buffer } => {
+                let outcome = self.on_received(now, connection, &buffer);
+                self.driver.recycle(buffer);
+                if let Err(error) = outcome {
+                    self.malformed(now, connection, error);
+                }
+            }
+            Event::Sent { connection, outgoing } => self.on_sent(now, connection, outgoing, true),
+            Event::SendFailed {
+                connection, outgoing, ..
+            } => self.on_sent(now, connection, outgoing, false),
+            Event::Accepted {
+                listener,
+                connection,
+                peer,
+            } => self.on_accepted(now, listener, connection, peer),
+            Event::Connected { connection } => self.on_connected(now, connection),
+            Event::ConnectFailed { connection, error } => self.on_connect_failed(now, connection, &error),
+            Event::Closed { connection, cause } => self.on_closed(now, connection, cause),
+            Event::Woken => self.command(now),
+        }
+    }
+
+    /// The bytes lie in the driver's buffer while the shard reads them: frames that came whole are never copied.
+    #[inline]
+    fn on_received(&mut self, now: Now, id: ConnectionId, buffer: &ReceivedBuffer) -> Result<(), FrameError> {
+        let EventLoop {
+            driver,
+            shard,
+            table,
+            counters,
+            ..
+        } = self;
+        let bytes = driver.received(buffer);
+        let Some(row) = table.get_mut(id) else { return Ok(()) };
+        match row.role {
+            Role::Link(link) => {
+                counters.links_received_bytes += bytes.len() as u64;
+                row.framer.feed(bytes, true, |frame| {
+                    counters.frames_received += 1;
+                    shard.on_link_frame(now, link, &frame);
+                    Ok(())
+                })
+            }
+            Role::Client(client) => {
+                counters.clients_received_bytes += bytes.len() as u64;
+                row.framer.feed(bytes, bytes.len() >= BUSY_BYTES, |frame| {
+                    counters.frames_received += 1;
+                    shard.on_client_frame(now, client, &frame);
+                    Ok(())
+                })
+            }
+            Role::Closing => Ok(()),
+            Role::Dialing { .. } | Role::Accepting { .. } | Role::Welcoming { .. } => {
+                let bytes = bytes.to_vec();
+                self.on_handshake_bytes(now, id, &bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Bytes of a connection that were kept aside.
+    fn on_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        let EventLoop { shard, table, .. } = self;
+        let Some(row) = table.get_mut(id) else { return };
+        let outcome = match row.role {
+            Role::Link(link) => row.framer.feed(bytes, true, |frame| {
+                shard.on_link_frame(now, link, &frame);
+                Ok(())
+            }),
+            Role::Client(client) => row.framer.feed(bytes, false, |frame| {
+                shard.on_client_frame(now, client, &frame);
+                Ok(())
+            }),
+            _ => Ok(()),
+        };
+        if let Err(error) = outcome {
+            self.malformed(now, id, error);
+        }
+    }
+
+    fn command(&mut self, now: Now) {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Address { peer, host }) => {
+                    for row in self.links.iter_mut().filter(|row| row.info.peer == peer) {
+                        row.move_to(host, now);
+                    }
+                    self.timers_at_ns = 0;
+                }
+                // A control thread that is gone wants nothing more of us either.
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                    if self.stop_at_ns.is_none() {
+                        self.stop_at_ns = Some(now.after_ms(STOP_MS));
+                        self.shard.on_stop();
+                        self.tick_at_ns = 0;
+                    }
+                    return;
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.shard.on_tick(now);
+        self.tick_at_ns = self.shard.next_tick_ns().max(now.monotonic_ns + MS);
+        self.counters.connections = self.driver.connections() as u64;
+        self.counters.accepts_refused = self.driver.refused_accepts();
+        self.counters.reports_dropped = self.reports.dropped();
+        self.counters.allocations = crate::allocations::allocations();
+        counters::publish(&self.counters, &self.reasons, self.shard.world_counters_mut());
+        if !self.serving {
+            self.tell_serving(now);
+        }
+        if let Some(stop_at_ns) = self.stop_at_ns {
+            let flushed = self.shard.is_flushed();
+            if flushed || now.monotonic_ns >= stop_at_ns {
+                self.reports.tell(Report::Stopped { flushed });
+                self.ended = true;
+            }
+            self.tick_at_ns = now.after_ms(1);
+        }
+    }
+
+    fn tell_serving(&mut self, now: Now) {
+        let (groups, open) = self.shard.written();
+        let out = self.shard.is_out();
+        if out || open == groups {
+            self.serving = true;
+            self.reports.tell(Report::Serving { out });
+        } else if now.monotonic_ns >= self.waiting_at_ns {
+            self.waiting_at_ns = now.after_ms(WAITING_MS);
+            let missing = self.links.iter().filter(|row| row.connection.is_none());
+            let mut missing: Vec<NodeId> = missing.map(|row| row.info.peer).collect();
+            missing.dedup();
+            self.reports.tell(Report::Waiting { open, groups, missing });
+        }
+    }
+
+    /// Does what the shard wants, in its order.
+    fn act(&mut self, now: Now) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.shard.take_effects(&mut effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::SendLink { link, outgoing } => {
+                    let id = self.links[link.0 as usize].connection;
+                    self.send(id, outgoing);
+                }
+                Effect::SendClient { client, outgoing } => self.send(Some(connection_of(client)), outgoing),
+                Effect::CutLink { link, cause } => {
+                    self.reasons.cut(cause);
+                    self.cut_link(now, link, LinkEnd::Cut(cause));
+                }
+                Effect::CutClient { client, cause } => self.cut_client(now, connection_of(client), cause),
+                Effect::Deliver { shard, crossing } => self.deliver(usize::from(shard.0), crossing),
+                Effect::Event(happened) => self.reports.tell(Report::Happened(happened)),
+            }
+        }
+        self.effects = effects;
+    }
+
+    #[inline]
+    fn send(&mut self, id: Option<ConnectionId>, outgoing: Outgoing) {
+        let row = id.and_then(|id| self.table.get_mut(id));
+        let usable = row.filter(|row| !row.sending && matches!(row.role, Role::Link(_) | Role::Client(_)));
+        let refused = match usable {
+            Some(row) => {
+                row.sending = true;
+                let sent = self.driver.send(row.id, outgoing, self.shard.memory());
+                row.sending = sent.is_ok();
+                sent.err()
+            }
+            // It fell in this very turn: the shard hears of it, or has.
+            None => Some(outgoing),
+        };
+        if let Some(outgoing) = refused {
+            unpin(self.shard.memory_mut(), &outgoing);
+        }
+    }
+
+    fn deliver(&mut self, shard: usize, crossing: Crossing) {
+        let held = &mut self.held[shard];
+        if held.is_empty() {
+            match self.port.send(shard, crossing) {
+                Ok(()) => return,
+                Err(crossing) => held.push_back(crossing),
+            }
+        } else {
+            held.push_back(crossing);
+        }
+        self.counters.crossings_held += 1;
+    }
+
+    /// Publishes what crosses to other shards, what was held first; wakes those that sleep.
+    fn flush(&mut self) {
+        for (to, held) in self.held.iter_mut().enumerate() {
+            while let Some(crossing) = held.pop_front() {
+                if let Err(crossing) = self.port.send(to, crossing) {
+                    held.push_front(crossing);
+                    break;
+                }
+            }
+        }
+        let (driver, wakers) = (&mut self.driver, &self.wakers);
+        self.port.flush(|to| {
+            if let Some(waker) = wakers[to].get() {
+                driver.wake(waker);
+            }
+        });
+    }
+}
+
+/// A receive of this many bytes says that its connection is busy, and its scratch buffer worth keeping.
+const BUSY_BYTES: usize = 1 << 10;
+
+/// The connection of a client: its name in the shard is the connection's.
+fn connection_of(client: ClientId) -> ConnectionId {
+    ConnectionId::from_bits(client.0)
+}

@@ -1,0 +1,115 @@
+//! Why a node did not start.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// Why a node did not start. Nothing listens and no thread runs; the configuration is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration has no node of that name.
+    #[error("{0}")]
+    Unknown(Box<waterpark_control::Problem>),
+    /// A port of the node is in use.
+    #[error(
+        "port {} on {} is in use: it is where {role} dial shard {shard} of {node}\n  \
+         look for the process that has it (`ss -ltnp 'sport = :{}'`), or give {node} another `port` in cluster.toml",
+        address.port(), address.ip(), address.port()
+    )]
+    PortInUse {
+        /// The node.
+        node: String,
+        /// The address.
+        address: SocketAddr,
+        /// Who dials it.
+        role: &'static str,
+        /// The shard that it leads to.
+        shard: u16,
+    },
+    /// A port cannot be listened on for another reason.
+    #[error(
+        "{node} cannot listen on {address}: {cause}\n  its `host` in cluster.toml must name an address of this machine"
+    )]
+    Listen {
+        /// The node.
+        node: String,
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The node's own host name does not resolve.
+    #[error(
+        "the host `{host}` of {node} does not resolve: {cause}\n  correct `host` in cluster.toml, or the name service"
+    )]
+    Host {
+        /// The node.
+        node: String,
+        /// Its host.
+        host: String,
+        /// What the resolver said.
+        cause: io::Error,
+    },
+    /// A core that is named is not allowed, or none can be found.
+    #[error("workers of {node}: {cause}")]
+    Cores {
+        /// The node.
+        node: String,
+        /// Why.
+        cause: waterpark_reactor::cores::PinError,
+    },
+    /// The number of cores that this host gives differs from the shards that every node of the cluster reckons with.
+    #[error(
+        "{node} has {shards} shards in cluster.toml, but its `workers` give {cores} cores on this host\n  \
+         write the number of shards that the cluster is to reckon with, or run it where it has that many cores"
+    )]
+    Shards {
+        /// The node.
+        node: String,
+        /// Shards by the configuration.
+        shards: u16,
+        /// Cores on this host.
+        cores: usize,
+    },
+    /// Memory for the shards was refused.
+    #[error(
+        "memory of {bytes} bytes for a shard of {node} was refused: {cause}\n  lower `memory` in cluster.toml, or raise the limit"
+    )]
+    Memory {
+        /// The node.
+        node: String,
+        /// Bytes of one shard.
+        bytes: u64,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// A shard's driver did not open.
+    #[error("shard {shard} of {node} cannot start: {cause}")]
+    Shard {
+        /// The node.
+        node: String,
+        /// The shard.
+        shard: u16,
+        /// Why.
+        cause: waterpark_reactor::event_loop::StartError,
+    },
+    /// The kernel refused a thread, random bytes or the affinity mask.
+    #[error("the host refuses {what}: {cause}")]
+    Kernel {
+        /// What was asked for.
+        what: &'static str,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+}
+
+impl NodeError {
+    /// Exit code of a command that ends with this: configuration, or failed.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            NodeError::Unknown(_) | NodeError::Shards { .. } | NodeError::Host { .. } => 3,
+            NodeError::Cores { .. } => 3,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a node needs of its host before its first thread: addresses, ports, limits, an incarnation.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use waterpark_control::NodeConfig;
+use waterpark_core::ids::Incarnation;
+
+use crate::NodeError;
+
+/// Connections that wait to be accepted, per port.
+const BACKLOG: i32 = 4_096;
+
+/// The ports of one shard.
+pub(crate) struct Listeners {
+    pub(crate) peers: TcpListener,
+    pub(crate) clients: TcpListener,
+}
+
+/// The first address of a host.
+pub(crate) fn resolve(host: &str) -> io::Result<IpAddr> {
+    let mut found = (host, 0).to_socket_addrs()?;
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    found.next().map(|address| address.ip()).ok_or_else(none)
+}
+
+/// Listens on all ports of a node, or on none.
+pub(crate) fn listen(node: &NodeConfig, ip: IpAddr) -> Result<Vec<Listeners>, NodeError> {
+    let ports = node.ports();
+    let one = |port: u16, role: &'static str, shard: u16| {
+        let address = SocketAddr::new(ip, port);
+        bind(address).map_err(|cause| match cause.kind() {
+            io::ErrorKind::AddrInUse => NodeError::PortInUse {
+                node: node.name.to_string(),
+                address,
+                role,
+                shard,
+            },
+            _ => NodeError::Listen {
+                node: node.name.to_string(),
+                address,
+                cause,
+            },
+        })
+    };
+    let shard = |shard: u16| {
+        Ok(Listeners {
+            peers: one(ports.peer(shard), "peers", shard)?,
+            clients: one(ports.native(shard), "clients", shard)?,
+        })
+    };
+    (0..node.shards).map(shard).collect()
+}
+
+/// As `TcpListener::bind`, with a backlog that ten thousand connections at once fit into.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // A node that restarts finds the connections of its former life in TIME_WAIT on this port.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// Raises the limit of open files to the hard one. Returns what holds now.
+pub(crate) fn raise_file_limit() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
+/// Names this life of the process: its start in ms, then 16 random bits, so that a later one is larger.
+pub(crate) fn incarnation() -> Result<Incarnation, NodeError> {
+    let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let word = |value: i64| u64::try_from(value).unwrap_or(0);
+    let start_ms = word(wall.tv_sec) * 1_000 + word(wall.tv_nsec) / 1_000_000;
+    let mut random = [0u8; 2];
+    let got = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    got.map_err(|cause| NodeError::Kernel {
+        what: "random bytes",
+        cause: cause.into(),
+    })?;
+    let start = start_ms & ((1 << 48) - 1);
+    Ok(Incarnation(start << 16 | u64::from(u16::from_le_bytes(random))))
+}

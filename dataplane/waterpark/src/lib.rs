@@ -1,0 +1,19 @@
+//! A Waterpark node, to run or to embed.
+//!
+//! [`Node::start`] takes a cluster's configuration and the name of one of its nodes, binds its ports, starts a thread per shard and one for
+//! control, and returns. What happens is told as [`tracing`] events, a few words per change and nothing per message. [`Node::wait`] returns
+//! when the node has ended.
+//!
+//! It does not know command lines, nor what handlers do.
+
+mod control;
+mod error;
+mod host;
+mod node;
+mod placement;
+
+pub use error::NodeError;
+pub use node::{Ended, Node, Options, Stopper};
+pub use waterpark_control as config;
+pub use waterpark_handlers::Kinds;
+pub use waterpark_reactor::DriverChoice;

@@ -1,0 +1,424 @@
+//! A running node: its threads, from start to end.
+//!
+//! **Invariant:** either all of it runs or none: whatever fails during the start ends the threads that had begun.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+
+use waterpark_control::{Compression, Loaded, NodeConfig};
+use waterpark_core::Shard;
+use waterpark_core::config::{Limits, Settings};
+use waterpark_core::ids::{Incarnation, ShardId};
+use waterpark_handlers::Kinds;
+use waterpark_reactor::event_loop::{Command, EventLoop, LoopConfig, StartError};
+use waterpark_reactor::turn::TurnCounter;
+use waterpark_reactor::{DriverChoice, DriverConfig, PoolConfig, PoolMemory, Waker, cores, inbox};
+use waterpark_ring::Topology;
+use waterpark_wire::handshake::Party;
+
+use crate::control::{self, Control, ShardEnd};
+use crate::{NodeError, host, placement};
+
+/// Crossings that a ring between two shards holds.
+const RING: usize = 4_096;
+/// Reports that may wait for the control thread.
+const REPORTS: usize = 4_096;
+/// Free but touched memory that a shard keeps.
+const KEEP_FREE: u64 = 64 << 20;
+
+/// How a node is to be started, beside its configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which driver.
+    pub driver: DriverChoice,
+    /// Sizes of the driver.
+    pub driver_config: DriverConfig,
+    /// Limits and periods of the shards.
+    pub limits: Limits,
+    /// Bytes of each shard's memory to touch before it serves, so that no page fault falls into a measurement.
+    pub prefault: u64,
+    /// The kinds that run.
+    pub kinds: fn() -> Kinds,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            driver: DriverChoice::Auto,
+            driver_config: DriverConfig::default(),
+            limits: Limits::default(),
+            prefault: 0,
+            kinds: Kinds::built_in,
+        }
+    }
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop: it refused new work, and everything that it owed has left.
+    Flushed,
+    /// It was told to stop, and gave up on peers or clients that did not take what it owed them.
+    Unflushed,
+    /// A shard failed or hung; what was acked is on its group's other members.
+    Failed,
+}
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Node {
+    stopper: Stopper,
+    ready: Receiver<()>,
+    control: JoinHandle<Ended>,
+    shards: Vec<JoinHandle<()>>,
+    incarnation: Incarnation,
+}
+
+/// Stops a node from any thread.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    wanted: Arc<AtomicBool>,
+}
+
+impl Stopper {
+    /// Asks the node to refuse new work, flush what it owes and end. Returns at once; [`Node::wait`] returns when it has ended.
+    pub fn stop(&self) {
+        self.wanted.store(true, Ordering::Release);
+    }
+}
+
+/// What a shard's thread needs, made on the starting thread.
+struct ShardPlan {
+    loop_config: LoopConfig,
+    settings: Settings,
+    memory: PoolMemory,
+    kinds: Kinds,
+    core: Option<u32>,
+    allowed: cores::Cores,
+    started: Sender<Result<(), StartError>>,
+}
+
+impl Node {
+    /// Starts the node of that name.
+    ///
+    /// Returns when all its ports are listened on and all its shards run; it serves later, when its groups are open
+    /// ([`Node::wait_ready`]).
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing was left running.
+    pub fn start(loaded: &Loaded, name: &str, options: &Options) -> Result<Node, NodeError> {
+        let config = &loaded.config;
+        let node = config.node(name).map_err(NodeError::Unknown)?;
+        let plan = placement::plan(config, node)?;
+        let topology = config.topology();
+        let own_ip = host::resolve(&node.host).map_err(|cause| NodeError::Host {
+            node: node.name.to_string(),
+            host: node.host.clone(),
+            cause,
+        })?;
+        let listeners = host::listen(node, own_ip)?;
+        host::raise_file_limit();
+        let incarnation = host::incarnation()?;
+
+        let shards = usize::from(node.shards);
+        let turns: Arc<[TurnCounter]> = (0..shards).map(|_| TurnCounter::new()).collect();
+        let wakers: Arc<[OnceLock<Waker>]> = (0..shards).map(|_| OnceLock::new()).collect();
+        let (report, reports) = mpsc::sync_channel(REPORTS);
+        let wanted = Arc::new(AtomicBool::new(false));
+        let mut ends = Vec::new();
+        let mut plans = Vec::new();
+        let mesh = inbox::mesh(shards, RING);
+        for ((index, listener), port) in (0..node.shards).zip(listeners).zip(mesh) {
+            let shard = ShardId(index);
+            let settings = settings(&topology, node, shard, incarnation, options);
+            let bytes = node.memory.get() / u64::from(node.shards);
+            let memory = memory(node, bytes, options.prefault)?;
+            let (command, commands) = mpsc::channel();
+            let (started, start) = mpsc::channel();
+            let loop_config = LoopConfig {
+                driver: options.driver,
+                driver_config: options.driver_config,
+                peers: listener.peers,
+                clients: listener.clients,
+                identity: identity(&topology, node, shard, incarnation),
+                key: loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes()),
+                keyed: loaded.key.is_some(),
+                lz4: config.links.compression == Compression::Lz4,
+                ports: by_node(&topology, |spec| spec.port),
+                hosts: hosts(&topology),
+                spin_budget_ns: plan.spin_budget_ns,
+                port,
+                wakers: Arc::clone(&wakers),
+                turns: Arc::clone(&turns),
+                reports: report.clone(),
+                commands,
+            };
+            ends.push((
+                ShardEnd {
+                    command,
+                    started: start,
+                },
+                plan.cores[usize::from(index)],
+            ));
+            plans.push(ShardPlan {
+                loop_config,
+                settings,
+                memory,
+                kinds: (options.kinds)(),
+                core: plan.cores[usize::from(index)],
+                allowed: plan.allowed.clone(),
+                started,
+            });
+        }
+        drop(report);
+
+        tracing::info!(
+            node = node.name.as_str(),
+            incarnation = incarnation.0,
+            release = env!("CARGO_PKG_VERSION"),
+            shards,
+            groups = config.groups,
+            topology = hex(&topology.digest()),
+            key = loaded.key.is_some(),
+            "starting"
+        );
+        let spawned = spawn(&topology, node, plans);
+        let (ready_sender, ready) = mpsc::channel();
+        let (threads, failure) = match spawned {
+            Ok(threads) => (threads, None),
+            Err((threads, error)) => (threads, Some(error)),
+        };
+        let mut control_ends = Vec::new();
+        let mut failure = failure;
+        for (index, (end, core)) in ends.into_iter().enumerate() {
+            let shard = u16::try_from(index).unwrap_or(u16::MAX);
+            if failure.is_none() {
+                match end.started.recv() {
+                    Ok(Ok(())) => tracing::info!(shard, core, spin_budget_ns = plan.spin_budget_ns, "shard runs"),
+                    Ok(Err(cause)) => failure = Some(shard_error(node, shard, cause)),
+                    Err(_) => failure = Some(thread_error(std::io::ErrorKind::Other.into())),
+                }
+            }
+            control_ends.push(end);
+        }
+        if let Some(error) = failure {
+            // Their ways to control end here, which is what tells the shards that did begin to stop; their wakers make them look.
+            drop(control_ends);
+            wakers.iter().filter_map(OnceLock::get).for_each(Waker::wake);
+            for thread in threads {
+                drop(thread.join());
+            }
+            return Err(error);
+        }
+        let control = Control {
+            node: node.name.to_string(),
+            topology,
+            shards: control_ends,
+            wakers,
+            turns,
+            reports,
+            wanted: Arc::clone(&wanted),
+            ready: ready_sender,
+        };
+        let control = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(|| control::run(control));
+        let control = control.map_err(thread_error)?;
+        Ok(Node {
+            stopper: Stopper { wanted },
+            ready,
+            control,
+            shards: threads,
+            incarnation,
+        })
+    }
+
+    /// This life of the process.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation.0
+    }
+
+    /// What stops it, for another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Waits until the node serves: all groups that it writes are open, or it has learnt that its process is out. `false` if it ended before.
+    #[must_use]
+    pub fn wait_ready(&self) -> bool {
+        self.ready.recv().is_ok()
+    }
+
+    /// Waits until the node has ended.
+    #[must_use]
+    pub fn wait(self) -> Ended {
+        let ended = self.control.join().unwrap_or(Ended::Failed);
+        if ended == Ended::Failed {
+            // A hung shard's thread never ends; the caller ends the process.
+            return ended;
+        }
+        for shard in self.shards {
+            if shard.join().is_err() {
+                return Ended::Failed;
+            }
+        }
+        ended
+    }
+}
+
+fn spawn(
+    topology: &Topology,
+    node: &NodeConfig,
+    plans: Vec<ShardPlan>,
+) -> Result<Vec<JoinHandle<()>>, (Vec<JoinHandle<()>>, NodeError)> {
+    let mut threads = Vec::new();
+    for plan in plans {
+        let topology = topology.clone();
+        let name = format!("shard-{}", plan.settings.shard.0);
+        if let Some(core) = plan.core.filter(|core| !plan.allowed.contains(*core)) {
+            let cause = cores::PinError::NotAllowed {
+                core,
+                allowed: plan.allowed.clone(),
+            };
+            let node = node.name.to_string();
+            return Err((threads, NodeError::Cores { node, cause }));
+        }
+        match thread::Builder::new()
+            .name(name)
+            .spawn(move || run_shard(topology, plan))
+        {
+            Ok(thread) => threads.push(thread),
+            Err(cause) => return Err((threads, thread_error(cause))),
+        }
+    }
+    Ok(threads)
+}
+
+/// A shard's thread, from pinning to the last turn.
+fn run_shard(topology: Topology, plan: ShardPlan) {
+    let ShardPlan {
+        loop_config,
+        settings,
+        memory,
+        kinds,
+        core,
+        allowed,
+        started,
+    } = plan;
+    if let Some(Err(error)) = core.map(|core| cores::pin(core, &allowed)) {
+        tracing::warn!(%error, "a shard is not pinned");
+    }
+    let make = |driver: &str| {
+        let mut settings = settings;
+        driver.clone_into(&mut settings.driver);
+        let placement = topology.birth().clone();
+        Shard::new(settings, topology, placement, memory, kinds)
+    };
+    let (event_loop, outcome) = match EventLoop::open(loop_config, make) {
+        Ok(event_loop) => (Some(event_loop), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    // Nobody waits for the answer once another shard has failed; then the commands' end is gone as well, and the loop ends by itself.
+    started.send(outcome).ok();
+    drop(started);
+    if let Some(event_loop) = event_loop {
+        event_loop.run();
+    }
+}
+
+fn settings(
+    topology: &Topology,
+    node: &NodeConfig,
+    shard: ShardId,
+    incarnation: Incarnation,
+    options: &Options,
+) -> Settings {
+    Settings {
+        node: node.id,
+        incarnation,
+        shard,
+        shards: by_node(topology, |spec| spec.shards),
+        names: by_node(topology, |spec| spec.name.clone()),
+        driver: String::new(),
+        limits: options.limits.clone(),
+    }
+}
+
+fn identity(topology: &Topology, node: &NodeConfig, shard: ShardId, incarnation: Incarnation) -> Party {
+    Party {
+        cluster: topology.spec().cluster.0,
+        node: node.id.0,
+        incarnation: incarnation.0,
+        shard: shard.0,
+        shards: node.shards,
+        out: false,
+        epoch: 0,
+        topology_digest: topology.digest(),
+        topology: topology.canonical().into(),
+    }
+}
+
+/// A value per node, by node id; the default where there is no such node.
+fn by_node<T: Default + Clone>(topology: &Topology, value: impl Fn(&waterpark_ring::NodeSpec) -> T) -> Vec<T> {
+    let length = topology.nodes().iter().map(|node| usize::from(node.id.0) + 1).max();
+    let mut values = vec![T::default(); length.unwrap_or(1)];
+    for node in topology.nodes() {
+        values[usize::from(node.id.0)] = value(node);
+    }
+    values
+}
+
+/// Addresses that need no name service; the control thread looks for the others, which may take long.
+fn hosts(topology: &Topology) -> Vec<Option<IpAddr>> {
+    by_node(topology, |spec| spec.host.parse().ok())
+}
+
+fn memory(node: &NodeConfig, bytes: u64, prefault: u64) -> Result<PoolMemory, NodeError> {
+    let refused = |cause| NodeError::Memory {
+        node: node.name.to_string(),
+        bytes,
+        cause,
+    };
+    let config = PoolConfig {
+        budget: bytes,
+        huge_pages: true,
+        keep_free: KEEP_FREE.max(prefault),
+    };
+    let mut memory = PoolMemory::new(config).map_err(refused)?;
+    memory.prefault(prefault.min(bytes)).map_err(refused)?;
+    Ok(memory)
+}
+
+fn shard_error(node: &NodeConfig, shard: u16, cause: StartError) -> NodeError {
+    NodeError::Shard {
+        node: node.name.to_string(),
+        shard,
+        cause,
+    }
+}
+
+fn thread_error(cause: std::io::Error) -> NodeError {
+    NodeError::Kernel {
+        what: "a thread",
+        cause,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Sends a command and makes the shard look at it.
+pub(crate) fn tell(end: &ShardEnd, waker: Option<&Waker>, command: Command) {
+    // A shard that has ended wants no more commands.
+    if end.command.send(command).is_ok()
+        && let Some(waker) = waker
+    {
+        waker.wake();
+    }
+}

@@ -1,0 +1,115 @@
+//! `waterpark node`: one node in the foreground.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use waterpark::config::{Bytes, ConfigError};
+use waterpark::{DriverChoice, Ended, Node, Options};
+
+use crate::{log, signals};
+
+/// Which node of which cluster.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Name of the node in the configuration
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// The cluster's configuration
+    #[arg(long, value_name = "FILE", default_value = "cluster.toml")]
+    config: PathBuf,
+    /// Kernel interface for sockets
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    driver: Driver,
+    /// Touch this much memory before serving, so that no page fault falls into a measurement
+    #[arg(long, value_name = "SIZE", default_value = "0B")]
+    prefault: Bytes,
+    /// End when the process that started this one ends
+    #[arg(long, hide = true)]
+    with_parent: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Driver {
+    /// io_uring where the host allows it, else epoll
+    Auto,
+    /// io_uring or an error
+    IoUring,
+    /// epoll
+    Epoll,
+}
+
+impl Driver {
+    /// As the command line names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Driver::Auto => "auto",
+            Driver::IoUring => "io-uring",
+            Driver::Epoll => "epoll",
+        }
+    }
+
+    pub(crate) fn choice(self) -> DriverChoice {
+        match self {
+            Driver::Auto => DriverChoice::Auto,
+            Driver::IoUring => DriverChoice::IoUring,
+            Driver::Epoll => DriverChoice::Epoll,
+        }
+    }
+}
+
+/// 0: stopped and flushed. 1: failed. 3: the configuration does not serve.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    log::begin();
+    if arguments.with_parent
+        && let Err(error) = signals::end_with_parent()
+    {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
+    let loaded = match waterpark::config::load(&arguments.config, std::env::vars()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(ConfigError::EXIT_CODE);
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let options = Options {
+        driver: arguments.driver.choice(),
+        prefault: arguments.prefault.get(),
+        ..Options::default()
+    };
+    let stop = match signals::catch() {
+        Ok(stop) => stop,
+        Err(error) => {
+            eprintln!("error: signals cannot be caught: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let node = match Node::start(&loaded, &arguments.name, &options) {
+        Ok(node) => node,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    stop.then(node.stopper());
+    if node.wait_ready() {
+        let mut out = std::io::stdout();
+        // Whoever started it may not listen; the log says it too.
+        drop(writeln!(out, "ready {}", arguments.name).and_then(|()| out.flush()));
+    }
+    match node.wait() {
+        Ended::Flushed => ExitCode::SUCCESS,
+        Ended::Unflushed => {
+            tracing::warn!("some peers or clients did not take what they were owed");
+            ExitCode::SUCCESS
+        }
+        // Threads that hang would keep a plain return waiting.
+        Ended::Failed => std::process::exit(1),
+    }
+}

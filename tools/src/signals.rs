@@ -1,0 +1,43 @@
+//! SIGTERM and SIGINT, and the death of the parent.
+
+use std::io;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use waterpark::Stopper;
+
+/// Signals that are caught from now on.
+pub(crate) struct Caught(Signals);
+
+/// Catches SIGTERM and SIGINT.
+pub(crate) fn catch() -> io::Result<Caught> {
+    Signals::new([SIGTERM, SIGINT]).map(Caught)
+}
+
+impl Caught {
+    /// Stops a node at the first of them; a second ends the process at once.
+    pub(crate) fn then(mut self, stopper: Stopper) {
+        std::thread::spawn(move || {
+            let mut stopping = false;
+            for signal in self.0.forever() {
+                if std::mem::replace(&mut stopping, true) {
+                    std::process::exit(128 + signal);
+                }
+                stopper.stop();
+            }
+        });
+    }
+}
+
+/// Makes this process get SIGTERM when its parent dies, and refuses to go on if it has died already.
+pub(crate) fn end_with_parent() -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    // The parent may have died before that was set: then this process belongs to another by now.
+    match rustix::process::getppid() {
+        Some(parent) if parent != rustix::process::Pid::INIT => Ok(()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::NotConnected,
+            "the process that started this one is gone",
+        )),
+    }
+}
