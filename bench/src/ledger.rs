@@ -1,24 +1,28 @@
 //! What is known of each message, and how that compares with what the members hold.
 //!
-//! **Invariant:** an acked message must be found once in each of three members; one that was refused must be found in none.
+//! Members are read, never believed: what one says that it has committed must be in its log, and at the same seq as in the others'.
+//! Nothing here knows of sockets; `members.rs` does. **Invariant:** an acked message must be found once in each of three members, in the
+//! same order; one that was refused must be found in none.
 
-use waterpark_client::blocking::BulkReader;
-use waterpark_client::{Address, ClientError};
-use waterpark_ring::{GroupId, Topology};
+mod members;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use waterpark_ring::{GroupId, Topology};
+
+pub use self::members::{Held, Logs, Members};
 use crate::workload::{Changed, KeyText, Workload};
 
 /// Members that must hold an acked message.
 pub const COPIES: usize = 3;
 /// How long a member may take to learn what is committed.
 const CATCH_UP: Duration = Duration::from_secs(10);
-/// How long one read from a member may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Findings of one kind that are described; the rest is counted.
 const DESCRIBED_MAX: usize = 8;
+/// A hole in a log that is longer than this is noted as one, without a place for each entry that it lacks.
+const HOLE_MAX: u64 = 1 << 24;
 
 /// What the sender knows of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +67,17 @@ impl Ledger {
 /// What reading back found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Acked messages that fewer than three members hold.
+    /// Acked messages that fewer than three members hold, or that a member lacks although its own commit covers them.
     pub lost: u64,
     /// Messages that a member holds more than once.
     pub duplicated: u64,
     /// Refused messages that a member holds all the same.
     pub refused_but_held: u64,
-    /// Entries whose bytes were never sent, or that belong to another actor or group.
+    /// Entries whose bytes were never sent, or that belong to another actor or group; logs that another member gave in a member's place.
     pub foreign: u64,
+    /// Places of a group's log at which members hold different entries, or one member holds two; and holes in a member's log below its own
+    /// commit.
+    pub differing: u64,
     /// Members that could not be read, or whose log is not a chain.
     pub unreadable: u64,
     /// Acked messages that were looked for.
@@ -91,6 +98,7 @@ impl Findings {
             && self.duplicated == 0
             && self.refused_but_held == 0
             && self.foreign == 0
+            && self.differing == 0
             && self.unreadable == 0
     }
 
@@ -102,6 +110,9 @@ impl Findings {
 }
 
 /// Reads every group back from three of its members, and from the others where those do not hold all of it.
+///
+/// A fault of a member that is not among the three of a group is not seen in that group: three copies are what an ack promises. Each
+/// group begins with another member, so that all of them are read.
 pub struct Checker<'a> {
     /// The cluster's placement.
     pub topology: &'a Topology,
@@ -114,200 +125,361 @@ pub struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// Looks for everything. One group is in memory at a time.
+    /// Looks for everything in the members of the cluster that runs. One group is in memory at a time.
     #[must_use]
     pub fn check(&self) -> Findings {
-        let mut findings = Findings::default();
-        let mut readers: BTreeMap<(u16, u16), BulkReader> = BTreeMap::new();
-        let mut seen = vec![0u8; self.ledger.0.len()];
+        self.check_in(&mut Members::new(self.topology, self.key), CATCH_UP)
+    }
+
+    /// Looks for everything in logs, wherever they come from. A member that has not learnt of the writer's commit gets `catch_up` for it.
+    #[must_use]
+    pub fn check_in(&self, logs: &mut impl Logs, catch_up: Duration) -> Findings {
+        let mut check = Check {
+            checker: self,
+            logs,
+            catch_up,
+            seen: vec![0; self.ledger.0.len()],
+            findings: Findings::default(),
+        };
         for group in (0..self.topology.spec().groups).map(GroupId) {
-            let members = self.topology.birth().members(group).nodes().to_vec();
-            // Beginning with another member for each group, so that all of them are read.
-            let first = group.0 as usize % members.len();
-            let order: Vec<u16> = (0..members.len())
-                .map(|at| members[(first + at) % members.len()].0)
-                .collect();
-            let commit = self.commit_of(group, members[0].0, &mut readers, &mut findings);
-            let wanted = COPIES.min(order.len());
-            let mut held: Vec<u64> = Vec::new();
-            for (at, member) in order.iter().enumerate() {
-                if at >= wanted && !self.lacks(&held, &seen, wanted) {
-                    break;
-                }
-                self.read(
-                    group,
-                    *member,
-                    commit,
-                    &mut readers,
-                    &mut seen,
-                    &mut held,
-                    &mut findings,
-                );
-            }
-            if self.lacks(&held, &seen, wanted) {
-                for serial in &held {
-                    let copies = seen[usize::try_from(*serial).expect("indexed before")];
-                    if usize::from(copies) < wanted && self.ledger.fate(*serial) == Some(Fate::Acked) {
-                        findings.lost += 1;
-                        findings.say(|| format!("message {serial} of {group:?} is acked and held by {copies} members"));
-                    }
-                }
+            check.group(group);
+        }
+        check.finish()
+    }
+}
+
+/// A check under way.
+struct Check<'c, L> {
+    checker: &'c Checker<'c>,
+    logs: &'c mut L,
+    catch_up: Duration,
+    /// In how many members each message was met, by serial.
+    seen: Vec<u8>,
+    findings: Findings,
+}
+
+/// What stands at a seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// No member that was read has shown it.
+    Unseen,
+    /// An entry that is none of this run's messages.
+    Other,
+    /// The message with this serial.
+    Message(u64),
+    /// Two members have shown different entries, and that was counted.
+    Disputed,
+}
+
+/// One group, as the members that were read hold it.
+#[derive(Default)]
+struct GroupBook {
+    /// What stands at each seq, from 1 on, by the first member that showed it.
+    places: Vec<Place>,
+    /// Seqs that a member does not show although its commit covers them.
+    holes: Vec<(u16, Range<u64>)>,
+    /// Messages that at least one member holds.
+    held: Vec<u64>,
+}
+
+impl GroupBook {
+    /// Notes what a member holds at a seq. False if another member holds something else there and that is news.
+    fn agrees(&mut self, seq: u64, place: Place) -> bool {
+        let Some(at) = seq
+            .checked_sub(1)
+            .filter(|at| *at <= self.places.len() as u64 + HOLE_MAX)
+        else {
+            return false;
+        };
+        let at = usize::try_from(at).expect("near the entries in memory");
+        if self.places.len() <= at {
+            self.places.resize(at + 1, Place::Unseen);
+        }
+        match self.places[at] {
+            Place::Unseen => self.places[at] = place,
+            Place::Disputed => (),
+            before if before == place => (),
+            Place::Other | Place::Message(_) => {
+                self.places[at] = Place::Disputed;
+                return false;
             }
         }
-        // What no member of any group holds was not met above.
-        for (serial, fate) in (0u64..).zip(&self.ledger.0) {
-            if *fate == Fate::Acked {
-                findings.looked_for += 1;
-                if seen[usize::try_from(serial).expect("indexed before")] == 0 {
-                    findings.lost += 1;
-                    findings.say(|| format!("message {serial} is acked and held by no member that was read"));
-                }
-            }
-        }
-        findings
+        true
     }
 
-    /// Whether some acked message of a group was met by fewer members than it must be.
-    fn lacks(&self, held: &[u64], seen: &[u8], wanted: usize) -> bool {
-        held.iter().any(|serial| {
-            let copies = usize::try_from(*serial).map_or(0, |at| seen[at]);
-            usize::from(copies) < wanted && self.ledger.fate(*serial) == Some(Fate::Acked)
-        })
+    /// The messages that some member lacks although its commit covers them, as far as other members showed what stands there.
+    fn lacking(&self) -> BTreeSet<u64> {
+        let mut lacking = BTreeSet::new();
+        for (_, hole) in &self.holes {
+            let index = |seq: u64| usize::try_from(seq - 1).unwrap_or(usize::MAX).min(self.places.len());
+            let places = self.places.get(index(hole.start)..index(hole.end)).unwrap_or_default();
+            lacking.extend(places.iter().filter_map(|place| match place {
+                Place::Message(serial) => Some(*serial),
+                Place::Unseen | Place::Other | Place::Disputed => None,
+            }));
+        }
+        lacking
+    }
+}
+
+impl<L: Logs> Check<'_, L> {
+    fn group(&mut self, group: GroupId) {
+        let members = self.checker.topology.birth().members(group).nodes();
+        // Beginning with another member for each group, so that all of them are read.
+        let first = group.0 as usize % members.len();
+        let order = (0..members.len()).map(|at| members[(first + at) % members.len()].0);
+        let commit = self.commit_of(group, members[0].0);
+        let wanted = COPIES.min(members.len());
+        let mut book = GroupBook::default();
+        for (at, member) in order.enumerate() {
+            if at >= wanted && !book.held.iter().any(|serial| self.lacks_copies(*serial, wanted)) {
+                break;
+            }
+            self.member(group, member, commit, &mut book);
+        }
+        let lacking = book.lacking();
+        for serial in book.held {
+            let lacks = self.lacks_copies(serial, wanted);
+            if lacks || (lacking.contains(&serial) && self.is_acked(serial)) {
+                let copies = self.copies(serial);
+                self.findings.lost += 1;
+                self.findings.say(|| {
+                    let but = if lacks {
+                        ""
+                    } else {
+                        ", and a member lacks it below its commit"
+                    };
+                    format!("message {serial} of {group:?} is acked and held by {copies} members{but}")
+                });
+            }
+        }
     }
 
-    fn reader<'r>(
-        &self,
-        group: GroupId,
-        member: u16,
-        readers: &'r mut BTreeMap<(u16, u16), BulkReader>,
-    ) -> Result<&'r mut BulkReader, ClientError> {
-        let node = self.topology.nodes().iter().find(|node| node.id.0 == member);
-        let node = node.ok_or(ClientError::NotMember { group: group.0 })?;
-        let shard = u16::try_from(group.0 % u32::from(node.shards)).expect("below the shards");
-        if !readers.contains_key(&(member, shard)) {
-            let address = Address {
-                host: node.host.clone(),
-                port: node.port + 64 + shard,
-            };
-            let reader = BulkReader::connect(&address, &self.key, READ_TIMEOUT)?;
-            readers.insert((member, shard), reader);
+    /// What no member of any group holds was not met before.
+    fn finish(mut self) -> Findings {
+        for (serial, fate) in (0u64..).zip(&self.checker.ledger.0) {
+            if *fate != Fate::Acked {
+                continue;
+            }
+            self.findings.looked_for += 1;
+            if self.copies(serial) == 0 {
+                self.findings.lost += 1;
+                let say = || format!("message {serial} is acked and held by no member that was read");
+                self.findings.say(say);
+            }
         }
-        Ok(readers.get_mut(&(member, shard)).expect("inserted above"))
+        self.findings
+    }
+
+    fn copies(&self, serial: u64) -> u8 {
+        let at = usize::try_from(serial).ok();
+        at.and_then(|at| self.seen.get(at)).copied().unwrap_or(0)
+    }
+
+    fn is_acked(&self, serial: u64) -> bool {
+        self.checker.ledger.fate(serial) == Some(Fate::Acked)
+    }
+
+    /// Whether an acked message was met in fewer members than it must be.
+    fn lacks_copies(&self, serial: u64, wanted: usize) -> bool {
+        usize::from(self.copies(serial)) < wanted && self.is_acked(serial)
     }
 
     /// How far the writer has committed; `None` if it cannot be read.
-    fn commit_of(
-        &self,
-        group: GroupId,
-        writer: u16,
-        readers: &mut BTreeMap<(u16, u16), BulkReader>,
-        findings: &mut Findings,
-    ) -> Option<u64> {
-        let asked = self
-            .reader(group, writer, readers)
-            .and_then(|reader| reader.read(group.0, u64::MAX, |_| ()));
-        match asked {
+    fn commit_of(&mut self, group: GroupId, writer: u16) -> Option<u64> {
+        match self.logs.read(writer, group, u64::MAX, &mut |_| ()) {
             Ok((_, commit)) => Some(commit),
             Err(error) => {
-                findings.say(|| format!("{group:?}: its writer, node {writer}, cannot be read: {error}"));
+                self.logs.forget(writer);
+                self.findings
+                    .say(|| format!("{group:?}: its writer, node {writer}, cannot be read: {error}"));
                 None
             }
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the books of one check, each with its own borrow"
-    )]
-    fn read(
-        &self,
-        group: GroupId,
-        member: u16,
-        commit: Option<u64>,
-        readers: &mut BTreeMap<(u16, u16), BulkReader>,
-        seen: &mut [u8],
-        held: &mut Vec<u64>,
-        findings: &mut Findings,
-    ) {
-        let until = Instant::now() + CATCH_UP;
-        let mut scratch = Vec::new();
-        let mut text = KeyText::default();
-        let mut from = 1;
-        // Serials of this member alone: met twice here is twice in one log.
-        let mut own: Vec<u64> = Vec::new();
-        loop {
-            let read = self.reader(group, member, readers).and_then(|reader| {
-                reader.read(group.0, from, |entry| {
-                    findings.entries += 1;
-                    findings.bytes += entry.message.len() as u64;
-                    if entry.is_tick() || entry.is_void() {
-                        return;
-                    }
-                    match self.workload.serial(entry.message, &mut scratch) {
-                        Ok(Some(serial)) => {
-                            // Where reading goes on behind the first entries the key of an older actor was not met again.
-                            let key = self.workload.key(self.workload.actor(serial), &mut text);
-                            let right = key.is_ok_and(|key| {
-                                entry.key.is_none_or(|held| held == key.bytes())
-                                    && self.topology.locate(key).group == group
-                            });
-                            if right {
-                                own.push(serial);
-                            } else {
-                                findings.foreign += 1;
-                                findings.say(|| {
-                                    format!("node {member} holds message {serial} under a wrong actor of {group:?}")
-                                });
-                            }
-                        }
-                        Ok(None) => (),
-                        Err(Changed(serial)) => {
-                            findings.foreign += 1;
-                            findings.say(|| {
-                                format!("node {member} holds message {serial} with other bytes than were sent")
-                            });
-                        }
-                    }
-                })
-            });
+    /// Reads one member of one group to its end, or to the end of our patience.
+    fn member(&mut self, group: GroupId, member: u16, commit: Option<u64>, book: &mut GroupBook) {
+        match self.logs.who(member, group) {
+            Ok(node) if node != member => {
+                // A copy that another member gives is that member's copy, and counts there.
+                self.findings.foreign += 1;
+                self.findings
+                    .say(|| format!("node {node} answers in the place of node {member} for {group:?}"));
+                return;
+            }
+            Ok(_) => (),
+            Err(error) => return self.unreadable(group, member, &error),
+        }
+        let until = Instant::now() + self.catch_up;
+        let mut reading = Reading {
+            checker: self.checker,
+            findings: &mut self.findings,
+            book,
+            group,
+            member,
+            next_seq: 1,
+            own: Vec::new(),
+            scratch: Vec::new(),
+            text: KeyText::default(),
+        };
+        let ended = loop {
+            let from = reading.next_seq;
+            let read = self
+                .logs
+                .read(member, group, from, &mut |entry| reading.on_entry(from, entry));
             match read {
                 Ok((next_seq, told)) => {
-                    from = next_seq;
-                    let behind = commit.is_some_and(|commit| told < commit);
+                    // Up to there the member says that it showed everything.
+                    reading.expect_seq(next_seq);
+                    let behind = commit.is_some_and(|commit| told < commit) || reading.next_seq <= told;
                     if !behind || Instant::now() >= until {
-                        break;
+                        // What it has not shown by now it does not hold, whatever it says.
+                        reading.expect_seq(told.saturating_add(1));
+                        break Ok(());
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                Err(error) => {
-                    findings.unreadable += 1;
-                    findings.say(|| format!("node {member} cannot be read for {group:?}: {error}"));
-                    // The connection is of no more use; the next group of the member gets a new one.
-                    readers.retain(|(node, _), _| *node != member);
-                    break;
-                }
+                Err(error) => break Err(error),
             }
+        };
+        let own = reading.own;
+        if let Err(error) = ended {
+            self.unreadable(group, member, &error);
         }
+        self.count(group, member, own, book);
+    }
+
+    fn unreadable(&mut self, group: GroupId, member: u16, error: &waterpark_client::ClientError) {
+        self.findings.unreadable += 1;
+        self.findings
+            .say(|| format!("node {member} cannot be read for {group:?}: {error}"));
+        // The connection is of no more use; the next group of the member gets a new one.
+        self.logs.forget(member);
+    }
+
+    /// Counts what one member holds. `own` are the serials of this member alone: one that stands there twice is twice in its log.
+    fn count(&mut self, group: GroupId, member: u16, mut own: Vec<u64>, book: &mut GroupBook) {
+        let findings = &mut self.findings;
         own.sort_unstable();
         for pair in own.windows(2).filter(|pair| pair[0] == pair[1]) {
             findings.duplicated += 1;
             findings.say(|| format!("node {member} holds message {} of {group:?} twice", pair[0]));
         }
         own.dedup();
-        for serial in &own {
-            let Some(copies) = usize::try_from(*serial).ok().and_then(|at| seen.get_mut(at)) else {
+        for serial in own {
+            let Some(copies) = usize::try_from(serial).ok().and_then(|at| self.seen.get_mut(at)) else {
                 findings.foreign += 1;
                 findings.say(|| format!("node {member} holds message {serial}, which was never sent"));
                 continue;
             };
             *copies = copies.saturating_add(1);
             if *copies == 1 {
-                held.push(*serial);
-                if self.ledger.fate(*serial) == Some(Fate::Refused) {
+                book.held.push(serial);
+                if self.checker.ledger.fate(serial) == Some(Fate::Refused) {
                     findings.refused_but_held += 1;
                     findings.say(|| format!("message {serial} was refused, and node {member} holds it"));
                 }
             }
         }
+    }
+}
+
+/// One member of one group, being read.
+struct Reading<'r> {
+    checker: &'r Checker<'r>,
+    findings: &'r mut Findings,
+    book: &'r mut GroupBook,
+    group: GroupId,
+    member: u16,
+    /// The seq that the next entry must have.
+    next_seq: u64,
+    own: Vec<u64>,
+    scratch: Vec<u8>,
+    text: KeyText,
+}
+
+impl Reading<'_> {
+    fn on_entry(&mut self, from: u64, entry: &Held<'_>) {
+        let (member, group) = (self.member, self.group);
+        if entry.seq < from {
+            // A run that began below what was asked for: its first entries were read before.
+            return;
+        }
+        self.findings.entries += 1;
+        self.findings.bytes += entry.message.map_or(0, |message| message.len() as u64);
+        if entry.seq < self.next_seq {
+            self.findings.differing += 1;
+            self.findings
+                .say(|| format!("node {member} holds two entries of {group:?} at seq {}", entry.seq));
+        }
+        self.expect_seq(entry.seq);
+        self.next_seq = self.next_seq.max(entry.seq.saturating_add(1));
+        let place = match entry.message {
+            None => Place::Other,
+            Some(message) => match self.place(entry, message) {
+                Some(place) => place,
+                // It was counted already: what stands there is known from other members or not at all.
+                None => return,
+            },
+        };
+        if let Place::Message(serial) = place {
+            self.own.push(serial);
+        }
+        if !self.book.agrees(entry.seq, place) {
+            self.findings.differing += 1;
+            self.findings.say(|| {
+                format!(
+                    "node {member} holds another entry of {group:?} at seq {} than others",
+                    entry.seq
+                )
+            });
+        }
+    }
+
+    /// What an entry with a message is; `None` if it is one that was never sent like this.
+    fn place(&mut self, entry: &Held<'_>, message: &[u8]) -> Option<Place> {
+        let (member, group) = (self.member, self.group);
+        let workload = &self.checker.workload;
+        match workload.serial(message, &mut self.scratch) {
+            Ok(None) => Some(Place::Other),
+            Ok(Some(serial)) => {
+                // Where reading goes on behind the first entries the key of an older actor was not met again.
+                let key = workload.key(workload.actor(serial), &mut self.text);
+                let right = key.is_ok_and(|key| {
+                    entry.key.is_none_or(|held| held == key.bytes()) && self.checker.topology.locate(key).group == group
+                });
+                if right {
+                    return Some(Place::Message(serial));
+                }
+                self.findings.foreign += 1;
+                self.findings
+                    .say(|| format!("node {member} holds message {serial} under a wrong actor of {group:?}"));
+                None
+            }
+            Err(Changed(serial)) => {
+                self.findings.foreign += 1;
+                self.findings
+                    .say(|| format!("node {member} holds message {serial} with other bytes than were sent"));
+                None
+            }
+        }
+    }
+
+    /// Everything below this seq must have been shown: what was not is a hole.
+    fn expect_seq(&mut self, seq: u64) {
+        if seq <= self.next_seq {
+            return;
+        }
+        let (member, group, hole) = (self.member, self.group, self.next_seq..seq);
+        self.next_seq = seq;
+        self.findings.differing += 1;
+        self.findings.say(|| {
+            format!(
+                "node {member} says that it holds {group:?} to {}, and lacks {hole:?}",
+                seq - 1
+            )
+        });
+        self.book.holes.push((member, hole));
     }
 }

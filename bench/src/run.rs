@@ -322,14 +322,8 @@ fn budget(plan: &Plan, warm: u64, rate: f64, per_message: u64) -> Result<(u64, u
     }
     let budget = wanted.min(most);
     let room = ((budget - NODE_MEMORY_MIN / 2) * 8 / 10 / per_message).saturating_sub(warm);
-    Ok((
-        budget,
-        if wanted > most {
-            room
-        } else {
-            u64::MAX.min(planned.max(1) * 2).min(room.max(planned))
-        },
-    ))
+    // A closed loop may turn out faster than reckoned with; it ends where memory does.
+    Ok((budget, room))
 }
 
 /// Memory that this host has free, in bytes; `None` where it does not say.

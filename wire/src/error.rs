@@ -76,8 +76,6 @@ frame_errors! {
     Part = 19, "part out of place";
     /// A compressed frame that does not unfold to the length it states.
     Compressed = 20, "compressed frame does not unfold";
-    /// A handshake step with a wrong length or value.
-    Handshake = 21, "handshake malformed";
     /// A schema number outside the two releases that this one reads.
     Schema = 22, "schema unknown";
 }

@@ -33,8 +33,6 @@ const FLAGS: u32 = FLAG_COMPRESSED | FLAG_NUMBERED;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FrameKind {
-    /// Steps of the handshake, the only kind that is read before both sides have proven the cluster key.
-    Handshake = 1,
     /// Between the mailrooms of two nodes.
     Peer = 2,
     /// From a native client.
@@ -45,14 +43,9 @@ pub enum FrameKind {
 
 impl FrameKind {
     fn parse(kind: u8) -> Option<FrameKind> {
-        [
-            FrameKind::Handshake,
-            FrameKind::Peer,
-            FrameKind::Client,
-            FrameKind::Node,
-        ]
-        .into_iter()
-        .find(|k| *k as u8 == kind)
+        [FrameKind::Peer, FrameKind::Client, FrameKind::Node]
+            .into_iter()
+            .find(|k| *k as u8 == kind)
     }
 }
 
@@ -180,7 +173,7 @@ impl<'a> FrameView<'a> {
     }
 
     /// The items in the order in which they were sent.
-    pub fn items(&self) -> impl Iterator<Item = Item<'a>> + use<'a> {
+    pub fn items(&self) -> impl Iterator<Item = Item<'a>> + Clone + use<'a> {
         let mut walk = Items { rest: self.items };
         // Checked when the view was made: a step cannot fail any more.
         std::iter::from_fn(move || walk.step().ok().flatten())

@@ -70,15 +70,13 @@ pub enum ItemKind {
     Ask = 14,
     /// The document ([`crate::body`]).
     Document = 15,
-    /// A step of the handshake.
-    Handshake = 16,
     /// Why this connection is about to be closed ([`crate::link::Refusal`]).
-    Refusal = 17,
+    Refusal = 16,
 }
 
 impl ItemKind {
     /// Every kind there is.
-    pub const ALL: [ItemKind; 17] = [
+    pub const ALL: [ItemKind; 16] = [
         ItemKind::Append,
         ItemKind::Acked,
         ItemKind::Request,
@@ -94,7 +92,6 @@ impl ItemKind {
         ItemKind::ReadBackEnd,
         ItemKind::Ask,
         ItemKind::Document,
-        ItemKind::Handshake,
         ItemKind::Refusal,
     ];
 

@@ -10,11 +10,11 @@ use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::link::{Ask, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS};
 use waterpark_wire::padded;
 use waterpark_wire::reply::Outcome;
-use waterpark_wire::request::{HERE, Operation, REQUEST_HEADER, RequestHeader, SENT_BEFORE};
-use zerocopy::little_endian::{U16, U32};
-use zerocopy::{FromBytes, IntoBytes};
+use waterpark_wire::request::{Operation, REQUEST_HEADER, ReadLevel};
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::U32;
 
-use crate::completion::{Completion, Completions, Ticket, Token};
+use crate::completion::{Completions, Ticket};
 use crate::error::ClientError;
 use crate::lane::Lane;
 use crate::options::{ClientOptions, HistoryQuery, ReadOptions, SendOptions};
@@ -26,6 +26,10 @@ use crate::session::Births;
 pub(crate) const MS: u64 = 1_000_000;
 /// How long the core waits for a slot table that it asked for itself.
 const TABLE_TIMEOUT_MS: u32 = 2_000;
+/// Bytes of a question for a document.
+const ASK_BYTES: u32 = 32;
+
+const _: () = assert!(size_of::<Ask>() == ASK_BYTES as usize);
 
 /// What the world shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,10 +201,23 @@ impl ClientCore {
         row.tag = options.tag;
         row.attempts_max = options.attempts_max.max(1);
         row.hold_unknown = options.hold_unknown;
-        row.stage = Stage::Waiting;
-        let lane = row.lane;
-        self.lanes[lane as usize].waiting.push_back(index);
-        self.feed_lane(now_ns, lane);
+        row.operation = Operation::Send;
+        row.level = ReadLevel::Linearizable;
+        row.here = false;
+        let lane_index = row.lane;
+        let lane = &mut self.lanes[lane_index as usize];
+        // Most often nothing waits in the lane, and its window is open.
+        if lane.waiting.is_empty()
+            && lane.has_session(now_ns)
+            && let Some(number) = lane.take_number()
+        {
+            self.number(index, lane_index, number);
+            self.dispatch(now_ns, index);
+        } else {
+            row.stage = Stage::Waiting;
+            lane.waiting.push_back(index);
+            self.feed_lane(now_ns, lane_index);
+        }
         Ok(self.requests.ticket(index))
     }
 
@@ -259,10 +276,9 @@ impl ClientCore {
         row.asks = Asks::Read;
         row.tag = options.tag;
         row.attempts_max = u32::MAX;
-        let header = header_of(&mut row.bytes);
-        header.operation = operation as u8;
-        header.level = options.level as u8;
-        header.item.flags = if options.at.is_some() { HERE } else { 0 };
+        row.operation = operation;
+        row.level = options.level;
+        row.here = options.at.is_some();
         self.dispatch(now_ns, index);
         Ok(self.requests.ticket(index))
     }
@@ -322,11 +338,13 @@ impl ClientCore {
         row.tag = options.tag;
         row.attempts_max = u32::MAX;
         let item = ItemHeader {
+            kind: ItemKind::Ask as u8,
+            length: U32::new(ASK_BYTES),
             aux: document.into(),
             ..ItemHeader::default()
         };
         let ask = Ask { item, ..Ask::default() };
-        ask.push(&mut row.bytes, &[]);
+        row.bytes.extend_from_slice(ask.as_bytes());
         self.requests.count(index);
         self.dispatch(now_ns, index);
         Ok(self.requests.ticket(index))
@@ -342,7 +360,7 @@ impl ClientCore {
         Ok(())
     }
 
-    /// Opens a request: its item lies in its row, but for what each copy writes anew.
+    /// Opens a request: key and message lie in its row as they lie in its item, behind a header that each copy gets anew.
     #[inline]
     fn open(
         &mut self,
@@ -355,6 +373,10 @@ impl ClientCore {
         if !self.is_ready() {
             return Err(ClientError::NotReady);
         }
+        let group = key.group.0;
+        if 2 * group as usize >= self.lanes.len() {
+            return Err(ClientError::NotMember { group });
+        }
         let key_bytes = key.key.bytes();
         let length = REQUEST_HEADER + padded(key_bytes.len()) + message.len();
         self.admit(length)?;
@@ -364,219 +386,21 @@ impl ClientCore {
                 return Err(ClientError::Full);
             }
         }
-        let small = |length: usize| U32::new(u32::try_from(length).expect("messages are bounded far below 4 GiB"));
-        let header = RequestHeader {
-            item: ItemHeader {
-                kind: ItemKind::Request as u8,
-                flags: 0,
-                count: U16::new(u16::try_from(key_bytes.len()).expect("keys are at most 512 bytes")),
-                length: small(length),
-                group: U32::new(key.group.0),
-                aux: small(message.len()),
-            },
-            ..RequestHeader::default()
-        };
         let index = self.requests.insert(after_ms(now_ns, timeout_ms));
         let row = self.requests.row_mut(index);
         row.group = key.group.0;
         row.target = target;
+        row.key_length = u16::try_from(key_bytes.len()).expect("keys are at most 512 bytes");
         row.bytes.reserve(length);
-        row.bytes.extend_from_slice(header.as_bytes());
         row.bytes.extend_from_slice(key_bytes);
-        row.bytes.resize(REQUEST_HEADER + padded(key_bytes.len()), 0);
+        row.bytes
+            .extend_from_slice(&[0; 16][..padded(key_bytes.len()) - key_bytes.len()]);
         row.bytes.extend_from_slice(message);
         self.requests.count(index);
         Ok(index)
-    }
-
-    /// Gives numbers to what waits for them in a lane and sends it, as far as session and window allow.
-    pub(crate) fn feed_lane(&mut self, now_ns: u64, lane_index: u32) {
-        let lane = &mut self.lanes[lane_index as usize];
-        if !lane.has_session(now_ns) {
-            if lane.live > 0 || !self.renew(now_ns, lane_index) {
-                return;
-            }
-            self.rebind(now_ns, lane_index);
-        }
-        loop {
-            let lane = &mut self.lanes[lane_index as usize];
-            if lane.waiting.is_empty() || !lane.has_session(now_ns) {
-                return;
-            }
-            let Some(number) = lane.take_number() else { return };
-            let index = lane.waiting.pop_front().expect("one waits");
-            self.number(index, lane_index, number);
-            self.dispatch(now_ns, index);
-        }
-    }
-
-    /// Begins the next session in a lane that has run empty.
-    fn renew(&mut self, now_ns: u64, lane_index: u32) -> bool {
-        let ordered = lane_index % 2 == 1;
-        let lane = &mut self.lanes[lane_index as usize];
-        // A group that disagrees about the time has its own sessions, born in its own time.
-        let session = match lane.clock {
-            Some((now_s, at_ns)) => {
-                let birth_s = u64::from(now_s) + now_ns.saturating_sub(at_ns) / (1000 * MS);
-                Some(self.births.open(now_ns, birth_s, ordered))
-            }
-            None => self.births.shared(now_ns, ordered),
-        };
-        let Some(session) = session else { return false };
-        lane.adopt(&session);
-        true
-    }
-
-    /// Requests that the old session did not run get numbers of the new one, in their old order, before any other.
-    fn rebind(&mut self, now_ns: u64, lane_index: u32) {
-        let lane = &mut self.lanes[lane_index as usize];
-        let mut rebinds = std::mem::take(&mut lane.rebinds);
-        rebinds.sort_unstable();
-        for (_, index) in rebinds {
-            let lane = &mut self.lanes[lane_index as usize];
-            let number = lane.take_number().expect("no more were open than a window holds");
-            self.number(index, lane_index, number);
-            self.dispatch(now_ns, index);
-        }
-    }
-
-    #[inline]
-    fn number(&mut self, index: u32, lane_index: u32, number: u32) {
-        let lane = &self.lanes[lane_index as usize];
-        let row = self.requests.row_mut(index);
-        row.number = number;
-        row.serial = lane.serial;
-        row.counted = true;
-        let session = lane.session;
-        let header = header_of(&mut row.bytes);
-        header.session = session;
-        header.number = number.into();
-    }
-
-    /// Sends a copy of a request, or parks it until there is a connection.
-    pub(crate) fn dispatch(&mut self, now_ns: u64, index: u32) {
-        let (target, group, deadline_ns) = {
-            let row = self.requests.row(index);
-            (row.target, row.group, row.deadline_ns)
-        };
-        let Some(peer_index) = self.route(now_ns, target, group) else {
-            let row = self.requests.row_mut(index);
-            row.stage = Stage::Parked;
-            return self.requests.set_due(index, deadline_ns);
-        };
-        let peer = &mut self.peers[peer_index as usize];
-        if peer.backlog() > self.options.connection_bytes_max {
-            // The connection is behind: what it carries now is enough. This one never left.
-            let row = self.requests.row_mut(index);
-            row.stage = Stage::Pausing;
-            return self.requests.set_due(index, deadline_ns.min(now_ns + MS));
-        }
-        let row = self.requests.row_mut(index);
-        row.stage = Stage::Flying;
-        row.attempts = row.attempts.saturating_add(1);
-        row.peer = peer_index;
-        let dirty = row.dirty;
-        let correlation = self.requests.correlation(index);
-        let row = self.requests.row_mut(index);
-        match row.asks {
-            Asks::Document => {
-                let (ask, _) = Ask::mut_from_prefix(&mut row.bytes).expect("an ask lies whole in its row");
-                ask.correlation = correlation.into();
-            }
-            asks => {
-                let left_ms = deadline_ns.saturating_sub(now_ns).div_ceil(MS);
-                let (lane, serial) = (row.lane, row.serial);
-                let header = header_of(&mut row.bytes);
-                header.correlation = correlation.into();
-                header.timeout_ms = u32::try_from(left_ms).unwrap_or(u32::MAX).into();
-                if asks == Asks::Effect {
-                    header.item.flags = if dirty { SENT_BEFORE } else { 0 };
-                    let lane = &self.lanes[lane as usize];
-                    // A held number of an earlier session keeps the mark that it was last sent with.
-                    if lane.serial == serial {
-                        header.mark = lane.mark().into();
-                    }
-                }
-            }
-        }
-        if peer.flying == 0 {
-            peer.heard_ns = now_ns;
-        }
-        peer.flying += 1;
-        peer.push(&row.bytes, self.options.frame_bytes);
-        if !std::mem::replace(&mut peer.listed, true) {
-            self.listed.push(peer_index);
-        }
-        self.requests.set_due(index, deadline_ns);
-    }
-
-    /// A copy is not under way any more.
-    pub(crate) fn land(&mut self, index: u32) {
-        let row = self.requests.row(index);
-        if row.stage == Stage::Flying {
-            let peer = &mut self.peers[row.peer as usize];
-            peer.flying = peer.flying.saturating_sub(1);
-        }
-    }
-
-    /// Ends a request.
-    pub(crate) fn finish(
-        &mut self,
-        now_ns: u64,
-        index: u32,
-        result: Result<Outcome, ClientError>,
-        token: Option<Token>,
-        body: &[u8],
-    ) {
-        self.land(index);
-        let ticket = self.requests.ticket(index);
-        let row = self.requests.row_mut(index);
-        if !row.internal {
-            self.completions.push(&Completion {
-                ticket,
-                tag: row.tag,
-                result,
-                token,
-                body,
-                attempts: row.attempts,
-            });
-        }
-        if row.asks != Asks::Effect {
-            return self.requests.remove(index);
-        }
-        let (stage, lane_index, number, serial) = (row.stage, row.lane, row.number, row.serial);
-        let counted = std::mem::take(&mut row.counted);
-        let held = row.hold_unknown && number != 0 && result == Err(ClientError::Unknown);
-        if held {
-            row.stage = Stage::Held;
-            self.requests.set_due(index, u64::MAX);
-        } else {
-            self.requests.remove(index);
-        }
-        let lane = &mut self.lanes[lane_index as usize];
-        match stage {
-            Stage::Waiting => lane.waiting.retain(|other| *other != index),
-            Stage::Rebinding => lane.rebinds.retain(|(_, other)| *other != index),
-            _ if lane.serial == serial => {
-                lane.live -= u32::from(counted);
-                if !held {
-                    lane.end(number);
-                }
-            }
-            _ => {}
-        }
-        self.feed_lane(now_ns, lane_index);
     }
 }
 
 pub(crate) fn after_ms(now_ns: u64, ms: u32) -> u64 {
     now_ns.saturating_add(u64::from(ms) * MS)
-}
-
-/// The header of a request in its row.
-#[inline]
-pub(crate) fn header_of(bytes: &mut [u8]) -> &mut RequestHeader {
-    RequestHeader::mut_from_prefix(bytes)
-        .expect("a request lies whole in its row")
-        .0
 }

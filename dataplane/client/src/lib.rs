@@ -24,6 +24,7 @@ mod read_back;
 mod replies;
 mod requests;
 mod routing;
+mod sending;
 mod session;
 mod tick;
 mod void;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use waterpark_wire::frame::{FRAME_BYTES_MAX, FRAME_HEADER, FrameAddress, FrameBuilder};
 use waterpark_wire::framer::Framer;
-use waterpark_wire::item::ItemHeader;
+use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::link::{Assembly, PART_BYTES, PART_FIRST, PART_LAST, PartHeader};
 use waterpark_wire::{FrameKind, checksum, padded};
 use zerocopy::IntoBytes;
@@ -133,27 +133,31 @@ impl Peer {
         self.out.len() - self.written + self.long_bytes
     }
 
-    /// Takes an item whole, header first, unpadded.
+    /// Takes an item, unpadded: its header and what follows.
     #[inline]
-    pub(crate) fn push(&mut self, item: &[u8], frame_bytes: usize) {
-        if item.len() > PART_BYTES {
-            self.long_bytes += item.len();
-            let bytes = item.to_vec();
+    pub(crate) fn push(&mut self, head: &[u8], tail: &[u8], frame_bytes: usize) {
+        let length = head.len() + tail.len();
+        if length > PART_BYTES {
+            self.long_bytes += length;
+            let bytes = [head, tail].concat();
             return self.long.push_back(Long { bytes, sent: 0 });
         }
-        if self.frame.items() > 0 && self.out.len() - self.closed + padded(item.len()) > frame_bytes {
+        if self.frame.items() > 0 && self.out.len() - self.closed + padded(length) > frame_bytes {
             self.close();
         }
-        self.item(item);
+        self.item(head, tail);
     }
 
-    fn item(&mut self, item: &[u8]) {
+    #[inline]
+    fn item(&mut self, head: &[u8], tail: &[u8]) {
         if self.frame.items() == 0 {
             self.out.resize(self.closed + FRAME_HEADER, 0);
         }
-        let start = self.out.len();
-        self.out.extend_from_slice(item);
-        self.out.resize(start + padded(item.len()), 0);
+        let length = head.len() + tail.len();
+        self.out.reserve(padded(length));
+        self.out.extend_from_slice(head);
+        self.out.extend_from_slice(tail);
+        self.out.extend_from_slice(&[0; 16][..padded(length) - length]);
         self.frame.pushed();
     }
 
@@ -183,6 +187,8 @@ impl Peer {
         };
         let part = PartHeader {
             item: ItemHeader {
+                kind: ItemKind::Part as u8,
+                length: small(size_of::<PartHeader>() + end - start),
                 flags: if first { PART_FIRST } else { 0 } | if last { PART_LAST } else { 0 },
                 ..ItemHeader::default()
             },
@@ -190,10 +196,7 @@ impl Peer {
             offset: small(start),
             stream: self.streams.into(),
         };
-        let mut item = Vec::with_capacity(size_of::<PartHeader>() + PART_BYTES);
-        part.push(&mut item, &long.bytes[start..end]);
-        item.truncate(size_of::<PartHeader>() + end - start);
-        self.item(&item);
+        self.item(part.as_bytes(), &long.bytes[start..end]);
         self.close();
         self.long_bytes -= end - start;
         long.sent = end;

@@ -176,7 +176,7 @@ impl ClientCore {
 
     /// The connection that a request takes now, if there is one.
     #[inline]
-    pub(crate) fn route(&mut self, _now_ns: u64, target: Target, group: u32) -> Option<u32> {
+    pub(crate) fn route(&mut self, target: Target, group: u32) -> Option<u32> {
         match target {
             Target::Writer => {
                 if let Some(direct) = self.direct.get(group as usize).copied() {

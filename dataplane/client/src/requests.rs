@@ -4,6 +4,7 @@
 //! in which nothing is due costs one comparison. Knows nothing of lanes and connections.
 
 use waterpark_wire::reply::Outcome;
+use waterpark_wire::request::{Operation, ReadLevel};
 
 use crate::completion::Ticket;
 
@@ -81,7 +82,17 @@ pub(crate) struct Request {
     pub(crate) deadline_ns: u64,
     /// The last refusal and its detail.
     pub(crate) refusal: Option<(Outcome, u32)>,
-    /// The item as it was last sent, header first, unpadded.
+    /// The session that the number is of.
+    pub(crate) session: [u8; 16],
+    /// The mark that the newest copy carries.
+    pub(crate) mark: u32,
+    /// Bytes of the key, without padding.
+    pub(crate) key_length: u16,
+    pub(crate) operation: Operation,
+    pub(crate) level: ReadLevel,
+    /// The member that it goes to shall answer itself.
+    pub(crate) here: bool,
+    /// Key, padding and message; a question for a document whole.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -106,6 +117,12 @@ impl Request {
             peer: 0,
             deadline_ns: 0,
             refusal: None,
+            session: [0; 16],
+            mark: 0,
+            key_length: 0,
+            operation: Operation::Send,
+            level: ReadLevel::Linearizable,
+            here: false,
             bytes: Vec::new(),
         }
     }
@@ -160,6 +177,8 @@ impl Requests {
         row.hold_unknown = false;
         row.attempts = 0;
         row.number = 0;
+        row.mark = 0;
+        row.session = [0; 16];
         row.serial = 0;
         row.counted = false;
         row.refusal = None;

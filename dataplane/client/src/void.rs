@@ -2,9 +2,9 @@
 
 use waterpark_wire::padded;
 use waterpark_wire::reply::Outcome;
-use waterpark_wire::request::{Operation, REQUEST_HEADER};
+use waterpark_wire::request::Operation;
 
-use crate::client_core::{ClientCore, Effect, after_ms, header_of};
+use crate::client_core::{ClientCore, Effect, after_ms};
 use crate::completion::Ticket;
 use crate::error::ClientError;
 use crate::peer::{PeerId, Standing};
@@ -36,11 +36,8 @@ impl ClientCore {
         let row = self.requests.row_mut(index);
         row.dirty = true;
         row.stage = Stage::Pausing;
-        let header = header_of(&mut row.bytes);
-        header.operation = Operation::Void as u8;
-        header.item.aux = 0.into();
-        let length = REQUEST_HEADER + padded(usize::from(header.item.count.get()));
-        header.item.length = u32::try_from(length).expect("keys are at most 512 bytes").into();
+        row.operation = Operation::Void;
+        let length = padded(row.key_length.into());
         self.requests.truncate(index, length);
         self.dispatch(now_ns, index);
         Ok(())

@@ -1,5 +1,7 @@
 //! The blocking client against real shards over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "what helpers of tests find wrong fails the test")]
+
 mod cluster;
 
 use std::collections::BTreeMap;
@@ -126,19 +128,22 @@ fn connections_that_are_cut_all_the_time_lose_nothing_and_double_nothing() {
     let client = connect(&cluster);
     let ended = AtomicBool::new(false);
     let mut answers = Vec::new();
-    let mut cuts = 0;
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             let keys: Vec<Key> = (0..100).map(record).collect();
-            let messages: Vec<Vec<u8>> = (0..8_000u32).map(|n| n.to_le_bytes().to_vec()).collect();
             let mut answers = Vec::new();
-            for (at, part) in messages.chunks(500).enumerate() {
+            // However fast it is, the work goes on until enough connections have been cut under it.
+            for part in 0.. {
+                if cluster.cuts() >= 20 && part >= 8 {
+                    break;
+                }
                 let options = SendOptions {
-                    ordered: at % 2 == 0,
+                    ordered: part % 2 == 0,
                     timeout_ms: 60_000,
                     ..send()
                 };
-                let calls = part.iter().zip(keys.iter().cycle());
+                let messages: Vec<[u8; 4]> = (part * 500..(part + 1) * 500u32).map(u32::to_le_bytes).collect();
+                let calls = messages.iter().zip(keys.iter().cycle());
                 let calls = calls.map(|(message, key)| (key.as_ref(), message.as_slice()));
                 answers.extend(client.send_many(calls, &options));
             }
@@ -146,13 +151,11 @@ fn connections_that_are_cut_all_the_time_lose_nothing_and_double_nothing() {
             answers
         });
         while !ended.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(15));
+            std::thread::sleep(Duration::from_millis(7));
             cluster.cut_clients();
-            cuts += 1;
         }
         answers = work.join().unwrap();
     });
-    assert!(cuts > 3, "{cuts} cuts");
     assert!(
         answers.iter().all(Result::is_ok),
         "{:?}",
@@ -163,7 +166,7 @@ fn connections_that_are_cut_all_the_time_lose_nothing_and_double_nothing() {
         "something was sent again"
     );
     let entries = read_all(&client);
-    assert_eq!(entries.len(), 8_000, "each message has one entry");
+    assert_eq!(entries.len(), answers.len(), "each message has one entry");
     assert!(entries.values().all(|count| *count == 1));
 }
 
@@ -221,7 +224,7 @@ fn every_member_reads_back_alike_and_a_stranger_says_so() {
     let mut from_the_middle = 0;
     client
         .read_back(slot[0], token.group, 200, |entry| {
-            from_the_middle = entry.seq.max(from_the_middle)
+            from_the_middle = entry.seq.max(from_the_middle);
         })
         .unwrap();
     assert_eq!(from_the_middle, 301);

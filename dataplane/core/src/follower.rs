@@ -3,7 +3,7 @@
 use waterpark_wire::FrameError;
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{Adopted, Answer, BirthRefused, Exception, Out};
-use waterpark_wire::run::RunView;
+use waterpark_wire::run::{RUN_HEADER, RunView};
 
 use crate::behaviour::Behaviour;
 use crate::config::Config;
@@ -187,9 +187,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return Ok(Some(exception(id, Answer::Nack, view, group.promised.0)));
         }
         match group.log.take_run(&mut self.memory, bytes) {
-            Ok(last_seq) => {
+            Ok(taken) => {
                 self.counters.runs_taken += 1;
-                group.commit = group.commit.max(commit.min(last_seq));
+                if let Some((chunk, offset)) = taken.at {
+                    let entries_at = offset + u32::try_from(RUN_HEADER).expect("64");
+                    group.unapplied.took(chunk, entries_at, &run);
+                }
+                group.commit = group.commit.max(commit.min(taken.last_seq));
                 self.lag(index);
                 Ok(None)
             }

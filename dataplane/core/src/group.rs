@@ -3,9 +3,7 @@
 //! The writer applies an entry when it logs it, ahead of the commit; a follower applies what is committed. Both go through
 //! [`Group::take_effect`], so equal logs make equal states.
 
-use std::collections::VecDeque;
-
-use waterpark_wire::run::{EntryHeader, EntryView, RunView, TICK, VOID};
+use waterpark_wire::run::{EntryHeader, EntryView, TICK, VOID};
 
 use crate::behaviour::{Behaviour, KindId};
 use crate::config::Config;
@@ -14,7 +12,9 @@ use crate::lane::{Lanes, NO_LANE, Session};
 use crate::log::{Log, Position};
 use crate::memory::Memory;
 use crate::registry::{NO_ACTOR, Registry};
-use crate::waiting::{Held, Waiting};
+use crate::time::Now;
+use crate::unapplied::Unapplied;
+use crate::waiting::{Held, WaitingQueue};
 
 /// What this member is in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,20 +62,22 @@ pub(crate) struct Group<S> {
     pub(crate) log_view: View,
     pub(crate) log: Log,
     pub(crate) commit: Seq,
-    /// A follower's last entry that took effect, and where the next run begins.
+    /// A follower's last entry that took effect, and what it holds behind it.
     pub(crate) applied: Seq,
-    pub(crate) apply_at: Position,
+    pub(crate) unapplied: Unapplied,
     pub(crate) time_ms: u64,
     pub(crate) registry: Registry<S>,
     pub(crate) lanes: Lanes,
     /// One per follower, as in `slot[1..]`.
     pub(crate) followers: Vec<Progress>,
-    pub(crate) waiting: VecDeque<Waiting>,
+    pub(crate) waiting: WaitingQueue,
     /// No waiting request has an earlier deadline.
     pub(crate) first_deadline_ns: u64,
     pub(crate) held: Vec<Held>,
     /// When the Config was last offered, monotonic ns.
     pub(crate) offered_ns: u64,
+    /// The turn in which it was found that a quorum is heard and memory is left.
+    pub(crate) admits_at: Option<Now>,
     /// Entries were appended in this turn.
     pub(crate) touched: bool,
     /// A follower's committed entries wait to take effect.
@@ -98,15 +100,16 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             log: Log::new(id),
             commit: Seq::ZERO,
             applied: Seq::ZERO,
-            apply_at: Position::default(),
+            unapplied: Unapplied::default(),
             time_ms: 0,
             registry: Registry::default(),
             lanes: Lanes::default(),
             followers,
-            waiting: VecDeque::new(),
+            waiting: WaitingQueue::default(),
             first_deadline_ns: u64::MAX,
             held: Vec::new(),
             offered_ns: 0,
+            admits_at: None,
             touched: false,
             lags: false,
         }
@@ -174,27 +177,35 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         memory: &M,
         hash_of: impl Fn(&[u8]) -> Option<(u64, KindId)>,
     ) -> Result<(), Contradiction> {
-        while self.applied < self.commit {
-            let run = self.log.run_at(memory, self.apply_at).ok_or(Contradiction)?;
-            // Runs are acked whole, so a commit never lies inside one.
-            if run.last_seq > self.commit {
-                return Ok(());
+        let count = self.unapplied.committed(self.commit);
+        // Rows of a million actors are far away: asked for together they come together.
+        let near = self
+            .unapplied
+            .touch(memory, count, |actor| self.registry.touch_row(actor));
+        std::hint::black_box(near);
+        let mut unapplied = std::mem::take(&mut self.unapplied);
+        let mut left = count;
+        let mut result = Ok(());
+        while left > 0
+            && result.is_ok()
+            && let Some((run, entries)) = unapplied.next()
+        {
+            let bytes = memory.bytes(run.chunk);
+            for (seq, entry) in (run.first_seq..).zip(entries) {
+                let entry = bytes
+                    .get(entry.offset as usize..)
+                    .and_then(|bytes| EntryView::new_checked(bytes).ok());
+                result = result.and_then(|()| {
+                    let (entry, _) = entry.ok_or(Contradiction)?;
+                    self.apply_entry(behaviour, Seq(seq), run.base_time_ms, &entry, &hash_of)
+                });
             }
-            let bytes = &memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
-            let view = RunView::framed(bytes).map_err(|_| Contradiction)?;
-            let base_time_ms = view.header.base_time_ms.get();
-            // Rows of a million actors are far away: asked for together they come together.
-            let near = view
-                .headers()
-                .fold(0, |sum, header| sum ^ self.registry.touch_row(header.actor.get()));
-            std::hint::black_box(near);
-            for (seq, entry) in view.entries() {
-                self.apply_entry(behaviour, Seq(seq), base_time_ms, &entry, &hash_of)?;
-            }
-            self.applied = run.last_seq;
-            self.apply_at = run.next;
+            left -= usize::from(run.count);
+            self.applied = run.last_seq();
         }
-        Ok(())
+        unapplied.rest();
+        self.unapplied = unapplied;
+        result
     }
 
     fn apply_entry<B: Behaviour<State = S>>(

@@ -26,6 +26,7 @@ mod shard;
 mod tick;
 pub mod time;
 mod turn;
+mod unapplied;
 mod waiting;
 mod writer;
 

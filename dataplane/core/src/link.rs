@@ -169,8 +169,8 @@ impl Link {
         }
     }
 
-    /// The next ack in order, with the records of the frames that it covers, in the order in which they were sent.
-    pub(crate) fn next_ack(&mut self, now_ns: u64) -> Option<(Vec<Record>, Vec<Exception>)> {
+    /// The next ack in order: its exceptions, and into `records` those of the frames that it covers, in the order in which they were sent.
+    pub(crate) fn next_ack(&mut self, now_ns: u64, records: &mut Vec<Record>) -> Option<Vec<Exception>> {
         let next = self.early_acks.iter().position(|ack| ack.since == self.acked_to)?;
         let ack = self.early_acks.swap_remove(next);
         self.acked_to = ack.number;
@@ -180,7 +180,9 @@ impl Link {
             count += records as usize;
             self.unacked_since_ns = now_ns;
         }
-        Some((self.records.drain(..count).collect(), ack.exceptions))
+        records.clear();
+        records.extend(self.records.drain(..count));
+        Some(ack.exceptions)
     }
 
     /// A numbered frame came; false if it came before or lies beyond the window.

@@ -18,6 +18,8 @@ use crate::memory::{ChunkId, Memory, MemoryFull};
 const CHUNK_BYTES_MIN: usize = 4 << 10;
 /// What chunks double up to.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// A cache line.
+const LINE: u32 = 64;
 /// One mark of the index per so many bytes of a chunk.
 const MARK_BYTES: u32 = 16 << 10;
 
@@ -43,6 +45,15 @@ pub struct RunAt {
     pub last_seq: Seq,
     /// Where the next run begins, or will.
     pub next: Position,
+}
+
+/// A run that the log holds now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The log's last sealed seq.
+    pub last_seq: Seq,
+    /// Where the run lies; `None` if it was held already.
+    pub at: Option<(ChunkId, u32)>,
 }
 
 /// Why a run was not taken.
@@ -89,6 +100,8 @@ pub struct Log {
     last_hash: u128,
     open: Option<OpenRun>,
     bytes: u64,
+    /// How far the memory of the last chunk was asked for.
+    warmed: u32,
 }
 
 impl Log {
@@ -103,6 +116,7 @@ impl Log {
             last_hash: 0,
             open: None,
             bytes: 0,
+            warmed: 0,
         }
     }
 
@@ -161,6 +175,22 @@ impl Log {
         Ok(self.last_seq())
     }
 
+    /// Asks for the memory that the next `bytes` bytes of entries will be written to. Far lines come together when they are asked for
+    /// together; one store after the other in the midst of other work waits for each.
+    #[inline]
+    pub fn warm<M: Memory>(&mut self, memory: &mut M, bytes: u32) {
+        let Some(chunk) = self.chunks.last() else { return };
+        let end = chunk.used + self.open.as_ref().map_or(0, |open| open.bytes);
+        let from = self.warmed.max(end).next_multiple_of(LINE);
+        let until = (self.warmed.max(end) + bytes).min(chunk.length);
+        if from >= until {
+            return;
+        }
+        self.warmed = until;
+        let room = &mut memory.bytes_mut(chunk.id)[from as usize..until as usize];
+        room.iter_mut().step_by(LINE as usize).for_each(|byte| *byte = 0);
+    }
+
     fn fits_open_run(&self, length: usize, time_ms: u64) -> bool {
         let (Some(open), Some(chunk)) = (&self.open, self.chunks.last()) else {
             return false;
@@ -196,6 +226,7 @@ impl Log {
         let id = memory.reserve(doubled.max(bytes))?;
         let length = u32::try_from(memory.bytes(id).len()).unwrap_or(u32::MAX);
         self.bytes += u64::from(length);
+        self.warmed = 0;
         let marks = Vec::with_capacity((length / MARK_BYTES) as usize + 1);
         self.chunks.push(Chunk {
             id,
@@ -243,15 +274,19 @@ impl Log {
         self.last_hash = hash;
     }
 
-    /// Takes a sealed run of the writer. It is copied to where it comes to rest and validated there.
+    /// Takes a sealed run of the writer. It is checked where it came, in a frame that is near, then copied to where it comes to rest: reading
+    /// there at once would wait for every store of the copy.
     ///
     /// # Errors
     /// [`NotTaken`]; the log is as before. A run that the log holds already is taken as it is.
-    pub fn take_run<M: Memory>(&mut self, memory: &mut M, bytes: &[u8]) -> Result<Seq, NotTaken> {
+    pub fn take_run<M: Memory>(&mut self, memory: &mut M, bytes: &[u8]) -> Result<Taken, NotTaken> {
         let run = RunView::framed(bytes).map_err(NotTaken::Malformed)?;
         let (first, last) = (run.header.first_seq.get(), run.last_seq());
         if last <= self.sealed_seq.0 {
-            return Ok(self.sealed_seq);
+            return Ok(Taken {
+                last_seq: self.sealed_seq,
+                at: None,
+            });
         }
         if first > self.sealed_seq.0 + 1 {
             return Err(NotTaken::Gap);
@@ -260,17 +295,14 @@ impl Log {
         if first <= self.sealed_seq.0 || run.header.prev_hash.get() != low(self.last_hash) {
             return Err(NotTaken::Contradicts);
         }
+        let run = RunView::new_checked(bytes).map_err(NotTaken::Malformed)?;
+        let hash = run.header.chain_hash.get();
         self.make_room(memory, bytes.len())
             .map_err(|MemoryFull| NotTaken::Full)?;
         let chunk = self.chunks.last_mut().expect("room was made");
         let at = chunk.used as usize;
-        let rest = &mut memory.bytes_mut(chunk.id)[at..at + bytes.len()];
-        rest.copy_from_slice(bytes);
-        let hash = RunView::new_checked(rest)
-            .map_err(NotTaken::Malformed)?
-            .header
-            .chain_hash
-            .get();
+        memory.bytes_mut(chunk.id)[at..at + bytes.len()].copy_from_slice(bytes);
+        let place = (chunk.id, chunk.used);
         Self::took(
             chunk,
             Seq(first),
@@ -278,7 +310,10 @@ impl Log {
         );
         self.sealed_seq = Seq(last);
         self.last_hash = hash;
-        Ok(self.sealed_seq)
+        Ok(Taken {
+            last_seq: self.sealed_seq,
+            at: Some(place),
+        })
     }
 
     fn took(chunk: &mut Chunk, first_seq: Seq, bytes: u32) {

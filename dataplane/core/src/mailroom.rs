@@ -26,6 +26,12 @@ const HOPS_MAX: u8 = 3;
 /// When too much is under way, come back after this.
 const BUSY_RETRY_MS: u32 = 10;
 
+/// Of a longer entry only the beginning is asked for ahead: the rest comes as a stream.
+const WARM_BYTES_MAX: u32 = 1 << 10;
+
+/// Requests that are looked at together: what they touch fits the first cache beside everything else.
+const PORTION: usize = 32;
+
 /// What a request is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Aim {
@@ -48,9 +54,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             Err(FrameError::Kind)
         };
         let mut aims = std::mem::take(&mut self.aims);
-        self.aim(frame, &mut aims);
-        for (item, aim) in frame.items().zip(&aims) {
-            result = result.and_then(|()| self.on_client_item(now, client, &item, *aim));
+        let mut items = frame.items();
+        while result.is_ok() {
+            let portion = items.clone().take(PORTION);
+            self.aim(portion.clone(), &mut aims);
+            if aims.is_empty() {
+                break;
+            }
+            for (item, aim) in portion.zip(&aims) {
+                result = result.and_then(|()| self.on_client_item(now, client, &item, aim.as_ref()));
+                items.next();
+            }
         }
         self.aims = aims;
         if let Err(error) = result {
@@ -58,8 +72,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// Finds out what each request of a frame is about, and asks for its actor's memory before the first of them runs.
-    fn aim(&self, frame: &FrameView<'_>, aims: &mut Vec<Option<Aim>>) {
+    /// Finds out what each request is about, and asks for its actor's memory before the first of them runs.
+    fn aim<'f>(&mut self, items: impl Iterator<Item = Item<'f>> + Clone, aims: &mut Vec<Option<Aim>>) {
         let aim = |item: Item<'_>| {
             let request = RequestView::new_checked(&item)
                 .ok()
@@ -67,11 +81,22 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.aim_of(request.key)
         };
         aims.clear();
-        aims.extend(frame.items().map(aim));
+        aims.extend(items.clone().map(aim));
         let registry = |aim: &Aim| Some(&self.groups[self.group_index(aim.group)?].registry);
         for aim in aims.iter_mut().flatten() {
             aim.place = registry(aim).and_then(|registry| registry.glance(aim.hash));
         }
+        for (item, aim) in items.zip(aims.iter()) {
+            let index = aim.as_ref().and_then(|aim| self.group_index(aim.group));
+            if let Some(group) = index.map(|index| &mut self.groups[index])
+                && group.role == Role::Writer
+            {
+                // An entry is a little shorter than its request.
+                let bytes = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX).min(WARM_BYTES_MAX);
+                group.log.warm(&mut self.memory, bytes);
+            }
+        }
+        let registry = |aim: &Aim| Some(&self.groups[self.group_index(aim.group)?].registry);
         let near = aims.iter().flatten().fold(0, |sum, aim| {
             let place = aim.place.zip(registry(aim));
             sum ^ place.map_or(0, |(place, registry)| registry.touch(place))
@@ -102,7 +127,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         now: Now,
         client: ClientId,
         item: &Item<'_>,
-        aim: Option<Aim>,
+        aim: Option<&Aim>,
     ) -> Result<(), FrameError> {
         match item.kind() {
             ItemKind::Request => {
@@ -124,7 +149,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     Some(bytes) => {
                         let item = Item::new_checked_unpadded(bytes)?;
                         let request = RequestView::new_checked(&item)?;
-                        self.on_client_item(now, client, &item, self.aim_of(request.key))
+                        let aim = self.aim_of(request.key);
+                        self.on_client_item(now, client, &item, aim.as_ref())
                     }
                     None => Ok(()),
                 });
@@ -139,7 +165,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    fn on_client_request(&mut self, now: Now, client: ClientId, request: &RequestView<'_>, aim: Option<Aim>) {
+    fn on_client_request(&mut self, now: Now, client: ClientId, request: &RequestView<'_>, aim: Option<&Aim>) {
         let origin = Origin::Client(client);
         let Some(aim) = aim else {
             return self.refuse(origin, request, Outcome::BadRequest, 0);
@@ -158,7 +184,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let shard = self.shard_of(to, group);
         if to == self.settings.node && shard == self.settings.shard {
             let index = self.group_index(group).expect("a member's shard has its groups");
-            return self.on_request(now, index, request, origin, Some(aim));
+            return self.on_request(now, index, request, origin, Some((aim.hash, aim.kind)));
         }
         if self.stopping {
             return self.refuse(origin, request, Outcome::Stopping, 0);
@@ -385,14 +411,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 }
                 self.list_client(client);
             }
-            Origin::Peer(peer) => {
+            Origin::Peer { node, incarnation } => {
                 // The link may have fallen since: the mailroom there sends the request again and gets its repeat's reply.
                 let same = |link: &&LinkId| {
                     self.links[link.0 as usize]
                         .up
-                        .is_some_and(|up| up.incarnation == peer.incarnation)
+                        .is_some_and(|up| up.incarnation == incarnation)
                 };
-                let Some(link) = self.links_to[usize::from(peer.node.0)].iter().find(same) else {
+                let Some(link) = self.links_to[usize::from(node.0)].iter().find(same) else {
                     return;
                 };
                 push_reply(&mut self.links[link.0 as usize].outbox, header, body);

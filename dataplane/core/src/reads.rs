@@ -144,7 +144,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     break;
                 }
                 let bytes = &self.memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
-                row.outbox.whole(bytes);
+                // Runs leave in their order: a short one behind a long one too.
+                row.outbox.after_long(bytes);
                 sent += bytes.len();
                 end.next_seq = run.last_seq.next().0.into();
                 at = Some(run.next);

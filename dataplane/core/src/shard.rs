@@ -160,6 +160,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) mail: Vec<Vec<u8>>,
     /// Groups with new entries in this turn.
     pub(crate) touched: Vec<u32>,
+    /// Records of an ack that is being counted; kept for its memory.
+    pub(crate) records: Vec<crate::link::Record>,
     /// Groups whose committed entries wait to take effect.
     pub(crate) lagging: Vec<u32>,
     pub(crate) answer: Answer,
@@ -211,6 +213,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             out: false,
             stopping: false,
             touched: Vec::new(),
+            records: Vec::new(),
             lagging: Vec::new(),
             answer: Answer::default(),
             aims: Vec::new(),
@@ -563,7 +566,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             ItemKind::Append => return self.on_append(group, from, item.bytes),
             ItemKind::Request => {
                 let request = waterpark_wire::request::RequestView::new_checked(item)?;
-                self.on_forwarded(now, group, &request, Origin::Peer(from));
+                let origin = Origin::Peer {
+                    node: from.node,
+                    incarnation: from.incarnation,
+                };
+                self.on_forwarded(now, group, &request, origin);
             }
             ItemKind::Birth => {
                 let body: body::ConfigBody = body::decode(item.body())?;

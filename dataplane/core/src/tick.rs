@@ -57,6 +57,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let offered_ms = now.monotonic_ns.saturating_sub(group.offered_ns) / MS;
             let lacks =
                 matches!(group.role, Role::Opening | Role::Writer) && group.followers.iter().any(|p| !p.adopted);
+            // Where there is nobody to be met no link rises either.
+            if group.role == Role::Unborn && group.followers.is_empty() && group.slot[0] == self.settings.node {
+                self.offer_first(now, index);
+                continue;
+            }
             if lacks && offered_ms >= OFFER_AGAIN_MS && !self.out {
                 self.offer(now, index);
             }
@@ -158,7 +163,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let fresh = crate::lane::Lane::new(session);
             match lane.unwrap_or(&fresh).standing(number, mark) {
                 Standing::Gap { expected } => self.refuse(held.origin, &request, Outcome::Gap, expected),
-                _ => self.on_request_until(now, index, &request, held.origin, held.deadline_ns, None),
+                _ => self.on_request_until(now, index, &request, &held.arrival()),
             }
         }
     }

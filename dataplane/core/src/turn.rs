@@ -18,7 +18,9 @@ use crate::time::Now;
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Seals what was appended, and lets go what can leave.
     pub fn on_turn_end(&mut self, now: Now) {
-        for index in std::mem::take(&mut self.touched) {
+        // Lists are put back for their memory: nothing in these loops adds to them.
+        let mut touched = std::mem::take(&mut self.touched);
+        for index in touched.drain(..) {
             let index = index as usize;
             let group = &mut self.groups[index];
             group.touched = false;
@@ -28,6 +30,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
             self.advance(now, index);
         }
+        self.touched = touched;
         for shard in 0..self.mail.len() {
             if !self.mail[shard].is_empty() {
                 self.counters.crossed += 1;
@@ -42,7 +45,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         for link in 0..self.links.len() {
             self.flush_link(now, link);
         }
-        for client in std::mem::take(&mut self.listed_clients) {
+        let mut listed = std::mem::take(&mut self.listed_clients);
+        for client in listed.drain(..) {
             let Some(row) = self.clients.get_mut(&client) else {
                 continue;
             };
@@ -61,6 +65,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let outgoing = row.outbox.leave(&address);
             self.effects.push(Effect::SendClient { client, outgoing });
         }
+        self.listed_clients = listed;
     }
 
     fn flush_link(&mut self, now: Now, index: usize) {

@@ -2,7 +2,8 @@
 
 use waterpark_wire::reply::ReplyHeader;
 
-use crate::ids::{ClientId, Member, Seq, ShardId};
+use crate::behaviour::KindId;
+use crate::ids::{ClientId, Incarnation, NodeId, Seq, ShardId};
 
 /// Whom an answer goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,11 +11,26 @@ pub(crate) enum Origin {
     /// A client of this shard.
     Client(ClientId),
     /// The mailroom of another process: its next life must not take the answer for one of its own.
-    Peer(Member),
+    Peer {
+        /// Its node.
+        node: NodeId,
+        /// Its process.
+        incarnation: Incarnation,
+    },
     /// The mailroom of another shard of this node.
     Shard(ShardId),
     /// It was answered already: its deadline passed.
     Answered,
+}
+
+/// What is known of a request beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) origin: Origin,
+    /// Monotonic ns.
+    pub(crate) deadline_ns: u64,
+    /// The hash of its key and its kind, where they were found out already; no kind if none of that name is known here.
+    pub(crate) about: Option<(u64, Option<KindId>)>,
 }
 
 /// An answer that waits for a commit.
@@ -33,6 +49,67 @@ pub(crate) struct Waiting {
     pub(crate) ready: Option<Box<Ready>>,
 }
 
+impl Waiting {
+    /// What is left in a place that was taken.
+    const GONE: Waiting = Waiting {
+        upto: Seq::ZERO,
+        origin: Origin::Answered,
+        correlation: 0,
+        deadline_ns: 0,
+        number: 0,
+        outcome: 0,
+        ready: None,
+    };
+}
+
+/// Answers that wait, in the order of the commits that they wait for.
+///
+/// A plain vector with a front: it begins anew at its start whenever it runs empty, so that a short queue stays in the lines that it last
+/// used; and a row is built where it comes to rest, because one that is built elsewhere and copied waits for all stores before it.
+#[derive(Debug, Default)]
+pub(crate) struct WaitingQueue {
+    rows: Vec<Waiting>,
+    front: usize,
+}
+
+impl WaitingQueue {
+    #[inline(always)]
+    pub(crate) fn push(&mut self, waiting: Waiting) {
+        self.rows.push(waiting);
+    }
+
+    /// Takes the first one out if it waits for no more than `commit`.
+    #[inline]
+    pub(crate) fn pop(&mut self, commit: Seq) -> Option<Waiting> {
+        let first = self.rows.get_mut(self.front).filter(|first| first.upto <= commit)?;
+        let taken = std::mem::replace(first, Waiting::GONE);
+        self.front += 1;
+        if self.front == self.rows.len() {
+            self.rows.clear();
+            self.front = 0;
+        } else if self.front >= FRONT_MAX {
+            self.rows.drain(..self.front);
+            self.front = 0;
+        }
+        Some(taken)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() - self.front
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Waiting> {
+        self.rows[self.front..].iter_mut()
+    }
+}
+
+/// Taken places at the front of a queue that never runs empty are given back at this many.
+const FRONT_MAX: usize = 4_096;
+
 /// An answer with a body, or about another entry than the last.
 #[derive(Debug)]
 pub(crate) struct Ready {
@@ -50,4 +127,15 @@ pub(crate) struct Held {
     pub(crate) until_ns: u64,
     /// Its own deadline, monotonic ns.
     pub(crate) deadline_ns: u64,
+}
+
+impl Held {
+    /// As it arrived, once its turn has come.
+    pub(crate) fn arrival(&self) -> Arrival {
+        Arrival {
+            origin: self.origin,
+            deadline_ns: self.deadline_ns,
+            about: None,
+        }
+    }
 }

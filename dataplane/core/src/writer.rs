@@ -9,21 +9,20 @@ use waterpark_wire::reply::{HAS_TOKEN, MAYBE, Outcome, ReplyHeader};
 use waterpark_wire::request::{Operation, RequestView, SENT_BEFORE};
 use waterpark_wire::run::{EVENT_IS_MESSAGE, EntryHeader, EntryParts, VOID};
 
-use crate::behaviour::{Behaviour, Event, Verdict};
+use crate::behaviour::{Behaviour, Event, KindId, Verdict};
 use crate::config::Config;
 use crate::effects::{Effect, Happened};
 use crate::group::Role;
 use crate::ids::{GroupId, Lineage, LinkId, Member, NodeId, Seq, View};
 use crate::lane::{Lane, Session, Standing};
 use crate::link::{Ack, Record};
-use crate::mailroom::Aim;
 use crate::memory::Memory;
 use crate::quorum;
 use crate::registry::NO_ACTOR;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::{MS, Now};
-use crate::waiting::{Held, Origin, Ready, Waiting};
+use crate::waiting::{Arrival, Held, Origin, Ready, Waiting};
 
 /// The position of the Create entry of a static topology: every group is born in this view.
 const BIRTH_VIEW: View = View(1);
@@ -195,22 +194,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         index: usize,
         request: &RequestView<'_>,
         origin: Origin,
-        aim: Option<Aim>,
+        about: Option<(u64, Option<KindId>)>,
     ) {
         let deadline_ns = now.after_ms(u64::from(request.header.timeout_ms.get()));
-        self.on_request_until(now, index, request, origin, deadline_ns, aim);
+        let arrival = Arrival {
+            origin,
+            deadline_ns,
+            about,
+        };
+        self.on_request_until(now, index, request, &arrival);
     }
 
     /// The same for a request whose deadline stands: it was held.
-    pub(crate) fn on_request_until(
-        &mut self,
-        now: Now,
-        index: usize,
-        request: &RequestView<'_>,
-        origin: Origin,
-        deadline_ns: u64,
-        aim: Option<Aim>,
-    ) {
+    pub(crate) fn on_request_until(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival) {
+        let (origin, deadline_ns) = (arrival.origin, arrival.deadline_ns);
         if !request.operation.is_numbered() {
             return self.read_at_writer(now, index, request, origin, deadline_ns);
         }
@@ -233,6 +230,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if let Some((outcome, detail)) = self.refusal(now, index, request, standing, lane.is_none()) {
             return self.refuse(origin, request, outcome, detail);
         }
+        self.groups[index].admits_at = Some(now);
         if let Standing::Gap { expected } = standing {
             let until_ns = now.after_ms(self.settings.limits.gap_hold_ms);
             if self.groups[index].held.len() >= self.settings.limits.held_per_group_max {
@@ -246,7 +244,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             });
             return;
         }
-        self.execute(now, index, request, origin, deadline_ns, lane, aim);
+        self.execute(now, index, request, arrival, lane);
         if session.is_ordered() && !self.groups[index].held.is_empty() {
             self.retry_held(now, index, session);
         }
@@ -282,7 +280,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 u32::try_from(time_ms / 1000).unwrap_or(u32::MAX),
             ));
         }
-        if !self.hears_quorum(now, index) {
+        // What holds for all requests of a group in one turn is found out once.
+        let admits = group.admits_at == Some(now);
+        if !admits && !self.hears_quorum(now, index) {
             return Some((Outcome::NoQuorum, 0));
         }
         if request.message.len() > limits.message_bytes_max {
@@ -292,7 +292,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             ));
         }
         let full_rows = new_lane && group.lanes.len() >= limits.lanes_per_group_max;
-        if full_rows || self.has_pressure() || self.followers_press(index) {
+        if full_rows || !admits && (self.has_pressure() || self.followers_press(index)) {
             return Some((Outcome::Full, 0));
         }
         if group.waiting.len() >= limits.waiting_per_group_max {
@@ -336,19 +336,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         1 + heard.count() >= config.write_quorum
     }
 
-    fn execute(
-        &mut self,
-        now: Now,
-        index: usize,
-        request: &RequestView<'_>,
-        origin: Origin,
-        deadline_ns: u64,
-        lane: Option<u32>,
-        aim: Option<Aim>,
-    ) {
-        let aim = aim.or_else(|| self.aim_of(request.key));
-        let Some((hash, kind)) = aim.and_then(|aim| Some((aim.hash, aim.kind?))) else {
-            return self.refuse(origin, request, Outcome::BadRequest, 0);
+    fn execute(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival, lane: Option<u32>) {
+        let about = match arrival.about {
+            Some((hash, kind)) => kind.map(|kind| (hash, kind)),
+            None => Self::hash_of(&self.topology, &self.behaviour, request.key),
+        };
+        let Some((hash, kind)) = about else {
+            return self.refuse(arrival.origin, request, Outcome::BadRequest, 0);
         };
         let group = &mut self.groups[index];
         let time_ms = group.time_at(now.wall_ms);
@@ -416,7 +410,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             reply: &self.answer.reply,
         };
         let Ok(logged) = group.log.append(&mut self.memory, group.log_view, &parts, time_ms) else {
-            return self.refuse(origin, request, Outcome::Full, 0);
+            return self.refuse(arrival.origin, request, Outcome::Full, 0);
         };
         assert_eq!(logged, seq, "an entry takes the next seq");
         let event = match self.answer.event {
@@ -436,13 +430,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             })
         });
         let correlation = request.header.correlation.get();
-        group.first_deadline_ns = group.first_deadline_ns.min(deadline_ns);
+        group.first_deadline_ns = group.first_deadline_ns.min(arrival.deadline_ns);
         let outcome_code = outcome as u8;
         let waiting = Waiting {
             upto: seq,
-            origin,
+            origin: arrival.origin,
             correlation,
-            deadline_ns,
+            deadline_ns: arrival.deadline_ns,
             number,
             outcome: outcome_code,
             ready,
@@ -454,7 +448,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if R::REPLY_BEFORE_COMMIT || (R::REFUSAL_FROM_SPECULATIVE_STATE && outcome == Outcome::Refused) {
             return self.release(index, waiting);
         }
-        self.groups[index].waiting.push_back(waiting);
+        self.groups[index].waiting.push(waiting);
     }
 
     /// A number that took effect gets its reply, after the commit of everything up to now.
@@ -495,7 +489,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return self.release(index, waiting);
         }
         group.first_deadline_ns = group.first_deadline_ns.min(deadline_ns);
-        group.waiting.push_back(waiting);
+        group.waiting.push(waiting);
     }
 
     fn retry_held(&mut self, now: Now, index: usize, session: Session) {
@@ -518,7 +512,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             };
             let held = self.groups[index].held.remove(next);
             if let Some(request) = held_request(&held.bytes) {
-                self.on_request_until(now, index, &request, held.origin, held.deadline_ns, None);
+                self.on_request_until(now, index, &request, &held.arrival());
             }
         }
     }
@@ -533,12 +527,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             incarnation: up.incarnation,
         };
         row.hear_ack(ack, frames_max);
-        while let Some((records, exceptions)) = self.links[link.0 as usize].next_ack(now.monotonic_ns) {
-            for Record {
+        let mut records = std::mem::take(&mut self.records);
+        while let Some(exceptions) = self.links[link.0 as usize].next_ack(now.monotonic_ns, &mut records) {
+            for &Record {
                 group: index,
                 view,
                 last_seq,
-            } in records
+            } in &records
             {
                 let index = index as usize;
                 let id = self.groups[index].id.0;
@@ -552,6 +547,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 self.on_exception(now, peer, exception);
             }
         }
+        self.records = records;
     }
 
     /// A follower accepted everything up to a seq: counted only for exactly this view and incarnation.
@@ -609,16 +605,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return;
         }
         group.commit = commit;
-        while let Some(waiting) = self.groups[index]
-            .waiting
-            .pop_front_if(|waiting| waiting.upto <= commit)
-        {
+        while let Some(waiting) = self.groups[index].waiting.pop(commit) {
             self.release(index, waiting);
-        }
-        // An empty ring begins anew at its front: it would otherwise walk through all its memory, which is far away each time.
-        let waiting = &mut self.groups[index].waiting;
-        if waiting.is_empty() {
-            waiting.clear();
         }
     }
 

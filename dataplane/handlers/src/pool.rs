@@ -54,6 +54,7 @@ impl Pool {
         }
     }
 
+    /// How many things there are: a number, so there is nothing to escape.
     pub(crate) fn show(&self) -> String {
         format!("{{\"things\":{}}}", self.things.len())
     }
@@ -94,5 +95,14 @@ mod tests {
             .map(|(verdict, reply)| (*verdict, reply.as_str()))
             .collect();
         assert_eq!(verdicts, expected);
+    }
+
+    #[test]
+    fn a_pool_is_shown_as_json() {
+        let mut pool = Pool::default();
+        pool.apply(b"give 4");
+        pool.apply(b"give \xff\"");
+        let shown: serde_json::Value = serde_json::from_str(&pool.show()).unwrap();
+        assert_eq!(shown, serde_json::json!({ "things": 1 }));
     }
 }

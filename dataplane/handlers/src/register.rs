@@ -1,6 +1,7 @@
 //! `register`: one value. Messages are `put VALUE`, `get`, and `cas VERSION VALUE`, where the version is the seq of the entry that wrote
 //! the value (0 for none), as every reply gives it.
 
+use serde_json::Value;
 use waterpark_core::behaviour::{Answer, Event};
 
 use crate::refuse;
@@ -65,12 +66,17 @@ impl Register {
         reply
     }
 
+    /// The value as a JSON string. One that is not UTF-8 stands under a name of its own, as hexadecimal digits, so that no byte is lost
+    /// and no text can be taken for it.
     pub(crate) fn show(&self) -> String {
-        let value: String = String::from_utf8_lossy(&self.value)
-            .chars()
-            .flat_map(char::escape_default)
-            .collect();
-        format!("{{\"version\":{},\"value\":\"{value}\"}}", self.version)
+        let version = self.version;
+        match std::str::from_utf8(&self.value) {
+            Ok(text) => format!("{{\"version\":{version},\"value\":{}}}", Value::from(text)),
+            Err(_) => {
+                let digits: String = self.value.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("{{\"version\":{version},\"value_hex\":\"{digits}\"}}")
+            }
+        }
     }
 }
 
@@ -100,5 +106,36 @@ mod tests {
         assert_eq!(run(&mut register, 10, "cas 7 blue").0, Verdict::Done);
         assert_eq!(run(&mut register, 11, "get").1, "10 blue");
         assert_eq!(run(&mut register, 12, "add 3").0, Verdict::Refused);
+    }
+
+    #[test]
+    fn every_value_is_shown_as_json_and_read_back_from_it() {
+        let texts = [
+            "",
+            "red",
+            "say \"red\"",
+            r"C:\new\u0041",
+            "it's",
+            "line\nfeed\ttab\r\0\u{1b}\u{7f}",
+            "Grüße 🦀 \u{2028}",
+            "</script>",
+        ];
+        for text in texts {
+            let mut register = Register::default();
+            run(&mut register, 7, &format!("put {text}"));
+            let shown: Value = serde_json::from_str(&register.show()).unwrap();
+            assert_eq!(shown, serde_json::json!({ "version": 7, "value": text }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf8_is_shown_byte_for_byte() {
+        let mut register = Register::default();
+        let mut answer = Answer::default();
+        execute(Some(&register), b"put \xff\x00\"\xc3", &mut answer);
+        register.apply(&answer.event_bytes, 9);
+        assert_eq!(register.show(), r#"{"version":9,"value_hex":"ff0022c3"}"#);
+        let shown: Value = serde_json::from_str(&register.show()).unwrap();
+        assert_eq!(shown["value"], Value::Null, "no text can be mistaken for it");
     }
 }

@@ -196,7 +196,7 @@ impl Lines {
                 );
             }
             Report::LinkUp { peer, number, epoch } => {
-                tracing::info!(shard, peer = name(peer), number, epoch, "link up")
+                tracing::info!(shard, peer = name(peer), number, epoch, "link up");
             }
             Report::LinkDown { peer, number, cause } => {
                 tracing::warn!(shard, peer = name(peer), number, cause = ?cause, "link down");

@@ -50,7 +50,10 @@ pub enum NodeError {
         cause: io::Error,
     },
     /// A core that is named is not allowed, or none can be found.
-    #[error("workers of {node}: {cause}")]
+    #[error(
+        "workers of {node}: {cause}\n  \
+         name cores that are allowed in `workers` in cluster.toml, or start {node} where its cores are allowed (taskset, cpuset)"
+    )]
     Cores {
         /// The node.
         node: String,

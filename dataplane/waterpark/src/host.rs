@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use waterpark_control::NodeConfig;
 use waterpark_core::ids::Incarnation;
@@ -10,6 +11,11 @@ use crate::NodeError;
 
 /// Connections that wait to be accepted, per port.
 const BACKLOG: i32 = 4_096;
+/// How long ports may stay taken by this node's former process: after its end the kernel takes its io_uring down in the background, and the
+/// listeners with it.
+const PORTS_TAKEN: Duration = Duration::from_secs(2);
+/// How often they are tried meanwhile.
+const PORTS_AGAIN: Duration = Duration::from_millis(10);
 
 /// The ports of one shard.
 pub(crate) struct Listeners {
@@ -24,12 +30,13 @@ pub(crate) fn resolve(host: &str) -> io::Result<IpAddr> {
     found.next().map(|address| address.ip()).ok_or_else(none)
 }
 
-/// Listens on all ports of a node, or on none.
+/// Listens on all ports of a node, or on none. Waits a moment for those that are in use.
 pub(crate) fn listen(node: &NodeConfig, ip: IpAddr) -> Result<Vec<Listeners>, NodeError> {
     let ports = node.ports();
+    let until = Instant::now() + PORTS_TAKEN;
     let one = |port: u16, role: &'static str, shard: u16| {
         let address = SocketAddr::new(ip, port);
-        bind(address).map_err(|cause| match cause.kind() {
+        bind_until(address, until).map_err(|cause| match cause.kind() {
             io::ErrorKind::AddrInUse => NodeError::PortInUse {
                 node: node.name.to_string(),
                 address,
@@ -50,6 +57,18 @@ pub(crate) fn listen(node: &NodeConfig, ip: IpAddr) -> Result<Vec<Listeners>, No
         })
     };
     (0..node.shards).map(shard).collect()
+}
+
+/// Tries again while the port is in use.
+fn bind_until(address: SocketAddr, until: Instant) -> io::Result<TcpListener> {
+    loop {
+        match bind(address) {
+            Err(cause) if cause.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(PORTS_AGAIN);
+            }
+            bound => return bound,
+        }
+    }
 }
 
 /// As `TcpListener::bind`, with a backlog that ten thousand connections at once fit into.

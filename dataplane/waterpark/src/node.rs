@@ -185,14 +185,10 @@ impl Node {
             key = loaded.key.is_some(),
             "starting"
         );
-        let spawned = spawn(&topology, node, plans);
+        let mut threads = Vec::new();
+        let mut failure = spawn(&topology, node, plans, &mut threads).err();
         let (ready_sender, ready) = mpsc::channel();
-        let (threads, failure) = match spawned {
-            Ok(threads) => (threads, None),
-            Err((threads, error)) => (threads, Some(error)),
-        };
         let mut control_ends = Vec::new();
-        let mut failure = failure;
         for (index, (end, core)) in ends.into_iter().enumerate() {
             let shard = u16::try_from(index).unwrap_or(u16::MAX);
             if failure.is_none() {
@@ -271,12 +267,13 @@ impl Node {
     }
 }
 
+/// Starts a thread per shard. Those that had begun are in `threads` when one cannot.
 fn spawn(
     topology: &Topology,
     node: &NodeConfig,
     plans: Vec<ShardPlan>,
-) -> Result<Vec<JoinHandle<()>>, (Vec<JoinHandle<()>>, NodeError)> {
-    let mut threads = Vec::new();
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<(), NodeError> {
     for plan in plans {
         let topology = topology.clone();
         let name = format!("shard-{}", plan.settings.shard.0);
@@ -286,17 +283,12 @@ fn spawn(
                 allowed: plan.allowed.clone(),
             };
             let node = node.name.to_string();
-            return Err((threads, NodeError::Cores { node, cause }));
+            return Err(NodeError::Cores { node, cause });
         }
-        match thread::Builder::new()
-            .name(name)
-            .spawn(move || run_shard(topology, plan))
-        {
-            Ok(thread) => threads.push(thread),
-            Err(cause) => return Err((threads, thread_error(cause))),
-        }
+        let thread = thread::Builder::new().name(name).spawn(move || run_shard(topology, plan));
+        threads.push(thread.map_err(thread_error)?);
     }
-    Ok(threads)
+    Ok(())
 }
 
 /// A shard's thread, from pinning to the last turn.

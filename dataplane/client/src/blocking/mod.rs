@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use waterpark_ring::{Key, KeyRef};
+use waterpark_ring::KeyRef;
 use waterpark_wire::body::{self, SlotTableBody, StatusBody, WhereBody};
 
 pub use crate::desk::{Answer, ClusterAddresses, ConnectOptions, Sent};
@@ -258,14 +258,6 @@ impl Client {
             ticket: None,
             result: Err(ClientError::Closed),
         })
-    }
-
-    /// A key that owns its bytes, for callers that have text.
-    ///
-    /// # Errors
-    /// Where the text is not a key.
-    pub fn key(text: &str) -> Result<Key, waterpark_ring::KeyError> {
-        Key::parse(text)
     }
 }
 

@@ -8,7 +8,7 @@ use waterpark_wire::reply::Outcome;
 use crate::lossy::{Flaws, Message, World};
 
 /// Runs of the test; `WATERPARK_CLIENT_SEEDS` asks for more.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 
 /// What is wrong with the ends of one run's messages, if something is.
 fn lie(messages: &[Message]) -> Option<String> {

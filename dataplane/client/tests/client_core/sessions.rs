@@ -133,3 +133,23 @@ fn a_doubtful_expiry_is_not_sent_under_another_number_either() {
     assert_eq!(script.end().result, Err(ClientError::Unknown));
     assert!(script.turn().is_empty());
 }
+
+#[test]
+fn the_mark_stays_below_what_waits_for_the_next_session() {
+    let mut script = Script::ready(ClientOptions::default());
+    let ordered = SendOptions {
+        ordered: true,
+        ..SendOptions::default()
+    };
+    script.send(3, b"a", &ordered).unwrap();
+    script.send(3, b"b", &ordered).unwrap();
+    let old = script.turn();
+    script.refuse(&old[0], Outcome::SessionExpired, 1_700_009_999);
+    script.disconnect(old[1].peer);
+    script.pass(100);
+    script.turn();
+    script.connect_all();
+    let again = script.again();
+    // A mark of 2 would let b take effect in the old session, before a in the next one.
+    assert_eq!((again.session, again.number, again.mark), (old[1].session, 2, 1));
+}

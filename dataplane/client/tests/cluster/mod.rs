@@ -74,6 +74,7 @@ pub(crate) struct Cluster {
     nodes: Arc<Mutex<Nodes>>,
     ended: Arc<AtomicBool>,
     ports: Vec<u16>,
+    cuts: AtomicU64,
 }
 
 fn incarnation(node: usize) -> Incarnation {
@@ -130,6 +131,7 @@ impl Cluster {
             nodes: Arc::new(Mutex::new(nodes)),
             ended: Arc::default(),
             ports,
+            cuts: AtomicU64::new(0),
         };
         let numbers = Arc::new(AtomicU64::new(1));
         for (node, listeners) in listeners.into_iter().enumerate() {
@@ -165,9 +167,15 @@ impl Cluster {
 
     /// Cuts every client's connection. They may connect again.
     pub(crate) fn cut_clients(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
         for stream in self.nodes.lock().unwrap().clients.values() {
             drop(stream.shutdown(Shutdown::Both));
         }
+    }
+
+    /// How often that was done.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Relaxed)
     }
 
     /// What all shards counted under a name.

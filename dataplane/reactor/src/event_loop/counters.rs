@@ -27,6 +27,8 @@ pub(super) struct LoopCounters {
     pub(super) accepts_refused: u64,
     pub(super) connections: u64,
     pub(super) handshakes_late: u64,
+    /// Ended by the other side before they were done, without a word.
+    pub(super) handshakes_left: u64,
     pub(super) clients_cut: u64,
     pub(super) crossings_held: u64,
     pub(super) reports_dropped: u64,
@@ -42,7 +44,7 @@ impl LoopCounters {
         self.completed += u64::from(cost.completed);
     }
 
-    fn named(&self) -> [(&'static str, u64); 19] {
+    fn named(&self) -> [(&'static str, u64); 20] {
         [
             ("turns", self.turns),
             ("turns_blocked", self.turns_blocked),
@@ -59,6 +61,7 @@ impl LoopCounters {
             ("accepts_refused", self.accepts_refused),
             ("connections", self.connections),
             ("handshakes_late", self.handshakes_late),
+            ("handshakes_left", self.handshakes_left),
             ("clients_cut", self.clients_cut),
             ("crossings_held", self.crossings_held),
             ("reports_dropped", self.reports_dropped),

@@ -11,7 +11,9 @@ use waterpark_core::effects::Cut;
 use waterpark_core::ids::{ClientId, Incarnation, NodeId};
 use waterpark_core::time::Now;
 use waterpark_wire::FrameError;
-use waterpark_wire::handshake::{Acceptor, Claim, HandshakeRefusal, Offer, Party, Purpose, Step, Welcome};
+use waterpark_wire::handshake::{
+    Acceptor, Claim, HandshakeRefusal, Offer, Party, Purpose, Step, Welcome, refuse_stranger,
+};
 
 use super::connection::{Connection, Established, Role, plain};
 use super::links::LinkRow;
@@ -55,6 +57,12 @@ impl<B: Behaviour> EventLoop<B> {
         self.young.push_back((now.after_ms(HANDSHAKE_MS), id));
         self.timers_at_ns = self.timers_at_ns.min(now.after_ms(HANDSHAKE_MS));
         if !self.keyed && !peer.ip().is_loopback() {
+            // Without a key anybody could prove it.
+            if let Some(connection) = self.table.get_mut(id) {
+                connection
+                    .waiting
+                    .push_back(refuse_stranger(HandshakeRefusal::NotLoopback));
+            }
             self.refused(now, id, HandshakeRefusal::NotLoopback, false, None);
         }
     }
@@ -363,7 +371,7 @@ impl Judge<'_> {
     fn judge(&self, claim: &Claim) -> Result<Offer, HandshakeRefusal> {
         let number = match (claim.purpose, self.purpose_is_link) {
             (Purpose::Client, false) if self.stopping => return Err(HandshakeRefusal::Stopping),
-            (Purpose::Client, false) => return Ok(self.offer.clone()),
+            (Purpose::Client, false) => return Ok(self.offer),
             (Purpose::Link { number }, true) => number,
             _ => return Err(HandshakeRefusal::Purpose),
         };
@@ -388,7 +396,7 @@ impl Judge<'_> {
         if Incarnation(claim.incarnation) < (self.met)(row.info.peer) {
             return Err(HandshakeRefusal::StaleIncarnation);
         }
-        let mut offer = self.offer.clone();
+        let mut offer = self.offer;
         offer.epoch = row.epoch;
         Ok(offer)
     }

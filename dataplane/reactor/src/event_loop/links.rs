@@ -218,7 +218,8 @@ impl<B: Behaviour> EventLoop<B> {
                     self.link_lost(now, link, id, None);
                 }
             }
-            Role::Accepting { .. } | Role::Closing => (),
+            Role::Accepting { .. } => self.counters.handshakes_left += 1,
+            Role::Closing => (),
         }
     }
 

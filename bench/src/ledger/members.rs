@@ -1,0 +1,196 @@
+//! Where committed entries come from: the members themselves, over a connection of its own to each shard.
+//!
+//! It judges nothing that it reads. **Invariant:** the process at the other end has proven the cluster's key, and has said which node and
+//! which shard it is, before a single entry of it is handed on.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use waterpark_client::blocking::BulkReader;
+use waterpark_client::{Address, ClientError};
+use waterpark_ring::{GroupId, Topology};
+use waterpark_wire::handshake::{Dialer, Party, Purpose, Step, Welcome};
+
+/// How long one read from a member may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One committed entry, as far as it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// Its seq.
+    pub seq: u64,
+    /// The actor's canonical key; `None` where reading began behind the entry that introduces it.
+    pub key: Option<&'a [u8]>,
+    /// The message; `None` for an entry without one: a tick or a void.
+    pub message: Option<&'a [u8]>,
+}
+
+/// What members hold of groups.
+pub trait Logs {
+    /// The node that answers in the place of a member.
+    ///
+    /// # Errors
+    /// Why nobody does.
+    fn who(&mut self, member: u16, group: GroupId) -> Result<u16, ClientError>;
+
+    /// Hands on the committed entries of a group, as one member holds them, in order of seq, from a seq on. Returns the first seq that was
+    /// not read, and the member's commit.
+    ///
+    /// # Errors
+    /// Why they cannot be read. Entries that were handed on before stand.
+    fn read(
+        &mut self,
+        member: u16,
+        group: GroupId,
+        from_seq: u64,
+        on_entry: &mut dyn FnMut(&Held<'_>),
+    ) -> Result<(u64, u64), ClientError>;
+
+    /// What was learnt from a member is of no more use: a read from it has failed.
+    fn forget(&mut self, member: u16);
+}
+
+/// The members of a cluster that runs.
+#[derive(Debug)]
+pub struct Members<'a> {
+    topology: &'a Topology,
+    key: [u8; 32],
+    /// By node and shard.
+    readers: BTreeMap<(u16, u16), Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    reader: BulkReader,
+    node: u16,
+}
+
+impl<'a> Members<'a> {
+    /// The members of the groups of a topology. Nothing is connected before it is asked for.
+    #[must_use]
+    pub fn new(topology: &'a Topology, key: [u8; 32]) -> Members<'a> {
+        Members {
+            topology,
+            key,
+            readers: BTreeMap::new(),
+        }
+    }
+
+    fn open(&mut self, member: u16, group: GroupId) -> Result<&mut Open, ClientError> {
+        let node = self.topology.nodes().iter().find(|node| node.id.0 == member);
+        let node = node.ok_or(ClientError::NotMember { group: group.0 })?;
+        let shard = u16::try_from(group.0 % u32::from(node.shards)).expect("below the shards");
+        match self.readers.entry((member, shard)) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(place) => {
+                let address = Address {
+                    host: node.host.clone(),
+                    port: node.port + 64 + shard,
+                };
+                let welcome = identify(&address, &self.key)?;
+                if welcome.cluster != self.topology.spec().cluster.0 {
+                    return Err(ClientError::OtherCluster);
+                }
+                if welcome.shard != shard {
+                    return Err(ClientError::WrongNode);
+                }
+                let reader = BulkReader::connect(&address, &self.key, READ_TIMEOUT)?;
+                let node = welcome.node;
+                Ok(place.insert(Open { reader, node }))
+            }
+        }
+    }
+}
+
+impl Logs for Members<'_> {
+    fn who(&mut self, member: u16, group: GroupId) -> Result<u16, ClientError> {
+        self.open(member, group).map(|open| open.node)
+    }
+
+    fn read(
+        &mut self,
+        member: u16,
+        group: GroupId,
+        from_seq: u64,
+        on_entry: &mut dyn FnMut(&Held<'_>),
+    ) -> Result<(u64, u64), ClientError> {
+        let open = self.open(member, group)?;
+        open.reader.read(group.0, from_seq, |entry| {
+            on_entry(&Held {
+                seq: entry.seq,
+                key: entry.key,
+                message: (!entry.is_tick() && !entry.is_void()).then_some(entry.message),
+            });
+        })
+    }
+
+    fn forget(&mut self, member: u16) {
+        self.readers.retain(|(node, _), _| *node != member);
+    }
+}
+
+/// Who listens at an address. A connection of its own, which ends with the handshake: the bulk reader keeps to itself whom it met.
+fn identify(address: &Address, key: &[u8; 32]) -> Result<Welcome, ClientError> {
+    let mut stream = dial(address)?;
+    let mut nonce = [0; 16];
+    let got = rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty());
+    // Fewer than 256 bytes come whole.
+    if got.map_err(|error| io(&error.into()))? < nonce.len() {
+        return Err(ClientError::Io(ErrorKind::Interrupted));
+    }
+    let client = Party {
+        cluster: [0; 16],
+        node: 0,
+        incarnation: 0,
+        shard: 0,
+        shards: 0,
+        out: false,
+        epoch: 0,
+        topology_digest: [0; 16],
+        topology: [].into(),
+    };
+    let mut dialer = Dialer::new(client, Purpose::Client, key, nonce, false);
+    stream.write_all(dialer.hello()).map_err(|error| io(&error))?;
+    let mut waiting = Vec::new();
+    let mut buffer = [0; 1_024];
+    loop {
+        let (used, step) = dialer.on_bytes(&waiting);
+        waiting.drain(..used);
+        match step {
+            Step::More => {
+                let count = stream.read(&mut buffer).map_err(|error| io(&error))?;
+                if count == 0 {
+                    return Err(ClientError::Io(ErrorKind::UnexpectedEof));
+                }
+                waiting.extend_from_slice(&buffer[..count]);
+            }
+            Step::Send(bytes) => stream.write_all(&bytes).map_err(|error| io(&error))?,
+            Step::Done { peer, .. } => return Ok(peer),
+            Step::Refused { refusal, .. } => return Err(ClientError::Handshake(refusal)),
+        }
+    }
+}
+
+fn dial(address: &Address) -> Result<TcpStream, ClientError> {
+    let mut kind = ErrorKind::AddrNotAvailable;
+    let addresses = (address.host.as_str(), address.port).to_socket_addrs();
+    for address in addresses.map_err(|error| io(&error))? {
+        let stream = TcpStream::connect_timeout(&address, READ_TIMEOUT).and_then(|stream| {
+            stream.set_read_timeout(Some(READ_TIMEOUT))?;
+            stream.set_write_timeout(Some(READ_TIMEOUT))?;
+            Ok(stream)
+        });
+        match stream {
+            Ok(stream) => return Ok(stream),
+            Err(error) => kind = error.kind(),
+        }
+    }
+    Err(ClientError::Io(kind))
+}
+
+fn io(error: &std::io::Error) -> ClientError {
+    ClientError::Io(error.kind())
+}

@@ -1,0 +1,95 @@
+//! What a follower has taken and not applied: where each entry lies and whose it is, noted while its bytes were near.
+//!
+//! By the time of the commit the log has left the caches. An entry's place depends on the length of the one before it, so walking the log
+//! would wait for one far line after the other; from this list all of them, and the rows of their actors, are asked for at once.
+//!
+//! **Invariant:** runs and entries stand in the order of their seqs, without a hole, beginning behind the last applied one.
+
+use std::collections::VecDeque;
+
+use waterpark_wire::run::RunView;
+
+use crate::ids::Seq;
+use crate::memory::{ChunkId, Memory};
+
+/// One run that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) chunk: ChunkId,
+    pub(crate) first_seq: u64,
+    pub(crate) count: u16,
+    pub(crate) base_time_ms: u64,
+}
+
+impl Run {
+    pub(crate) fn last_seq(&self) -> Seq {
+        Seq(self.first_seq + u64::from(self.count) - 1)
+    }
+}
+
+/// Whose an entry is, and where it begins in its run's chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) actor: u32,
+    pub(crate) offset: u32,
+}
+
+/// Runs and entries that wait for their commit.
+#[derive(Debug, Default)]
+pub(crate) struct Unapplied {
+    runs: VecDeque<Run>,
+    entries: VecDeque<Entry>,
+}
+
+impl Unapplied {
+    /// A run was taken; it lies in this chunk, its entries from `offset` on.
+    pub(crate) fn took(&mut self, chunk: ChunkId, offset: u32, run: &RunView<'_>) {
+        self.runs.push_back(Run {
+            chunk,
+            first_seq: run.header.first_seq.get(),
+            count: run.header.item.count.get(),
+            base_time_ms: run.header.base_time_ms.get(),
+        });
+        let mut offset = offset;
+        for header in run.headers() {
+            let actor = header.actor.get();
+            self.entries.push_back(Entry { actor, offset });
+            offset += header.length.get();
+        }
+    }
+
+    /// How many entries of whole runs are committed.
+    pub(crate) fn committed(&self, commit: Seq) -> usize {
+        let runs = self.runs.iter().take_while(|run| run.last_seq() <= commit);
+        runs.map(|run| usize::from(run.count)).sum()
+    }
+
+    /// Reads the first bytes of so many entries, and calls `row` with the actor of each.
+    pub(crate) fn touch<M: Memory>(&self, memory: &M, count: usize, row: impl Fn(u32) -> u64) -> u64 {
+        let mut near = 0;
+        let mut entries = self.entries.iter().take(count);
+        for run in &self.runs {
+            let Some(bytes) = (entries.len() > 0).then(|| memory.bytes(run.chunk)) else {
+                break;
+            };
+            for entry in entries.by_ref().take(usize::from(run.count)) {
+                near ^= row(entry.actor) ^ u64::from(bytes[entry.offset as usize]);
+            }
+        }
+        near
+    }
+
+    /// Takes the first run out, with the offsets of its entries, in the order of their seqs.
+    pub(crate) fn next(&mut self) -> Option<(Run, impl Iterator<Item = Entry> + '_)> {
+        let run = self.runs.pop_front()?;
+        Some((run, self.entries.drain(..usize::from(run.count))))
+    }
+
+    /// Begins anew at the front of its memory once nothing waits.
+    pub(crate) fn rest(&mut self) {
+        if self.runs.is_empty() {
+            self.runs.clear();
+            self.entries.clear();
+        }
+    }
+}

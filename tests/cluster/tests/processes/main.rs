@@ -1,0 +1,14 @@
+//! Facts about clusters of real processes: each test starts the real command, does something bad to it, and reads back what became of
+//! every message.
+//!
+//! One test runs at a time on a machine, whoever started it. **Invariant:** a test that hangs ends its process with its name; none waits
+//! for ever.
+
+mod begin;
+mod end;
+mod garbage;
+mod limits;
+mod losses;
+mod shards;
+mod slow;
+mod support;

@@ -1,0 +1,16 @@
+//! What the tests share: the machine for one test alone, a cluster, a load whose every message has an end on record, and raw sockets.
+
+mod ended;
+mod load;
+mod machine;
+mod nodes;
+mod raw;
+
+pub(crate) use ended::{Ended, run};
+pub(crate) use load::{How, Load};
+pub(crate) use machine::{Machine, eventually};
+pub(crate) use nodes::{Nodes, binary, five};
+pub(crate) use raw::{Raw, client_frame, client_party, frame, noise};
+
+/// Names the test's node of a five-node cluster by its place in the configuration.
+pub(crate) type Place = usize;

@@ -1,0 +1,68 @@
+//! The `waterpark` command as a library: the command line, each subcommand, and the exit code that it ends with.
+//!
+//! It deliberately does not choose an allocator: the binary does. So a test can own a binary that takes exactly the
+//! command line that operators type.
+
+mod actor;
+mod bench;
+mod config;
+mod connect;
+mod demo;
+mod failure;
+mod init;
+mod log;
+mod node;
+mod send;
+mod show;
+mod signals;
+mod sim;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A geo-replicated, RAM-resident, event-sourced actor database and data plane.
+#[derive(Parser)]
+#[command(name = "waterpark", version, arg_required_else_help = true)]
+struct Waterpark {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start five nodes, send, and show where the copies lie
+    Demo(demo::Arguments),
+    /// Write the files of a new cluster
+    Init(init::Arguments),
+    /// Run one node in the foreground
+    Node(node::Arguments),
+    /// Send a message to an actor
+    Send(send::Arguments),
+    /// Look at an actor
+    #[command(subcommand)]
+    Actor(actor::Command),
+    /// Look at a configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// Run whole clusters in one thread on virtual time, with faults, and check what was acked
+    Sim(sim::Arguments),
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Waterpark::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Node(arguments) => node::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
+        Command::Actor(command) => actor::run(&command),
+        Command::Config(command) => config::run(&command),
+        Command::Bench(command) => bench::run(&command),
+        Command::Sim(arguments) => sim::run(&arguments),
+    }
+}
