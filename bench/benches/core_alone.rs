@@ -114,6 +114,7 @@ impl Bench {
                     incarnation: Incarnation(u64::from(info.peer.0)),
                     epoch: 1,
                     out: false,
+                    lz4: false,
                 };
                 bench.nodes[node].on_link_up(NOW, info.link, up);
             }

@@ -68,7 +68,8 @@ pub(crate) struct Where {
     whose: Whose,
 }
 
-/// 0: shown, if only that there is nothing. 1: refused. 2: no such key or node. 4: cannot be reached. 5: some members did not answer.
+/// 0: shown, if only that there is nothing. 1: refused. 2: no such key or node. 4: cannot be reached. 5: some members did not
+/// answer, or none of them writes.
 /// 6: out of time.
 pub(crate) fn run(command: &Command) -> ExitCode {
     let (whose, ended) = match command {
@@ -352,6 +353,7 @@ fn show_where(whose: &Whose) -> Result<u8, Failure> {
         .iter()
         .find(|said| said.answer.as_ref().is_ok_and(|body| body.group.role == "writer"));
     let writer = writer.map(|said| asked.cluster.name(said.node));
+    let has_writer = writer.is_some();
     if whose.reach.json {
         let members: Vec<Value> = said.iter().map(|said| member_json(&asked.cluster, said)).collect();
         let object = json!({
@@ -380,7 +382,7 @@ fn show_where(whose: &Whose) -> Result<u8, Failure> {
         eprintln!("error: no answer from {}: look at these nodes", silent.join(", "));
     }
     Ok(match silent.len() {
-        0 => 0,
+        0 if asked.options.at.is_some() || has_writer => 0,
         n if n == wanted.len() => code::CANNOT_REACH,
         _ => code::UNHEALTHY,
     })

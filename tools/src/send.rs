@@ -124,9 +124,10 @@ fn send_lines(arguments: &Arguments) -> Result<u8, Failure> {
 struct Lines {
     options: SendOptions,
     as_json: bool,
-    /// Messages whose end was shown, and of these those that are acked.
+    /// Messages whose end was shown, of these those that are acked, and those whose time is over.
     ended: u64,
     acked: u64,
+    open: u64,
     code: u8,
 }
 
@@ -137,6 +138,7 @@ impl Lines {
             as_json: arguments.reach.json,
             ended: 0,
             acked: 0,
+            open: 0,
             code: 0,
         }
     }
@@ -162,15 +164,20 @@ impl Lines {
             }
             show::flush()?;
             if !more {
+                // Nothing follows that could have been left out.
+                stopped = false;
                 break;
             }
         }
+        // Nor if the input has ended since.
+        stopped = stopped && lines.try_recv().err() != Some(TryRecvError::Disconnected);
         self.finish(stopped, failure)
     }
 
     fn show(&mut self, end: &Result<Answer, ClientError>) -> Result<(), Failure> {
         self.ended += 1;
         self.acked += u64::from(exit_code(end) == 0);
+        self.open += u64::from(exit_code(end) == code::TIMED_OUT);
         self.code = graver(self.code, exit_code(end));
         if self.as_json {
             let comma = if self.ended > 1 { "," } else { "" };
@@ -189,6 +196,9 @@ impl Lines {
     fn finish(mut self, stopped: bool, failure: Option<Failure>) -> Result<u8, Failure> {
         let (sent, acked) = (self.ended, self.acked);
         let mut missing = Vec::new();
+        if self.open > 0 {
+            missing.push(format!("the outcome of {} messages is not known", self.open));
+        }
         if stopped {
             missing.push(format!(
                 "stopped after message {sent}, since one did not become an entry; what follows was not sent"

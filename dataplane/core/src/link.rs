@@ -41,6 +41,7 @@ pub(crate) struct Ack {
 pub(crate) struct Up {
     pub(crate) incarnation: Incarnation,
     pub(crate) epoch: u32,
+    pub(crate) lz4: bool,
 }
 
 /// One link.

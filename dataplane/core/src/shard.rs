@@ -72,6 +72,8 @@ pub struct Counters {
     pub resent: u64,
     /// Links cut by this shard.
     pub links_cut: u64,
+    /// Frames that left compressed.
+    pub frames_folded: u64,
 }
 
 impl Counters {
@@ -92,6 +94,7 @@ impl Counters {
             ("crossed", self.crossed),
             ("resent", self.resent),
             ("links_cut", self.links_cut),
+            ("frames_folded", self.frames_folded),
         ]
     }
 }
@@ -120,6 +123,8 @@ pub struct PeerUp {
     pub epoch: u32,
     /// It says that its process is out.
     pub out: bool,
+    /// Both sides take compressed frames.
+    pub lz4: bool,
 }
 
 /// One connection of a client.
@@ -160,6 +165,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) mail: Vec<Vec<u8>>,
     /// Groups with new entries in this turn.
     pub(crate) touched: Vec<u32>,
+    /// Where a frame is folded; kept for its memory.
+    pub(crate) folded: Vec<u8>,
     /// Records of an ack that is being counted; kept for its memory.
     pub(crate) records: Vec<crate::link::Record>,
     /// Groups whose committed entries wait to take effect.
@@ -213,6 +220,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             out: false,
             stopping: false,
             touched: Vec::new(),
+            folded: Vec::new(),
             records: Vec::new(),
             lagging: Vec::new(),
             answer: Answer::default(),
@@ -355,6 +363,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             Up {
                 incarnation: up.incarnation,
                 epoch: up.epoch,
+                lz4: up.lz4,
             },
             up.out,
             now.monotonic_ns,

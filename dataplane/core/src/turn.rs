@@ -1,6 +1,7 @@
 //! The end of a turn: what arrived in one turn leaves in one turn, one frame per link and client.
 
 use waterpark_wire::FrameKind;
+use waterpark_wire::compress::fold;
 use waterpark_wire::frame::FrameAddress;
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::Commit;
@@ -14,6 +15,9 @@ use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::Now;
+
+/// A frame that is shorter leaves as it is: folding it costs more than it saves, also over a distance.
+const FOLD_BYTES_MIN: usize = 512;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Seals what was appended, and lets go what can leave.
@@ -88,7 +92,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             number,
             epoch: up.epoch,
         };
-        let outgoing = link.outbox.leave(&address);
+        let mut outgoing = link.outbox.leave(&address);
+        if up.lz4 && outgoing.bytes.len() >= FOLD_BYTES_MIN && fold(&mut outgoing.bytes, &mut self.folded) {
+            self.counters.frames_folded += 1;
+        }
         link.left_ns = now.monotonic_ns;
         let link = LinkId(u32::try_from(index).expect("links are counted in 32 bits"));
         self.effects.push(Effect::SendLink { link, outgoing });

@@ -285,7 +285,9 @@ fn spawn(
             let node = node.name.to_string();
             return Err(NodeError::Cores { node, cause });
         }
-        let thread = thread::Builder::new().name(name).spawn(move || run_shard(topology, plan));
+        let thread = thread::Builder::new()
+            .name(name)
+            .spawn(move || run_shard(topology, plan));
         threads.push(thread.map_err(thread_error)?);
     }
     Ok(())

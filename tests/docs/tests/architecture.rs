@@ -127,8 +127,6 @@ fn what_the_page_calls_missing_is_missing() {
         !source::calls(&core, "retention"),
         "core asks how much history a kind keeps"
     );
-    said("LZ4 on links.");
-    assert!(!nodes.contains("compress::fold"), "a node folds frames");
     said("Sends gathered from the log.");
     assert_eq!(
         core.matches("Gather {").count(),

@@ -14,7 +14,8 @@ use waterpark_core::time::{MS, Now};
 use waterpark_core::{Counters, PeerUp, Shard};
 use waterpark_handlers::Kinds;
 use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
-use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
+use waterpark_wire::frame::{FLAG_COMPRESSED, FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
+use waterpark_wire::framer::Framer;
 use waterpark_wire::reply::{Outcome, ReplyView};
 use waterpark_wire::run::EntryView;
 use waterpark_wire::{FrameKind, FrameView, ItemKind};
@@ -588,10 +589,18 @@ impl<R: Rules> Cluster<R> {
     }
 
     fn on_frame(&mut self, node: usize, link: LinkKey, bytes: &[u8]) {
+        let mut framer = Framer::new(FRAME_BYTES_MAX);
+        let whole = framer.feed(bytes, false, |frame| {
+            self.on_whole_frame(node, link, &frame);
+            Ok(())
+        });
+        whole.expect("shards send whole frames");
+    }
+
+    fn on_whole_frame(&mut self, node: usize, link: LinkKey, frame: &FrameView<'_>) {
         let Some((shard, id)) = self.link_id(node, link) else {
             return;
         };
-        let frame = FrameView::new_checked(bytes, FRAME_BYTES_MAX).expect("shards send whole frames");
         // A connection carries one process to one process: what was sent to another ended with it.
         let header = frame.header;
         if header.receiver_incarnation.get() != self.nodes[node].incarnation.0 {
@@ -602,7 +611,10 @@ impl<R: Rules> Cluster<R> {
             self.happened("frame of a dead process");
             return;
         }
-        self.turn(node, shard, |shard, now| shard.on_link_frame(now, id, &frame));
+        if header.flags.get() & FLAG_COMPRESSED != 0 {
+            self.happened("frame folded");
+        }
+        self.turn(node, shard, |shard, now| shard.on_link_frame(now, id, frame));
     }
 
     fn cut(&mut self, link: LinkKey) {
@@ -663,6 +675,8 @@ impl<R: Rules> Cluster<R> {
                     incarnation: incarnations[peer],
                     epoch,
                     out,
+                    // Half of the links, so that each seed has both.
+                    lz4: (a + b) % 2 == 1,
                 };
                 self.turn(node, shard, |shard, now| shard.on_link_up(now, id, up));
             }

@@ -243,6 +243,7 @@ impl Nodes {
                             incarnation: incarnation(peer),
                             epoch: 1,
                             out: false,
+                            lz4: false,
                         };
                         self.turn(node, shard, |shard, now| shard.on_link_up(now, link, up));
                     }

@@ -118,6 +118,7 @@ impl<B: Behaviour> EventLoop<B> {
                                         incarnation: Incarnation(claim.incarnation),
                                         epoch: accepted.epoch,
                                         out: claim.out,
+                                        lz4: accepted.lz4,
                                     };
                                     Established::Link(row.info.link, up)
                                 }
@@ -213,6 +214,7 @@ impl<B: Behaviour> EventLoop<B> {
             incarnation: Incarnation(welcome.incarnation),
             epoch: welcome.epoch,
             out: welcome.out,
+            lz4: welcome.lz4,
         })
     }
 

@@ -73,3 +73,37 @@ fn a_node_that_is_told_to_end_under_load_ends_in_order_and_what_it_acked_is_held
         nodes.stop();
     }
 }
+
+#[test]
+fn a_client_whose_entry_ends_or_is_killed_goes_on_through_another_and_nothing_takes_effect_twice() {
+    let _machine = Machine::take("an entry that ends", 60 * SECOND);
+    for signal in [Signal::TERM, Signal::KILL] {
+        let mut nodes = Nodes::start(five());
+        let gone = nodes.id(4);
+        // Everything goes through the entries; the first of them is the one that ends.
+        let mut load = Load::new(&nodes, nodes.addresses(&[4, 0]), false, 128);
+        let mut told = false;
+        let first = load.closed(
+            500,
+            2 * SECOND,
+            How::default(),
+            |writer| writer != gone,
+            |sent| {
+                if !told && sent > 5_000 {
+                    nodes.signal(4, signal);
+                    told = true;
+                }
+            },
+        );
+        assert!(told, "the load was long enough");
+        load.settle(8 * SECOND);
+        let tally = load.tally_since(first);
+        println!("{signal:?}: {tally:?}");
+        assert_eq!(tally.acked, tally.sent, "{tally:?}");
+        let code = nodes.wait(4, 3 * SECOND);
+        assert_eq!(code, (signal == Signal::TERM).then_some(0));
+        load.assert_held_by(&[0, 1, 2, 3].map(|place| nodes.id(place)), |writer| writer != gone);
+        nodes.start_again(4);
+        nodes.stop();
+    }
+}

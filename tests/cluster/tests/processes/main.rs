@@ -8,6 +8,7 @@ mod begin;
 mod end;
 mod garbage;
 mod limits;
+mod links;
 mod losses;
 mod shards;
 mod slow;

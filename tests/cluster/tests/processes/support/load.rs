@@ -108,7 +108,7 @@ impl Load {
     }
 
     /// All messages go to one actor.
-    pub(crate) fn to_one_actor(mut self) -> Load {
+    pub(crate) fn with_one_actor(mut self) -> Load {
         self.work.kind = Kind::HotActor;
         self
     }
@@ -123,6 +123,11 @@ impl Load {
     /// Who writes the group of a message.
     fn writer(&self, serial: u64) -> NodeId {
         self.topology.birth().writer(self.group(serial))
+    }
+
+    /// Who writes the group of the next message.
+    pub(crate) fn next_writer(&self) -> NodeId {
+        self.writer(self.next)
     }
 
     /// Sends the next message whose writer is wanted. `false` if the client takes no more now.
