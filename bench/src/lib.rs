@@ -7,6 +7,7 @@
 //! | [`cluster`] | processes of one local cluster, their CPU time and counters |
 //! | [`generator`] | sends at planned instants or in a closed loop, measures, keeps the ledger |
 //! | [`ledger`] | what is known of each message, and its check against what members hold |
+//! | [`report`] | what was measured, with what was to be reached |
 //! | [`run`] | one measurement from start to verdict |
 //!
 //! **Invariant:** nothing that a node counts decides on `lost` or `duplicated`: every acked message is looked for in three members.
@@ -14,7 +15,9 @@
 pub mod cluster;
 pub mod generator;
 pub mod ledger;
+pub mod report;
 pub mod run;
 pub mod workload;
 
-pub use run::{Pace, Plan, Report, Target, Verdict, measure};
+pub use report::Report;
+pub use run::{Pace, Plan, Target, Verdict, measure};

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_client::polled::Polled;
 use waterpark_client::{ClientError, ClientOptions, ReadOptions};
 use waterpark_control::ClusterConfig;
 use waterpark_ring::Topology;
 
-use crate::cluster::{Cluster, ClusterError, ClusterPlan, addresses, cpu_ns_of};
-use crate::generator::{Generator, Measured, Schedule};
-use crate::ledger::{Checker, Findings};
+use crate::cluster::{Cluster, ClusterError, ClusterPlan, Member, addresses, cpu_ns_of};
+use crate::generator::{Generator, Schedule};
+use crate::ledger::Checker;
+use crate::report::Report;
 use crate::workload::{Kind, Workload};
 
 /// Bytes that one message of W128 takes in a member's log, with its share of run headers: for planning memory.
@@ -89,7 +89,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    fn name(self) -> &'static str {
+    /// As reports say it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Verdict::Ok => "OK",
             Verdict::Invalid => "INVALID",
@@ -126,45 +128,6 @@ struct Totals {
     link_bytes: u64,
     kept_bytes: u64,
     crossed: u64,
-}
-
-/// What was measured.
-#[derive(Debug)]
-pub struct Report {
-    /// The plan.
-    pub plan: Plan,
-    /// What the generator saw.
-    pub measured: Measured,
-    /// What reading back found.
-    pub findings: Findings,
-    /// CPU time of all nodes during the measurement, in ns; `None` for a cluster that runs elsewhere.
-    pub cpu_ns: Option<u64>,
-    /// CPU time of the generator.
-    pub generator_cpu_ns: u64,
-    /// The driver that the nodes use.
-    pub driver: String,
-    /// Bytes that all members keep in their logs.
-    pub kept_bytes: u64,
-    /// Allocations of all nodes during the measurement.
-    pub allocations: u64,
-    /// System calls of all shards' loops during the measurement.
-    pub system_calls: u64,
-    /// Turns of all shards' loops.
-    pub turns: u64,
-    /// Bytes on the links between nodes during the measurement.
-    pub link_bytes: u64,
-    /// Items that crossed between shards.
-    pub crossed: u64,
-    /// Resident memory of all nodes at the end.
-    pub resident_bytes: Option<u64>,
-    /// The run was shorter than asked for because memory was planned to be full.
-    pub shortened: bool,
-    /// How long reading back took.
-    pub check_took: Duration,
-    /// Exit codes of the nodes that were started.
-    pub exits: Vec<Option<i32>>,
-    /// What it is worth.
-    pub verdict: Verdict,
 }
 
 /// Measures.
@@ -231,19 +194,21 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError
         Pace::Open(rate) => Schedule::Open { rate },
         Pace::Closed(in_flight) => Schedule::Closed { in_flight },
     };
-    let cpu = || {
-        cluster
-            .as_ref()
-            .map(|cluster| cluster.members().iter().map(|member| member.cpu_ns()).sum::<u64>())
+    let each = |figure: fn(&Member) -> u64| -> Option<Vec<u64>> {
+        let members = cluster.as_ref()?.members();
+        Some(members.iter().map(figure).collect())
     };
+    let cpu = || each(Member::cpu_ns);
+    let resident = || each(Member::resident_bytes).map(|bytes| bytes.iter().sum::<u64>());
     let own = || cpu_ns_of(std::process::id());
     let before = totals(&control, &topology);
-    let (cpu_before, own_before) = (cpu(), own());
+    let (cpu_before, own_before, resident_before) = (cpu(), own(), resident());
     let measured = generator.run(schedule, plan.time, messages_max, |_| true);
     let (cpu_after, own_after) = (cpu(), own());
     // Counters are published with the next tick.
     std::thread::sleep(Duration::from_millis(150));
     let after = totals(&control, &topology);
+    let resident_after = resident();
     let shortened = measured.sent >= messages_max;
 
     say("reading everything back from three members");
@@ -256,9 +221,6 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError
     };
     let findings = checker.check();
     let check_took = begun.elapsed();
-    let resident_bytes = cluster
-        .as_ref()
-        .map(|cluster| cluster.members().iter().map(|member| member.resident_bytes()).sum());
     let driver = driver_of(&control, &topology);
     drop(control);
     let exits = cluster.map(Cluster::stop).unwrap_or_default();
@@ -273,9 +235,15 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError
         Verdict::Ok
     };
     Ok(Report {
-        cpu_ns: cpu_after
-            .zip(cpu_before)
-            .map(|(after, before)| after.saturating_sub(before)),
+        cpu_ns_by_node: cpu_after.zip(cpu_before).map(|(after, before)| {
+            let spent = after
+                .iter()
+                .zip(&before)
+                .map(|(after, before)| after.saturating_sub(*before));
+            spent.collect()
+        }),
+        resident_before,
+        resident_after,
         generator_cpu_ns: own_after.saturating_sub(own_before),
         driver,
         kept_bytes: after.kept_bytes,
@@ -287,7 +255,6 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError
         plan,
         measured,
         findings,
-        resident_bytes,
         shortened,
         check_took,
         exits,
@@ -363,165 +330,4 @@ fn driver_of(control: &Client, topology: &Topology) -> String {
     control
         .status(first, 0, &ReadOptions::default())
         .map_or_else(|_| "unknown".to_owned(), |status| status.driver)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn per(sum: u64, count: u64) -> f64 {
-    if count == 0 { 0.0 } else { sum as f64 / count as f64 }
-}
-
-impl Report {
-    /// Messages acked per second.
-    #[must_use]
-    pub fn acked_per_s(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-        let acked = self.measured.acked as f64;
-        acked / self.measured.took.as_secs_f64().max(1e-9)
-    }
-
-    /// For programs.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let measured = &self.measured;
-        let quantiles = |histogram: &hdrhistogram::Histogram<u64>| {
-            json!({
-                "p50": histogram.value_at_quantile(0.5), "p90": histogram.value_at_quantile(0.9),
-                "p99": histogram.value_at_quantile(0.99), "p999": histogram.value_at_quantile(0.999),
-                "max": histogram.max(),
-            })
-        };
-        let acked = measured.acked;
-        let pace = match self.plan.pace {
-            Pace::Open(rate) => json!({ "open_per_s": rate }),
-            Pace::Closed(in_flight) => json!({ "closed_in_flight": in_flight }),
-        };
-        json!({
-            "schema": "waterpark.bench_run.1",
-            "complete": true,
-            "verdict": self.verdict.name(),
-            "workload": self.plan.kind.name(),
-            "pace": pace,
-            "seconds": measured.took.as_secs_f64(),
-            "acked_per_s": self.acked_per_s(),
-            "cpu_ns_per_msg": self.cpu_ns.map(|cpu| per(cpu, acked)),
-            "generator_cpu_ns_per_msg": per(self.generator_cpu_ns, acked),
-            "ack_us": quantiles(&measured.response_us),
-            "service_us": quantiles(&measured.service_us),
-            "sent": measured.sent,
-            "acked": acked,
-            "refused": measured.refused,
-            "unknown": measured.unknown,
-            "reasons": measured.reasons,
-            "repeats": measured.repeats,
-            "late": measured.late,
-            "lost": self.findings.lost,
-            "duplicated": self.findings.duplicated,
-            "refused_but_held": self.findings.refused_but_held,
-            "foreign": self.findings.foreign,
-            "unreadable": self.findings.unreadable,
-            "looked_for": self.findings.looked_for,
-            "entries_read": self.findings.entries,
-            "findings": self.findings.said,
-            "durability": "ram, three of five members in two data centres at least",
-            "driver": self.driver,
-            "kept_bytes": self.kept_bytes,
-            "resident_bytes": self.resident_bytes,
-            "allocs_per_msg": per(self.allocations, acked),
-            "syscalls_per_msg": per(self.system_calls, acked),
-            "turns": self.turns,
-            "link_bytes_per_payload_byte": per(self.link_bytes, acked * self.plan.message_bytes as u64),
-            "crossed": self.crossed,
-            "shortened": self.shortened,
-            "exit_codes": self.exits,
-        })
-    }
-
-    /// For people.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let measured = &self.measured;
-        let pace = match self.plan.pace {
-            Pace::Open(rate) => format!("open loop, {rate:.0} messages a second planned"),
-            Pace::Closed(in_flight) => format!(
-                "closed loop, {in_flight} messages under way: no arrival is planned, so no delay of one is seen"
-            ),
-        };
-        let row = |name: &str, histogram: &hdrhistogram::Histogram<u64>| {
-            let at = |quantile: f64| histogram.value_at_quantile(quantile);
-            format!(
-                "{name:<14}{:>10}{:>10}{:>10}{:>10}{:>10}\n",
-                at(0.5),
-                at(0.9),
-                at(0.99),
-                at(0.999),
-                histogram.max()
-            )
-        };
-        let mut text = format!("{} on {}: {pace}\n", self.plan.kind.name(), self.driver);
-        text += &format!(
-            "{:.0} acked a second over {:.2} s: {} sent = {} acked + {} refused + {} unknown\n",
-            self.acked_per_s(),
-            measured.took.as_secs_f64(),
-            measured.sent,
-            measured.acked,
-            measured.refused,
-            measured.unknown
-        );
-        for (reason, count) in &measured.reasons {
-            text += &format!("  {count} ended with: {reason}\n");
-        }
-        text += &format!(
-            "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}\n",
-            "us", "p50", "p90", "p99", "p99.9", "max"
-        );
-        text += &row("response", &measured.response_us);
-        text += &row("service", &measured.service_us);
-        let acked = measured.acked;
-        if let Some(cpu_ns) = self.cpu_ns {
-            text += &format!(
-                "cpu            {:>10.0} ns a message, all replicas, user and system\n",
-                per(cpu_ns, acked)
-            );
-        }
-        text += &format!(
-            "generator      {:>10.0} ns a message\n",
-            per(self.generator_cpu_ns, acked)
-        );
-        text += &format!(
-            "system calls   {:>10.4} a message, {} turns\n",
-            per(self.system_calls, acked),
-            self.turns
-        );
-        text += &format!("allocations    {:>10.5} a message\n", per(self.allocations, acked));
-        text += &format!(
-            "links          {:>10.2} bytes a payload byte\n",
-            per(self.link_bytes, acked * self.plan.message_bytes as u64)
-        );
-        text += &format!("kept           {:>10} bytes in all logs\n", self.kept_bytes);
-        text += &format!(
-            "read back in {:.1} s: {} looked for in three members each, {} lost, {} duplicated, {} refused but held, {} foreign\n",
-            self.check_took.as_secs_f64(),
-            self.findings.looked_for,
-            self.findings.lost,
-            self.findings.duplicated,
-            self.findings.refused_but_held,
-            self.findings.foreign
-        );
-        for said in &self.findings.said {
-            text += &format!("  {said}\n");
-        }
-        if self.shortened {
-            text += "the run was shortened: half of the free memory was planned to be full\n";
-        }
-        if measured.late > 0 {
-            text += &format!("{} arrivals were sent more than 1 ms late\n", measured.late);
-        }
-        text + &format!("verdict: {}\n", self.verdict.name())
-    }
-
-    /// Messages of a fate over warm-up and measurement.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.verdict == Verdict::Ok
-    }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use waterpark::config::{Bytes, ConfigError};
-use waterpark::{DriverChoice, Ended, Node, Options};
+use waterpark::{DriverChoice, Ended, Node, NodeError, Options};
 
 use crate::{log, signals};
 
@@ -93,7 +93,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let node = match Node::start(&loaded, &arguments.name, &options) {
         Ok(node) => node,
         Err(error) => {
-            eprintln!("error: {error}");
+            // A problem of the configuration brings its own heading.
+            let heading = if matches!(error, NodeError::Unknown(_)) {
+                ""
+            } else {
+                "error: "
+            };
+            eprintln!("{heading}{error}");
             return ExitCode::from(error.exit_code());
         }
     };

@@ -29,9 +29,9 @@ impl Caught {
     }
 }
 
-/// Makes this process get SIGTERM when its parent dies, and refuses to go on if it has died already.
+/// Makes the kernel end this process when its parent dies, also while it is stopped; refuses to go on if the parent has died already.
 pub(crate) fn end_with_parent() -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // The parent may have died before that was set: then this process belongs to another by now.
     match rustix::process::getppid() {
         Some(parent) if parent != rustix::process::Pid::INIT => Ok(()),

@@ -14,6 +14,8 @@ pub struct Framer {
     unfolded: Vec<u8>,
     frame_bytes_max: usize,
     straddled: u64,
+    /// `straddled` when it was last asked to rest.
+    rested: u64,
 }
 
 /// A scratch buffer above this is given back once its frame was read, so that idle connections stay small.
@@ -28,6 +30,7 @@ impl Framer {
             unfolded: Vec::new(),
             frame_bytes_max,
             straddled: 0,
+            rested: 0,
         }
     }
 
@@ -40,6 +43,16 @@ impl Framer {
     #[must_use]
     pub fn straddled(&self) -> u64 {
         self.straddled
+    }
+
+    /// Gives the scratch buffers back if no frame straddled since this was last called, and none waits for its rest. For callers that keep
+    /// them while a connection is busy and look after idle ones now and then.
+    pub fn rest(&mut self) {
+        if self.straddled == self.rested && self.scratch.is_empty() {
+            self.scratch = Vec::new();
+            self.unfolded = Vec::new();
+        }
+        self.rested = self.straddled;
     }
 
     /// Bytes that wait for the rest of their frame.
@@ -61,7 +74,7 @@ impl Framer {
         while !self.scratch.is_empty() {
             let wanted = self.wanted()?;
             let take = (wanted - self.scratch.len()).min(input.len());
-            self.scratch.reserve(wanted - self.scratch.len());
+            // Grows with what comes, not with what is announced: a peer that sends slowly holds little of our memory.
             self.scratch.extend_from_slice(&input[..take]);
             input = &input[take..];
             if self.scratch.len() < FRAME_HEADER || self.scratch.len() < self.wanted()? {

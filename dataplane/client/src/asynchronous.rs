@@ -272,7 +272,10 @@ async fn open_bulk(address: &Address, key: &[u8; 32]) -> Result<(TcpStream, Read
             Shaken::Going(bytes) => stream.write_all(&bytes).await.map_err(io)?,
             // Nothing follows a Welcome before it is asked for.
             Shaken::Done(welcome, _) => return Ok((stream, ReadBack::new(&welcome))),
-            Shaken::Failed(error) => return Err(error),
+            Shaken::Failed(error, last) => {
+                drop(stream.write_all(&last).await);
+                return Err(error);
+            }
         }
     }
 }

@@ -294,8 +294,8 @@ pub(crate) enum Shaken {
     Going(Vec<u8>),
     /// It is done; the bytes are the beginning of the frames.
     Done(Box<Welcome>, Vec<u8>),
-    /// It failed.
-    Failed(ClientError),
+    /// It failed; the bytes tell the other side why, if it still reads.
+    Failed(ClientError, Vec<u8>),
 }
 
 impl Shake {
@@ -337,7 +337,10 @@ impl Shake {
                     );
                     return Shaken::Done(Box::new(peer), std::mem::take(&mut self.input));
                 }
-                Step::Refused { refusal, .. } => return Shaken::Failed(ClientError::Handshake(refusal)),
+                Step::Refused { send, refusal, .. } => {
+                    out.extend_from_slice(&send);
+                    return Shaken::Failed(ClientError::Handshake(refusal), out);
+                }
             }
         }
     }

@@ -288,7 +288,11 @@ impl Polled {
                             self.core.on_connected(now_ns, peer, &welcome);
                             self.core.on_bytes(now_ns, peer, &rest);
                         }
-                        Shaken::Failed(error) => return self.fail(now_ns, peer, error),
+                        Shaken::Failed(error, last) => {
+                            // A few bytes on a fresh connection: they fit its buffer, or nobody reads them.
+                            drop(wire.stream.write(&last));
+                            return self.fail(now_ns, peer, error);
+                        }
                     }
                     self.write(now_ns, peer);
                 }

@@ -38,7 +38,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let mut bytes = Vec::new();
         document.push(&mut bytes, &archive);
         row.outbox.whole(&bytes[..size_of::<Document>() + archive.len()]);
-        self.list_client(client);
+        self.list_or_cut(client);
         Ok(())
     }
 

@@ -55,7 +55,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let mut aims = std::mem::take(&mut self.aims);
         let mut items = frame.items();
-        while result.is_ok() {
+        // What a client that was cut has sent besides is not run.
+        while result.is_ok() && self.clients.contains_key(&client) {
             let portion = items.clone().take(PORTION);
             self.aim(portion.clone(), &mut aims);
             if aims.is_empty() {
@@ -114,6 +115,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             kind: self.behaviour.kind(key.kind()),
             place: None,
         })
+    }
+
+    /// Lists a client that was given something to read; one that lets too much pile up is cut.
+    pub(crate) fn list_or_cut(&mut self, client: ClientId) {
+        let backlog = self.clients.get(&client).map_or(0, |row| row.outbox.backlog());
+        if backlog > self.settings.limits.client_backlog_bytes_max {
+            return self.cut_client(client, Cut::Backlog);
+        }
+        self.list_client(client);
     }
 
     pub(crate) fn cut_client(&mut self, client: ClientId, cause: Cut) {
@@ -406,10 +416,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     return;
                 };
                 push_reply(&mut row.outbox, header, body);
-                if row.outbox.backlog() > self.settings.limits.client_backlog_bytes_max {
-                    return self.cut_client(client, Cut::Backlog);
-                }
-                self.list_client(client);
+                self.list_or_cut(client);
             }
             Origin::Peer { node, incarnation } => {
                 // The link may have fallen since: the mailroom there sends the request again and gets its repeat's reply.

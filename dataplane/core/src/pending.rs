@@ -62,6 +62,11 @@ impl Pendings {
         ShardId(u16::try_from(correlation >> 48).expect("sixteen bits"))
     }
 
+    /// Whether nothing is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() == self.free.len()
+    }
+
     /// Whether one more fits.
     pub(crate) fn has_room(&self) -> bool {
         self.rows.len() - self.free.len() < self.limit

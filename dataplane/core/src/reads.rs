@@ -155,7 +155,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let mut bytes = Vec::new();
         end.push(&mut bytes, &[]);
         row.outbox.after_long(&bytes);
-        self.list_client(client);
+        self.list_or_cut(client);
         Ok(())
     }
 

@@ -325,6 +325,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let links = self.links.iter().filter(|link| link.up.is_some());
         let waits = self.groups.iter().any(|group| !group.waiting.is_empty());
         !waits
+            && self.pendings.is_empty()
             && links
                 .map(|link| &link.outbox)
                 .chain(self.clients.values().map(|client| &client.outbox))

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ use crate::node::{Ended, tell};
 
 /// How often it looks around when nothing is reported.
 const PERIOD: Duration = Duration::from_millis(50);
+/// The same before all shards serve, so that "ready" is said when it is so.
+const PERIOD_STARTING: Duration = Duration::from_millis(2);
 /// How often names are looked up that had no address.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
 /// How long after "stop" the shards may take; their own limit is shorter.
@@ -65,7 +67,18 @@ pub(crate) fn run(control: Control) -> Ended {
     let mut told: Option<Instant> = None;
     let mut lines = Lines::default();
     loop {
-        let report = control.reports.recv_timeout(PERIOD);
+        // It sleeps instead of waiting on the channel: a shard that reports then never has to wake it.
+        let report = control.reports.try_recv().or_else(|nothing| match nothing {
+            TryRecvError::Empty => {
+                std::thread::sleep(if serving < control.shards.len() {
+                    PERIOD_STARTING
+                } else {
+                    PERIOD
+                });
+                control.reports.try_recv()
+            }
+            TryRecvError::Disconnected => Err(nothing),
+        });
         let now = Instant::now();
         let mut hung = None;
         judge.on_turn(now.duration_since(begun), |verdict| match verdict {
@@ -103,9 +116,9 @@ pub(crate) fn run(control: Control) -> Ended {
                 return Ended::Failed;
             }
             Ok((shard, report)) => lines.write(&control.topology, shard, report, now),
-            Err(RecvTimeoutError::Timeout) => (),
+            Err(TryRecvError::Empty) => (),
             // A shard that panicked took its end with it.
-            Err(RecvTimeoutError::Disconnected) => return Ended::Failed,
+            Err(TryRecvError::Disconnected) => return Ended::Failed,
         }
         if told.is_none() && control.wanted.load(Ordering::Acquire) {
             told = Some(now);

@@ -241,7 +241,10 @@ async fn shake_hands(
         match shake.on_bytes(&buffer[..count]) {
             Shaken::Going(bytes) => stream.write_all(&bytes).await.map_err(io)?,
             Shaken::Done(welcome, rest) => return Ok((stream, welcome, rest)),
-            Shaken::Failed(error) => return Err(error),
+            Shaken::Failed(error, last) => {
+                drop(stream.write_all(&last).await);
+                return Err(error);
+            }
         }
     }
 }

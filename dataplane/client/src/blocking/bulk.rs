@@ -36,7 +36,10 @@ impl BulkReader {
                 Shaken::Going(bytes) => stream.write_all(&bytes).map_err(io)?,
                 // Nothing follows a Welcome before it is asked for.
                 Shaken::Done(welcome, _) => break welcome,
-                Shaken::Failed(error) => return Err(error),
+                Shaken::Failed(error, last) => {
+                    drop(stream.write_all(&last));
+                    return Err(error);
+                }
             }
         };
         Ok(BulkReader {

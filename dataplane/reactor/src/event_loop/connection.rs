@@ -63,25 +63,42 @@ impl Connection {
 
 /// Connections by the slot of their name.
 #[derive(Default)]
-pub(super) struct Table(Vec<Option<Connection>>);
+pub(super) struct Table {
+    rows: Vec<Option<Connection>>,
+    /// Where the next look at idle connections begins.
+    rest_at: usize,
+}
+
+/// Connections that are looked at in one go.
+const REST_PORTION: usize = 128;
 
 impl Table {
     pub(super) fn insert(&mut self, connection: Connection) {
         let slot = connection.id.slot() as usize;
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, || None);
+        if self.rows.len() <= slot {
+            self.rows.resize_with(slot + 1, || None);
         }
-        self.0[slot] = Some(connection);
+        self.rows[slot] = Some(connection);
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let row = self.0.get_mut(id.slot() as usize)?.as_mut();
+        let row = self.rows.get_mut(id.slot() as usize)?.as_mut();
         row.filter(|connection| connection.id == id)
     }
 
+    /// Idle connections give their scratch buffers back, a portion of them per call.
+    pub(super) fn rest_some(&mut self) {
+        let from = self.rest_at.min(self.rows.len());
+        let until = (from + REST_PORTION).min(self.rows.len());
+        for connection in self.rows[from..until].iter_mut().flatten() {
+            connection.framer.rest();
+        }
+        self.rest_at = if until == self.rows.len() { 0 } else { until };
+    }
+
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
-        let row = self.0.get_mut(id.slot() as usize)?;
+        let row = self.rows.get_mut(id.slot() as usize)?;
         if row.as_ref().is_some_and(|connection| connection.id == id) {
             row.take()
         } else {

@@ -62,6 +62,8 @@ const HANDSHAKE_MS: u64 = 5_000;
 const TICK_BUSY_MS: u64 = 10;
 /// How often one that cannot serve yet says what it waits for.
 const WAITING_MS: u64 = 5_000;
+/// How often a portion of the connections is looked at for being idle.
+const REST_MS: u64 = 200;
 /// How long a stopping shard tries to flush.
 const STOP_MS: u64 = 2_000;
 
@@ -192,6 +194,8 @@ pub struct EventLoop<B: Behaviour> {
     tick_at_ns: u64,
     /// When a dial or a handshake is due; monotonic ns.
     timers_at_ns: u64,
+    /// When some connections are next looked at for being idle; monotonic ns.
+    rest_at_ns: u64,
     /// When a shard that does not serve yet says so; monotonic ns.
     waiting_at_ns: u64,
     serving: bool,
@@ -299,6 +303,7 @@ impl<B: Behaviour> EventLoop<B> {
             effects: Vec::new(),
             tick_at_ns: 0,
             timers_at_ns: 0,
+            rest_at_ns: 0,
             waiting_at_ns: begun.after_ms(WAITING_MS),
             serving: false,
             stop_at_ns: None,
@@ -424,7 +429,7 @@ impl<B: Behaviour> EventLoop<B> {
             }
             Role::Client(client) => {
                 counters.clients_received_bytes += bytes.len() as u64;
-                row.framer.feed(bytes, bytes.len() >= BUSY_BYTES, |frame| {
+                row.framer.feed(bytes, true, |frame| {
                     counters.frames_received += 1;
                     shard.on_client_frame(now, client, &frame);
                     Ok(())
@@ -485,6 +490,10 @@ impl<B: Behaviour> EventLoop<B> {
     fn tick(&mut self, now: Now) {
         self.shard.on_tick(now);
         self.tick_at_ns = self.shard.next_tick_ns().max(now.monotonic_ns + MS);
+        if now.monotonic_ns >= self.rest_at_ns {
+            self.rest_at_ns = now.after_ms(REST_MS);
+            self.table.rest_some();
+        }
         self.counters.connections = self.driver.connections() as u64;
         self.counters.accepts_refused = self.driver.refused_accepts();
         self.counters.reports_dropped = self.reports.dropped();
@@ -591,9 +600,6 @@ impl<B: Behaviour> EventLoop<B> {
         });
     }
 }
-
-/// A receive of this many bytes says that its connection is busy, and its scratch buffer worth keeping.
-const BUSY_BYTES: usize = 1 << 10;
 
 /// The connection of a client: its name in the shard is the connection's.
 fn connection_of(client: ClientId) -> ConnectionId {

@@ -210,14 +210,12 @@ fn a_client_that_asks_for_histories_and_does_not_read_is_cut_and_its_memory_give
 }
 
 #[test]
-#[ignore = "fails: the core bounds replies alone, so this client's portions pile up until the shard hangs and its process ends"]
 fn a_client_that_reads_a_group_back_and_does_not_read_is_cut_and_its_memory_given_back() {
     let _machine = Machine::take("a reader that does not read", 60 * SECOND);
     asks_and_does_not_read("read-back", |_, group, _| read_back(group));
 }
 
 #[test]
-#[ignore = "fails: the core bounds replies alone, so the documents pile up until the shard hangs and its process ends"]
 fn a_client_that_asks_for_documents_and_does_not_read_is_cut_and_its_memory_given_back() {
     let _machine = Machine::take("a client that does not read documents", 60 * SECOND);
     asks_and_does_not_read("documents", |_, _, correlation| document(DOCUMENT_STATUS, correlation));

@@ -3,9 +3,22 @@
 //! It deliberately does not know what a test does. **Invariant:** while a [`Machine`] lives, no other test of any process on this machine has
 //! one.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Processes that this test has stopped.
+static PAUSED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// The processes that are stopped now.
+pub(super) fn paused() -> MutexGuard<'static, BTreeSet<i32>> {
+    // A test that panicked meanwhile leaves the set whole.
+    PAUSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The file whose lock is the right to start processes.
 const LOCK: &str = "waterpark-process-tests.lock";
@@ -33,7 +46,10 @@ impl Machine {
         std::thread::spawn(move || {
             if ended.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("{test} takes longer than {limit:?}: it hangs");
-                // Its processes end with this one.
+                // Its processes are told to end when this one does; those that were stopped have to go on to hear it.
+                for pid in paused().iter().filter_map(|pid| Pid::from_raw(*pid)) {
+                    kill_process(pid, Signal::CONT).ok();
+                }
                 std::process::exit(101);
             }
         });

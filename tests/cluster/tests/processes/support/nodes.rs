@@ -14,6 +14,7 @@ use waterpark_ring::{NodeId, Topology};
 use waterpark_wire::body::StatusBody;
 
 use super::Place;
+use super::machine::paused;
 
 /// Groups of the clusters: enough that every node writes several, few enough that reading all back is short.
 const GROUPS: u32 = 64;
@@ -116,11 +117,13 @@ impl Nodes {
 
     /// Stops a process without its doing: it keeps its connections and answers nothing.
     pub(crate) fn pause(&self, place: Place) {
+        paused().insert(i32::try_from(self.pid(place)).expect("process ids are small"));
         self.signal(place, Signal::STOP);
     }
 
     pub(crate) fn resume(&self, place: Place) {
         self.signal(place, Signal::CONT);
+        paused().remove(&i32::try_from(self.pid(place)).expect("process ids are small"));
     }
 
     /// Its exit code, `None` if a signal ended it.

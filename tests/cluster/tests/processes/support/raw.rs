@@ -16,6 +16,8 @@ const CLOSE: Duration = Duration::from_secs(3);
 /// One connection.
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
+    /// What came right behind the handshake.
+    early: Vec<u8>,
 }
 
 /// How a connection ended.
@@ -32,7 +34,8 @@ impl Raw {
     pub(crate) fn connect(port: u16) -> Raw {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap_or_else(|error| panic!("port {port}: {error}"));
         stream.set_nodelay(true).expect("a TCP socket");
-        Raw { stream }
+        let early = Vec::new();
+        Raw { stream, early }
     }
 
     /// Sends; `false` if the other side has ended the connection already.
@@ -76,7 +79,8 @@ impl Raw {
                     Step::More => break,
                     Step::Send(bytes) => assert!(self.send(&bytes), "the other side waits for this"),
                     Step::Done { send, peer } => {
-                        assert!(self.send(&send) && input.is_empty());
+                        assert!(self.send(&send), "the other side has agreed");
+                        self.early = input;
                         return Ok(peer);
                     }
                     Step::Refused { send, refusal, by_peer } => {
@@ -93,7 +97,7 @@ impl Raw {
     /// # Panics
     /// If it does not within `limit`.
     pub(crate) fn ending(mut self, limit: Duration) -> Ending {
-        let (begun, mut said) = (Instant::now(), Vec::new());
+        let (begun, mut said) = (Instant::now(), std::mem::take(&mut self.early));
         let mut buffer = vec![0; 64 << 10];
         loop {
             let left = limit.saturating_sub(begun.elapsed());

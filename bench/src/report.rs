@@ -1,0 +1,310 @@
+//! What a measurement gave, in words and for programs, each figure with what was to be reached.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use crate::generator::Measured;
+use crate::ledger::Findings;
+use crate::run::{Pace, Plan, Verdict};
+use crate::workload::Kind;
+
+/// Bytes of an actor's key as the workloads write it, and of the projection that a `record` keeps of it: an idle actor's own data.
+const KEY_AND_PROJECTION_BYTES: u64 = 19 + 24;
+
+/// What was measured.
+#[derive(Debug)]
+pub struct Report {
+    /// The plan.
+    pub plan: Plan,
+    /// What the generator saw.
+    pub measured: Measured,
+    /// What reading back found.
+    pub findings: Findings,
+    /// CPU time of each node during the measurement, in ns; `None` for a cluster that runs elsewhere.
+    pub cpu_ns_by_node: Option<Vec<u64>>,
+    /// CPU time of the generator.
+    pub generator_cpu_ns: u64,
+    /// The driver that the nodes use.
+    pub driver: String,
+    /// Bytes that all members keep in their logs.
+    pub kept_bytes: u64,
+    /// Allocations of all nodes during the measurement.
+    pub allocations: u64,
+    /// System calls of all shards' loops during the measurement.
+    pub system_calls: u64,
+    /// Turns of all shards' loops.
+    pub turns: u64,
+    /// Bytes on the links between nodes during the measurement.
+    pub link_bytes: u64,
+    /// Items that crossed between shards.
+    pub crossed: u64,
+    /// Resident memory of all nodes before the measurement; log memory was touched by then.
+    pub resident_before: Option<u64>,
+    /// And after it.
+    pub resident_after: Option<u64>,
+    /// The run was shorter than asked for because memory was planned to be full.
+    pub shortened: bool,
+    /// How long reading back took.
+    pub check_took: Duration,
+    /// Exit codes of the nodes that were started.
+    pub exits: Vec<Option<i32>>,
+    /// What it is worth.
+    pub verdict: Verdict,
+}
+
+/// One figure, with what was to be reached where the work has a target.
+struct Figure {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    target: Option<Target>,
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Figure {
+    fn met(&self) -> Option<bool> {
+        self.target.map(|target| match target {
+            Target::AtLeast(target) => self.value >= target,
+            Target::AtMost(target) => self.value <= target,
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let target = self.target.map(|target| match target {
+            Target::AtLeast(target) | Target::AtMost(target) => target,
+        });
+        let verdict = self.met().map(|met| if met { "met" } else { "missed" });
+        json!({ "figure": self.name, "result": self.value, "unit": self.unit, "target": target, "verdict": verdict })
+    }
+
+    fn to_text(&self) -> String {
+        let value = if self.value >= 100.0 {
+            format!("{:.0}", self.value)
+        } else {
+            format!("{:.4}", self.value)
+        };
+        let target = match self.target {
+            None => String::new(),
+            Some(Target::AtLeast(target)) => format!("  (at least {target})"),
+            Some(Target::AtMost(target)) => format!("  (at most {target})"),
+        };
+        let missed = if self.met() == Some(false) { "  missed" } else { "" };
+        format!("{:<28}{value:>12} {}{target}{missed}\n", self.name, self.unit)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn per(sum: u64, count: u64) -> f64 {
+    if count == 0 { 0.0 } else { sum as f64 / count as f64 }
+}
+
+impl Report {
+    /// Messages acked per second.
+    #[must_use]
+    pub fn acked_per_s(&self) -> f64 {
+        per(self.measured.acked, 1) / self.measured.took.as_secs_f64().max(1e-9)
+    }
+
+    /// CPU time of all nodes per acked message, in ns.
+    #[must_use]
+    pub fn cpu_ns_per_message(&self) -> Option<f64> {
+        let nodes = self.cpu_ns_by_node.as_ref()?;
+        Some(per(nodes.iter().sum(), self.measured.acked))
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let measured = &self.measured;
+        let acked = measured.acked;
+        let kind = self.plan.kind;
+        let closed = matches!(self.plan.pace, Pace::Closed(_));
+        let w128 = kind == Kind::W128 && self.plan.message_bytes == 128;
+        let figure = |name, value, unit, target: Option<Target>| Figure {
+            name,
+            value,
+            unit,
+            target,
+        };
+        let rate = match kind {
+            Kind::W128 if closed && w128 => Some(Target::AtLeast(600_000.0)),
+            Kind::HotActor if closed => Some(Target::AtLeast(1_000_000.0)),
+            _ => None,
+        };
+        let mut figures = vec![figure("acked", self.acked_per_s(), "messages/s", rate)];
+        if let Some(cpu) = self.cpu_ns_per_message() {
+            let target = (closed && w128).then_some(Target::AtMost(2_000.0));
+            figures.push(figure("cpu of all replicas", cpu, "ns/message", target));
+        }
+        let generator = per(self.generator_cpu_ns, acked);
+        figures.push(figure("cpu of the generator", generator, "ns/message", None));
+        if w128 && self.plan.pace == Pace::Open(100_000.0) {
+            let at = |quantile: f64| per(measured.response_us.value_at_quantile(quantile), 1);
+            figures.push(figure("response p50", at(0.5), "us", Some(Target::AtMost(300.0))));
+            figures.push(figure("response p99", at(0.99), "us", Some(Target::AtMost(1_200.0))));
+            figures.push(figure("response p99.9", at(0.999), "us", Some(Target::AtMost(4_000.0))));
+        }
+        figures.push(figure(
+            "system calls",
+            per(self.system_calls, acked),
+            "per message",
+            None,
+        ));
+        let allocations = per(self.allocations, acked);
+        figures.push(figure("allocations", allocations, "per message", None));
+        let links = per(self.link_bytes, acked * self.plan.message_bytes as u64);
+        let target = (closed && w128).then_some(Target::AtMost(5.5));
+        figures.push(figure("bytes on links", links, "per payload byte", target));
+        if let (Kind::HotActor, Some(nodes)) = (kind, &self.cpu_ns_by_node) {
+            // The actor's writer is the node that works most; the others only follow.
+            let most = nodes.iter().copied().max().unwrap_or(0);
+            let others = nodes.iter().sum::<u64>() - most;
+            let followers = nodes.len().saturating_sub(1) as u64;
+            let share = per(others, most.saturating_mul(followers));
+            figures.push(figure(
+                "follower's cpu",
+                share,
+                "of the writer's",
+                Some(Target::AtMost(0.30)),
+            ));
+        }
+        if let (Kind::ColdActors, Some(before), Some(after)) = (kind, self.resident_before, self.resident_after) {
+            // Log memory was touched before, so what grew is tables.
+            let copies = self.plan.actors.min(acked) * self.exits.len().max(1) as u64;
+            let bytes = per(after.saturating_sub(before), copies) - per(KEY_AND_PROJECTION_BYTES, 1);
+            figures.push(figure(
+                "idle actor beside its data",
+                bytes,
+                "bytes a copy",
+                Some(Target::AtMost(64.0)),
+            ));
+        }
+        figures
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let measured = &self.measured;
+        let quantiles = |histogram: &Histogram<u64>| {
+            json!({
+                "p50": histogram.value_at_quantile(0.5), "p90": histogram.value_at_quantile(0.9),
+                "p99": histogram.value_at_quantile(0.99), "p999": histogram.value_at_quantile(0.999),
+                "max": histogram.max(),
+            })
+        };
+        let acked = measured.acked;
+        let pace = match self.plan.pace {
+            Pace::Open(rate) => json!({ "open_per_s": rate }),
+            Pace::Closed(in_flight) => json!({ "closed_in_flight": in_flight }),
+        };
+        json!({
+            "schema": "waterpark.bench_run.1",
+            "complete": true,
+            "verdict": self.verdict.name(),
+            "workload": self.plan.kind.name(),
+            "pace": pace,
+            "seconds": measured.took.as_secs_f64(),
+            "figures": self.figures().iter().map(Figure::to_json).collect::<Vec<Value>>(),
+            "acked_per_s": self.acked_per_s(),
+            "cpu_ns_per_msg": self.cpu_ns_per_message(),
+            "cpu_ns_by_node": self.cpu_ns_by_node,
+            "generator_cpu_ns_per_msg": per(self.generator_cpu_ns, acked),
+            "ack_us": quantiles(&measured.response_us),
+            "service_us": quantiles(&measured.service_us),
+            "sent": measured.sent,
+            "acked": acked,
+            "refused": measured.refused,
+            "unknown": measured.unknown,
+            "reasons": measured.reasons,
+            "repeats": measured.repeats,
+            "late": measured.late,
+            "lost": self.findings.lost,
+            "duplicated": self.findings.duplicated,
+            "refused_but_held": self.findings.refused_but_held,
+            "differing": self.findings.differing,
+            "foreign": self.findings.foreign,
+            "unreadable": self.findings.unreadable,
+            "looked_for": self.findings.looked_for,
+            "entries_read": self.findings.entries,
+            "findings": self.findings.said,
+            "durability": "ram, three of five members in two data centres at least",
+            "driver": self.driver,
+            "kept_bytes": self.kept_bytes,
+            "resident_bytes": self.resident_after,
+            "allocs_per_msg": per(self.allocations, acked),
+            "syscalls_per_msg": per(self.system_calls, acked),
+            "turns": self.turns,
+            "link_bytes_per_payload_byte": per(self.link_bytes, acked * self.plan.message_bytes as u64),
+            "crossed": self.crossed,
+            "shortened": self.shortened,
+            "exit_codes": self.exits,
+        })
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let measured = &self.measured;
+        let pace = match self.plan.pace {
+            Pace::Open(rate) => format!("open loop, {rate:.0} messages a second planned"),
+            Pace::Closed(in_flight) => format!(
+                "closed loop, {in_flight} messages under way: no arrival is planned, so no delay of one is seen"
+            ),
+        };
+        let mut text = format!("{} on {}: {pace}\n", self.plan.kind.name(), self.driver);
+        text += &format!(
+            "{:.2} s: {} sent = {} acked + {} refused + {} unknown\n",
+            measured.took.as_secs_f64(),
+            measured.sent,
+            measured.acked,
+            measured.refused,
+            measured.unknown
+        );
+        for (reason, count) in &measured.reasons {
+            text += &format!("  {count} ended with: {reason}\n");
+        }
+        let heads = ["p50", "p90", "p99", "p99.9", "max"]
+            .map(|head| format!("{head:>10}"))
+            .concat();
+        text += &format!("{:<14}{heads}\n", "us");
+        for (name, histogram) in [("response", &measured.response_us), ("service", &measured.service_us)] {
+            let values = [0.5, 0.9, 0.99, 0.999].map(|quantile| histogram.value_at_quantile(quantile));
+            let values: String = values
+                .iter()
+                .chain([&histogram.max()])
+                .map(|value| format!("{value:>10}"))
+                .collect();
+            text += &format!("{name:<14}{values}\n");
+        }
+        for figure in self.figures() {
+            text += &figure.to_text();
+        }
+        text += &format!("{:<28}{:>12} bytes in all logs\n", "kept", self.kept_bytes);
+        text += &format!(
+            "read back in {:.1} s: {} looked for in three members each, {} lost, {} duplicated, {} refused but held, {} differing, {} foreign\n",
+            self.check_took.as_secs_f64(),
+            self.findings.looked_for,
+            self.findings.lost,
+            self.findings.duplicated,
+            self.findings.refused_but_held,
+            self.findings.differing,
+            self.findings.foreign
+        );
+        for said in &self.findings.said {
+            text += &format!("  {said}\n");
+        }
+        if self.shortened {
+            text += "the run was shortened: half of the free memory was planned to be full\n";
+        }
+        if measured.late > 0 {
+            text += &format!("{} arrivals were sent more than 1 ms late\n", measured.late);
+        }
+        text + &format!("verdict: {}\n", self.verdict.name())
+    }
+}
