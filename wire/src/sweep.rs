@@ -19,7 +19,7 @@ pub const SWEEP_KINDS_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct SweepHeader {
-    /// Entries up to this seq are swept, later ones are not looked at. Below the sweep's own seq.
+    /// Runs that end up to this seq are swept, later ones are not looked at. Below the sweep's own seq.
     pub upto: U64,
     /// How many rules follow.
     pub kinds: U16,
@@ -41,7 +41,9 @@ pub enum SweepRule {
 }
 
 impl SweepRule {
-    fn to_parts(self) -> (u8, u64) {
+    /// Its number and its amount, as they are written.
+    #[must_use]
+    pub fn to_parts(self) -> (u8, u64) {
         match self {
             SweepRule::Last(count) => (1, u64::from(count)),
             SweepRule::For(ms) => (2, ms),
@@ -88,7 +90,7 @@ pub fn push_sweep(out: &mut Vec<u8>, upto: u64, rules: &[(&[u8], SweepRule)]) {
 /// A checked sweep.
 #[derive(Clone, Copy, Debug)]
 pub struct SweepView<'a> {
-    /// Entries up to this seq are swept.
+    /// Runs that end up to this seq are swept.
     pub upto: u64,
     rules: &'a [u8],
 }

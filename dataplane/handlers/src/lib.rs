@@ -94,6 +94,11 @@ impl Kinds {
         true
     }
 
+    /// The names of all kinds, in order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.names.keys().map(Vec::as_slice)
+    }
+
     fn handler(&self, kind: KindId) -> Handler {
         self.kinds[usize::from(kind.0)].handler
     }
