@@ -15,6 +15,7 @@ pub mod link;
 pub mod reply;
 pub mod request;
 pub mod run;
+pub mod sweep;
 
 pub use error::FrameError;
 pub use frame::{FrameBuilder, FrameHeader, FrameKind, FrameView};

@@ -1,14 +1,15 @@
 //! Runs and entries: a group's log, byte for byte the same in a chunk and on a link.
 //!
 //! A run is what one turn of the writer appended to one group: a 64-byte header, then entries. Everything behind the header's hash field
-//! is fixed when the run is sealed and lies alike on every member; what stands before it (the item header with the distance to the
-//! commit) may be written anew for each sending. **Invariant:** a run lies in one piece, never over the edge of a chunk.
+//! is fixed when the run is sealed and lies alike on every member, until retention drops messages from it; what stands before it (the
+//! item header with the distance to the commit) may be written anew for each sending. **Invariant:** a run lies in one piece, never over the edge of a chunk.
 
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::FrameError;
 use crate::item::{Item, ItemHeader, ItemKind};
+use crate::sweep::SweepView;
 use crate::{checksum, padded};
 
 /// Bytes of a run header.
@@ -36,10 +37,16 @@ pub const HAS_REPLY: u16 = 16;
 pub const TICK: u16 = 32;
 /// The request was a `Void`: its number is taken, nothing happened.
 pub const VOID: u16 = 64;
-/// The message was dropped by retention; its length stands, its bytes are gone.
+/// Retention dropped the message and the event: the message's length and the other flags stand, the bytes are gone.
 pub const DROPPED: u16 = 128;
+/// The entry is a tick that also decides what retention drops: its message says what ([`crate::sweep`]).
+pub const SWEEP: u16 = 256;
 const ENTRY_FLAGS: u16 =
-    INTRODUCES_ACTOR | INTRODUCES_LANE | EVENT_IS_MESSAGE | HAS_EVENT | HAS_REPLY | TICK | VOID | DROPPED;
+    INTRODUCES_ACTOR | INTRODUCES_LANE | EVENT_IS_MESSAGE | HAS_EVENT | HAS_REPLY | TICK | VOID | DROPPED | SWEEP;
+
+/// Flag of a run's item header: entries of the run lost their messages, so the hash covers more than is left. Its fields stand, and
+/// the chain can still be followed.
+pub const SWEPT: u8 = 1;
 
 /// The header of a run.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -119,24 +126,27 @@ pub struct RunView<'a> {
 }
 
 impl<'a> RunView<'a> {
-    /// Checks a run whole: lengths, the hash, and each entry with its sections.
+    /// Checks a run whole: lengths, the hash, and each entry with its sections. The hash of a run that was swept covers bytes that are
+    /// gone, so it is not compared; that [`SWEPT`] is set exactly where an entry is [`DROPPED`] is.
     ///
     /// # Errors
     /// `ItemLength`, `Run`, `Checksum`, `Entry` or `EntryFlags`; nothing was acted on.
     pub fn new_checked(bytes: &'a [u8]) -> Result<RunView<'a>, FrameError> {
         let run = RunView::framed(bytes)?;
-        if checksum::chain(&bytes[HASHED_FROM..]) != run.header.chain_hash.get() {
+        if !run.is_swept() && checksum::chain(&bytes[HASHED_FROM..]) != run.header.chain_hash.get() {
             return Err(FrameError::Checksum);
         }
         let mut rest = run.entries;
         let mut count = 0u32;
+        let mut flags = 0;
         while !rest.is_empty() {
             let (entry, tail) = EntryView::new_checked(rest)?;
             debug_assert!(entry.header.length.get() as usize + tail.len() == rest.len());
             rest = tail;
             count += 1;
+            flags |= entry.header.flags.get();
         }
-        if count != u32::from(run.header.item.count.get()) {
+        if count != u32::from(run.header.item.count.get()) || (flags & DROPPED != 0) != run.is_swept() {
             return Err(FrameError::Run);
         }
         Ok(run)
@@ -180,6 +190,12 @@ impl<'a> RunView<'a> {
     #[must_use]
     pub fn commit(&self) -> u64 {
         self.last_seq() - u64::from(self.header.item.aux.get())
+    }
+
+    /// Whether entries of it lost their messages, so that its hash covers more than is left.
+    #[must_use]
+    pub fn is_swept(&self) -> bool {
+        self.header.item.flags & SWEPT != 0
     }
 
     /// The entries' headers, in order of seq.
@@ -244,7 +260,7 @@ pub struct EntryView<'a> {
     pub key: Option<&'a [u8]>,
     /// The session, where the entry introduces its lane.
     pub session: Option<&'a [u8; 16]>,
-    /// The event that changes the actor's state, if there is one.
+    /// The event that changes the actor's state, if there is one and it was not dropped.
     pub event: Option<&'a [u8]>,
     /// The bytes of the reply, empty for most.
     pub reply: &'a [u8],
@@ -287,13 +303,16 @@ impl<'a> EntryView<'a> {
         if flags & (INTRODUCES_ACTOR | INTRODUCES_LANE | HAS_EVENT | HAS_REPLY) != 0 {
             view.sections(flags, &mut sections)?;
         }
+        if flags & (SWEEP | DROPPED) != 0 {
+            own_kind(flags, message)?;
+        }
         if !sections.is_empty() {
             return Err(FrameError::Entry);
         }
         if flags & !ENTRY_FLAGS != 0 || flags & (EVENT_IS_MESSAGE | HAS_EVENT) == EVENT_IS_MESSAGE | HAS_EVENT {
             return Err(FrameError::EntryFlags);
         }
-        if flags & EVENT_IS_MESSAGE != 0 {
+        if flags & (EVENT_IS_MESSAGE | DROPPED) == EVENT_IS_MESSAGE {
             view.event = Some(message);
         }
         if u32::from(header.mark_distance) > header.number.get() {
@@ -311,7 +330,7 @@ impl<'a> EntryView<'a> {
             self.session = Some(session);
             *rest = tail;
         }
-        if flags & HAS_EVENT != 0 {
+        if flags & (HAS_EVENT | DROPPED) == HAS_EVENT {
             self.event = Some(counted(rest)?);
         }
         if flags & HAS_REPLY != 0 {
@@ -328,6 +347,17 @@ impl<'a> EntryView<'a> {
     pub fn mark(&self) -> u32 {
         self.header.number.get() - u32::from(self.header.mark_distance)
     }
+}
+
+/// A sweep is a tick whose message can be read; what has no message of a sender has none that could be dropped.
+fn own_kind(flags: u16, message: &[u8]) -> Result<(), FrameError> {
+    if flags & SWEEP != 0 && flags & TICK == 0 || flags & DROPPED != 0 && flags & (TICK | VOID) != 0 {
+        return Err(FrameError::EntryFlags);
+    }
+    if flags & SWEEP != 0 {
+        SweepView::new_checked(message)?;
+    }
+    Ok(())
 }
 
 /// A section that begins with its exact length in four bytes and is padded to 16 in all.

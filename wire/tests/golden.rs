@@ -19,6 +19,7 @@ use waterpark_wire::link::{
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, Operation, RequestHeader};
 use waterpark_wire::run::{self, EntryHeader, EntryParts, HASHED_FROM, RUN_HEADER, RunHeader, RunView};
+use waterpark_wire::sweep::{SweepRule, SweepView, push_sweep};
 use waterpark_wire::{FrameError, FrameView, Item, ItemKind, checksum};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -91,6 +92,18 @@ fn heartbeat() -> Heartbeat {
         wall_ms: U64::new(1_700_000_000_000),
         sent: U64::new(41),
     }
+}
+
+#[test]
+fn a_sweep_has_the_bytes_of_the_page() {
+    let rules: [(&[u8], SweepRule); 2] = [(b"meter", SweepRule::Last(7)), (b"trace", SweepRule::None)];
+    let mut bytes = Vec::new();
+    push_sweep(&mut bytes, 40, &rules);
+    assert_example("sweep", &bytes);
+    let page = example("sweep");
+    let sweep = SweepView::new_checked(&page).expect("the page's sweep is good");
+    assert_eq!(sweep.upto, 40);
+    assert!(sweep.rules().eq(rules));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use waterpark_wire::link::{
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, HistoryRange, Operation, RequestHeader};
 use waterpark_wire::run::{self, EntryHeader, RunHeader};
+use waterpark_wire::sweep::{SweepHeader, SweepRule};
 use waterpark_wire::{FrameError, ItemKind};
 use zerocopy::FromZeros;
 
@@ -99,6 +100,7 @@ fn offsets_and_sizes_are_those_of_the_page() {
         mark_distance,
         outcome,
     });
+    assert_layout!(SweepHeader { upto, kinds, reserved });
     assert_layout!(RequestHeader {
         item,
         session,
@@ -265,6 +267,13 @@ fn numbers_are_those_of_the_page() {
         "Outcomes",
         &Outcome::ALL.map(|outcome| (outcome as u64, format!("{outcome:?}"))),
     );
+    let rules = [SweepRule::Last(1), SweepRule::For(1), SweepRule::None];
+    let rules = rules.map(|rule| {
+        let shown = format!("{rule:?}");
+        let name = shown.split('(').next().unwrap_or_default().to_owned();
+        (u64::from(rule.to_parts().0), name)
+    });
+    assert_numbers("Sweep rules", &rules);
     let errors: Vec<_> = FrameError::ALL
         .iter()
         .map(|&error| (error as u64, format!("{error:?}")))
@@ -301,9 +310,11 @@ fn flags_are_those_of_the_page() {
             HAS_REPLY,
             TICK,
             VOID,
-            DROPPED
+            DROPPED,
+            SWEEP
         ]
     );
+    assert_flags!("Run flags", run, [SWEPT]);
     assert_flags!("Request flags", request, [FORWARDED, SENT_BEFORE, SUSPECT, HERE]);
     assert_flags!("Reply flags", reply, [MAYBE, HAS_TOKEN]);
     // Numbers that stand in the text of a field.

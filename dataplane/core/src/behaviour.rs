@@ -9,7 +9,7 @@ use waterpark_wire::run::REPLY_BYTES_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KindId(pub u8);
 
-/// How much of an actor's history is kept.
+/// How much of an actor's history is kept. More may stay for a while: history is dropped in sweeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
     /// Every message, whole.
@@ -87,7 +87,10 @@ pub trait Behaviour {
     /// The kind with this name, if this node knows it.
     fn kind(&self, name: &[u8]) -> Option<KindId>;
 
-    /// How much history a kind keeps.
+    /// The name of a kind.
+    fn name(&self, kind: KindId) -> &[u8];
+
+    /// How much history a kind keeps. A writer asks it; what it then decides is logged, and members follow the log.
     fn retention(&self, kind: KindId) -> Retention;
 
     /// Decides on a message. Pure: the same arguments give the same answer. `answer` comes empty.

@@ -174,6 +174,12 @@ pub struct Limits {
     pub link_dead_ms: u64,
     /// How long a gap in an ordered lane is held, in ms.
     pub gap_hold_ms: u64,
+    /// A log that has grown by less is not swept for its growth, in bytes.
+    pub sweep_bytes_min: u64,
+    /// Messages that became too old, or that nobody wants kept, are swept this often, in ms of group time.
+    pub sweep_ms: u64,
+    /// How much of one group's log is swept with one tick, in bytes.
+    pub sweep_portion_bytes: u64,
     /// The share of the memory budget above which new data is refused, in percent.
     pub full_percent: u64,
 }
@@ -194,6 +200,9 @@ impl Default for Limits {
             silence_ms: 500,
             link_dead_ms: 3_000,
             gap_hold_ms: 200,
+            sweep_bytes_min: 64 << 10,
+            sweep_ms: 60_000,
+            sweep_portion_bytes: 1 << 20,
             full_percent: 95,
         }
     }

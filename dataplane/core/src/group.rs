@@ -3,7 +3,8 @@
 //! The writer applies an entry when it logs it, ahead of the commit; a follower applies what is committed. Both go through
 //! [`Group::take_effect`], so equal logs make equal states.
 
-use waterpark_wire::run::{EntryHeader, EntryView, TICK, VOID};
+use waterpark_wire::run::{EntryHeader, EntryView, SWEEP, TICK, VOID};
+use waterpark_wire::sweep::SweepView;
 
 use crate::behaviour::{Behaviour, KindId};
 use crate::config::Config;
@@ -12,6 +13,8 @@ use crate::lane::{Lanes, NO_LANE, Session};
 use crate::log::{Log, Position};
 use crate::memory::Memory;
 use crate::registry::{NO_ACTOR, Registry};
+use crate::retention::Retained;
+use crate::sweep::Sweep;
 use crate::time::Now;
 use crate::unapplied::Unapplied;
 use crate::waiting::{Held, WaitingQueue};
@@ -68,6 +71,7 @@ pub(crate) struct Group<S> {
     pub(crate) time_ms: u64,
     pub(crate) registry: Registry<S>,
     pub(crate) lanes: Lanes,
+    pub(crate) retained: Retained,
     /// One per follower, as in `slot[1..]`.
     pub(crate) followers: Vec<Progress>,
     pub(crate) waiting: WaitingQueue,
@@ -104,6 +108,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             time_ms: 0,
             registry: Registry::default(),
             lanes: Lanes::default(),
+            retained: Retained::default(),
             followers,
             waiting: WaitingQueue::default(),
             first_deadline_ns: u64::MAX,
@@ -144,10 +149,11 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             return Ok(());
         }
         let number = header.actor.get();
-        if let Some((key, hash, kind)) = introduces
-            && self.registry.introduce(hash, key, kind) != Some(number)
-        {
-            return Err(Contradiction);
+        if let Some((key, hash, kind)) = introduces {
+            if self.registry.introduce(hash, key, kind) != Some(number) {
+                return Err(Contradiction);
+            }
+            self.retained.introduced(kind, behaviour.retention(kind), time_ms);
         }
         let lane = header.lane.get();
         if let Some(session) = session
@@ -163,6 +169,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         if number != NO_ACTOR && flags & VOID == 0 {
             let actor = self.registry.actor_mut(number).ok_or(Contradiction)?;
             actor.last_seq = seq;
+            self.retained.logged(actor.kind, seq);
             if let Some(event) = event {
                 behaviour.apply(actor.kind, &mut actor.state, event, seq.0, time_ms);
             }
@@ -224,6 +231,14 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             }
         };
         let time_ms = base_time_ms + u64::from(entry.header.time_delta_ms.get());
+        if entry.header.flags.get() & SWEEP != 0 {
+            let view = SweepView::new_checked(entry.message).map_err(|_| Contradiction)?;
+            if view.upto >= seq.0 {
+                return Err(Contradiction);
+            }
+            let sweep = Sweep::new(&view, seq, time_ms, |name| behaviour.kind(name));
+            self.retained.push(sweep, Seq(view.upto));
+        }
         self.take_effect(
             behaviour,
             seq,

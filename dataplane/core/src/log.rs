@@ -2,9 +2,11 @@
 //!
 //! The writer appends entries to an open run and seals it at the end of the turn; a follower takes sealed runs whole, so the bytes of a
 //! run are the same on every member. Positions are a chunk's number and an offset, never pointers. Nothing here knows of members,
-//! commits or actors.
+//! commits or actors, and nothing of why messages are dropped (`rewrite.rs` moves what is left).
 //!
-//! **Invariant:** what was sealed is never written again; `last_hash` covers every sealed run.
+//! **Invariant:** what was sealed is never written again where it lies; `last_hash` covers every sealed run.
+
+mod rewrite;
 
 use waterpark_wire::FrameError;
 use waterpark_wire::checksum;
@@ -13,6 +15,7 @@ use waterpark_wire::run::{EntryParts, EntryView, HASHED_FROM, RUN_BYTES_MAX, RUN
 
 use crate::ids::{GroupId, Seq, View};
 use crate::memory::{ChunkId, Memory, MemoryFull};
+pub(crate) use rewrite::{Live, Stretch};
 
 /// The first chunk of a log.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
@@ -23,7 +26,7 @@ const LINE: u32 = 64;
 /// One mark of the index per so many bytes of a chunk.
 const MARK_BYTES: u32 = 16 << 10;
 
-/// Where a run begins.
+/// Where a run begins. Good until messages are dropped from the log: chunks then change their numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Number of the chunk, counted from the log's beginning.
@@ -63,7 +66,7 @@ pub enum NotTaken {
     Gap,
     /// Its previous hash is not the log's: impossible among members of one view.
     Contradicts,
-    /// It is malformed.
+    /// It is malformed, or it has lost messages that this member never had.
     Malformed(FrameError),
     /// No memory.
     Full,
@@ -72,12 +75,45 @@ pub enum NotTaken {
 #[derive(Debug)]
 struct Chunk {
     id: ChunkId,
+    /// Seq of its first run, or of the next one if there is none.
     first_seq: Seq,
-    /// Sealed bytes.
+    /// Where its first run begins: what lay before has moved to another chunk.
+    start: u32,
+    /// Where its last sealed run ends.
     used: u32,
     length: u32,
-    /// Where the first run at or behind each multiple of [`MARK_BYTES`] begins.
+    /// Where the first run begins, and the first at or behind each multiple of [`MARK_BYTES`].
     marks: Vec<(Seq, u32)>,
+    /// What the last sweep found out about it.
+    live: Option<Live>,
+}
+
+impl Chunk {
+    fn new(id: ChunkId, length: u32, first_seq: Seq) -> Chunk {
+        Chunk {
+            id,
+            first_seq,
+            start: 0,
+            used: 0,
+            length,
+            marks: Vec::with_capacity((length / MARK_BYTES) as usize + 1),
+            live: None,
+        }
+    }
+
+    /// Whether it has room for so many more bytes.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.used as usize + bytes <= self.length as usize
+    }
+
+    /// A run was sealed behind the last one.
+    fn took(&mut self, first_seq: Seq, bytes: u32) {
+        let last = self.marks.last();
+        if last.is_none_or(|(_, offset)| self.used / MARK_BYTES > offset / MARK_BYTES) {
+            self.marks.push((first_seq, self.used));
+        }
+        self.used += bytes;
+    }
 }
 
 #[derive(Debug)]
@@ -94,14 +130,18 @@ struct OpenRun {
 pub struct Log {
     group: GroupId,
     chunks: Vec<Chunk>,
-    /// Chunks before `chunks[0]` that were dropped.
-    dropped: u32,
     sealed_seq: Seq,
     last_hash: u128,
     open: Option<OpenRun>,
     bytes: u64,
+    /// Bytes of its sealed runs as they lie now.
+    run_bytes: u64,
+    /// Bytes of all runs that were ever sealed here.
+    sealed_bytes: u64,
     /// How far the memory of the last chunk was asked for.
     warmed: u32,
+    /// One run, being rewritten; kept for its memory.
+    scratch: Vec<u8>,
 }
 
 impl Log {
@@ -111,12 +151,14 @@ impl Log {
         Log {
             group,
             chunks: Vec::new(),
-            dropped: 0,
             sealed_seq: Seq::ZERO,
             last_hash: 0,
             open: None,
             bytes: 0,
+            run_bytes: 0,
+            sealed_bytes: 0,
             warmed: 0,
+            scratch: Vec::new(),
         }
     }
 
@@ -145,6 +187,18 @@ impl Log {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of its sealed runs as they lie now: what is kept.
+    #[must_use]
+    pub fn run_bytes(&self) -> u64 {
+        self.run_bytes
+    }
+
+    /// Bytes of all runs that were ever sealed here, whether or not they lost messages since.
+    #[must_use]
+    pub fn sealed_bytes(&self) -> u64 {
+        self.sealed_bytes
     }
 
     /// Appends one entry at `time_ms`, which must not be before the last entry's.
@@ -216,26 +270,23 @@ impl Log {
 
     /// Sees to it that the last chunk has room for `bytes`.
     fn make_room<M: Memory>(&mut self, memory: &mut M, bytes: usize) -> Result<(), MemoryFull> {
-        let last = self.chunks.last();
-        if last.is_some_and(|chunk| chunk.used as usize + bytes <= chunk.length as usize) {
+        if self.chunks.last().is_some_and(|chunk| chunk.has_room(bytes)) {
             return Ok(());
         }
-        let doubled = last.map_or(CHUNK_BYTES_MIN, |chunk| {
-            (chunk.length as usize * 2).min(CHUNK_BYTES_MAX)
-        });
-        let id = memory.reserve(doubled.max(bytes))?;
+        // As large as what is there already, so that chunks double as a log grows, and are small again in one that keeps little.
+        let kept = usize::try_from(self.bytes).unwrap_or(CHUNK_BYTES_MAX);
+        let doubled = (kept.min(CHUNK_BYTES_MAX) + CHUNK_BYTES_MIN).next_power_of_two();
+        let chunk = self.reserve(memory, doubled.min(CHUNK_BYTES_MAX).max(bytes), self.sealed_seq.next())?;
+        self.warmed = 0;
+        self.chunks.push(chunk);
+        Ok(())
+    }
+
+    fn reserve<M: Memory>(&mut self, memory: &mut M, bytes: usize, first_seq: Seq) -> Result<Chunk, MemoryFull> {
+        let id = memory.reserve(bytes)?;
         let length = u32::try_from(memory.bytes(id).len()).unwrap_or(u32::MAX);
         self.bytes += u64::from(length);
-        self.warmed = 0;
-        let marks = Vec::with_capacity((length / MARK_BYTES) as usize + 1);
-        self.chunks.push(Chunk {
-            id,
-            first_seq: self.sealed_seq.next(),
-            used: 0,
-            length,
-            marks,
-        });
-        Ok(())
+        Ok(Chunk::new(id, length, first_seq))
     }
 
     /// Ends the open run, if there is one with entries: its header and hash are written, and it can be sent.
@@ -269,7 +320,8 @@ impl Log {
         }
         .put(run);
         let last_seq = Seq(open.first_seq.0 + u64::from(open.count) - 1);
-        Self::took(chunk, open.first_seq, open.bytes);
+        chunk.took(open.first_seq, open.bytes);
+        self.count(open.bytes);
         self.sealed_seq = last_seq;
         self.last_hash = hash;
     }
@@ -296,6 +348,10 @@ impl Log {
             return Err(NotTaken::Contradicts);
         }
         let run = RunView::new_checked(bytes).map_err(NotTaken::Malformed)?;
+        // Its hash proves nothing of what is left. A writer sweeps only what each member that may still ask for it has.
+        if run.is_swept() {
+            return Err(NotTaken::Malformed(FrameError::Run));
+        }
         let hash = run.header.chain_hash.get();
         self.make_room(memory, bytes.len())
             .map_err(|MemoryFull| NotTaken::Full)?;
@@ -303,11 +359,9 @@ impl Log {
         let at = chunk.used as usize;
         memory.bytes_mut(chunk.id)[at..at + bytes.len()].copy_from_slice(bytes);
         let place = (chunk.id, chunk.used);
-        Self::took(
-            chunk,
-            Seq(first),
-            u32::try_from(bytes.len()).expect("a run fits its chunk"),
-        );
+        let length = u32::try_from(bytes.len()).expect("a run fits its chunk");
+        chunk.took(Seq(first), length);
+        self.count(length);
         self.sealed_seq = Seq(last);
         self.last_hash = hash;
         Ok(Taken {
@@ -316,31 +370,23 @@ impl Log {
         })
     }
 
-    fn took(chunk: &mut Chunk, first_seq: Seq, bytes: u32) {
-        if chunk
-            .marks
-            .last()
-            .is_none_or(|(_, offset)| chunk.used / MARK_BYTES > offset / MARK_BYTES)
-        {
-            chunk.marks.push((first_seq, chunk.used));
-        }
-        chunk.used += bytes;
+    fn count(&mut self, bytes: u32) {
+        self.run_bytes += u64::from(bytes);
+        self.sealed_bytes += u64::from(bytes);
     }
 
     /// The sealed run at a position; `None` at the end of the log.
     #[must_use]
     pub fn run_at<M: Memory>(&self, memory: &M, at: Position) -> Option<RunAt> {
         let mut at = at;
-        let mut chunk = self.chunks.get(at.chunk.checked_sub(self.dropped)? as usize)?;
-        if at.offset >= chunk.used {
+        let mut chunk = self.chunks.get(at.chunk as usize)?;
+        // A chunk may be empty: the first run of a new one is not sealed, or all of an old one has moved.
+        while at.offset >= chunk.used {
+            chunk = self.chunks.get(at.chunk as usize + 1)?;
             at = Position {
                 chunk: at.chunk + 1,
-                offset: 0,
+                offset: chunk.start,
             };
-            chunk = self.chunks.get((at.chunk - self.dropped) as usize)?;
-            if chunk.used == 0 {
-                return None;
-            }
         }
         let header = RunHeader::read(&memory.bytes(chunk.id)[at.offset as usize..]);
         let length = header.item.length.get();
@@ -358,19 +404,19 @@ impl Log {
         })
     }
 
-    /// Where the run that holds `seq` begins; the end of the log for the seq after the last. `None` if it was dropped or never was.
+    /// Where the run that holds `seq` begins; the end of the log for the seq after the last. `None` if it never was.
     #[must_use]
     pub fn find<M: Memory>(&self, memory: &M, seq: Seq) -> Option<Position> {
         if seq > self.sealed_seq.next() || seq == Seq::ZERO {
             return None;
         }
         let index = match self.chunks.partition_point(|chunk| chunk.first_seq <= seq) {
-            // Nothing was ever appended, or the seq lies before what is kept.
-            0 => return (self.chunks.is_empty() && self.dropped == 0).then(Position::default),
+            // Nothing was ever appended.
+            0 => return self.chunks.is_empty().then(Position::default),
             after => after - 1,
         };
         let chunk = &self.chunks[index];
-        let number = self.dropped + u32::try_from(index).expect("chunks are counted in 32 bits");
+        let number = u32::try_from(index).expect("chunks are counted in 32 bits");
         if seq > self.sealed_seq {
             return Some(Position {
                 chunk: number,
@@ -394,7 +440,7 @@ impl Log {
         }
     }
 
-    /// Reads one sealed entry with its group time in ms. `None` if it was dropped or never was.
+    /// Reads one sealed entry with its group time in ms. `None` if it never was.
     #[must_use]
     pub fn entry<'m, M: Memory>(&self, memory: &'m M, seq: Seq) -> Option<(EntryView<'m>, &'m [u8], u64)> {
         let run = self.run_at(memory, self.find(memory, seq)?)?;
@@ -419,6 +465,7 @@ impl Log {
             memory.release(chunk.id);
         }
         self.bytes = 0;
+        self.run_bytes = 0;
     }
 }
 

@@ -166,6 +166,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.log.entry(&self.memory, seq).map(|(_, bytes, _)| bytes)
     }
 
+    /// The same with the entry's group time in ms.
+    #[must_use]
+    pub fn entry_and_time(&self, group: GroupId, seq: Seq) -> Option<(&[u8], u64)> {
+        let group = &self.groups[self.group_index(group)?];
+        let entry = group.log.entry(&self.memory, seq);
+        entry.map(|(_, bytes, time_ms)| (bytes, time_ms))
+    }
+
     /// The groups of this shard as it sees them.
     pub fn group_bodies(&self) -> impl Iterator<Item = body::GroupBody> {
         (0..self.groups.len()).map(|index| self.group_body(index))

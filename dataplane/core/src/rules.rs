@@ -13,6 +13,8 @@ pub trait Rules: 'static {
     const NO_REPEAT_TABLE: bool = false;
     /// Mutant `birth-by-first-met`: a group opens once W members accepted the Config, as its members were first met.
     const BIRTH_BY_FIRST_MET: bool = false;
+    /// Mutant `sweep-past-followers`: messages are dropped that a member may still have to be sent.
+    const SWEEP_PAST_FOLLOWERS: bool = false;
 }
 
 /// The rules as they are.

@@ -74,6 +74,10 @@ pub struct Counters {
     pub links_cut: u64,
     /// Frames that left compressed.
     pub frames_folded: u64,
+    /// Sweeps decided as writer.
+    pub sweeps: u64,
+    /// Messages dropped from logs, as writer or follower.
+    pub swept: u64,
 }
 
 impl Counters {
@@ -95,6 +99,8 @@ impl Counters {
             ("resent", self.resent),
             ("links_cut", self.links_cut),
             ("frames_folded", self.frames_folded),
+            ("sweeps", self.sweeps),
+            ("swept", self.swept),
         ]
     }
 }
@@ -171,6 +177,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) records: Vec<crate::link::Record>,
     /// Groups whose committed entries wait to take effect.
     pub(crate) lagging: Vec<u32>,
+    /// The group whose sweep goes on first with the next tick.
+    pub(crate) sweeps_from: usize,
     pub(crate) answer: Answer,
     /// What the requests of one frame are about; kept for its memory.
     pub(crate) aims: Vec<Option<crate::mailroom::Aim>>,
@@ -223,6 +231,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             folded: Vec::new(),
             records: Vec::new(),
             lagging: Vec::new(),
+            sweeps_from: 0,
             answer: Answer::default(),
             aims: Vec::new(),
             counters: Counters::default(),

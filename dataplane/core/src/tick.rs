@@ -1,4 +1,5 @@
-//! What time brings: signs of life, deadlines, gaps that were held long enough, links that went silent, rows that have expired.
+//! What time brings: signs of life, deadlines, gaps that were held long enough, links that went silent, rows that have expired, history
+//! that is dropped.
 
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat};
@@ -34,7 +35,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             || self
                 .groups
                 .iter()
-                .any(|group| !group.waiting.is_empty() || !group.held.is_empty());
+                .any(|group| !group.waiting.is_empty() || !group.held.is_empty() || group.can_sweep());
         let period_ms = if waits {
             TICK_BUSY_MS
         } else {
@@ -68,7 +69,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             if minute {
                 self.log_tick(now, index);
             }
+            self.decide_sweep(now, index);
         }
+        self.sweep_groups();
     }
 
     /// A link at rest carries a sign of life; one that is silent, or acks nothing, is cut.

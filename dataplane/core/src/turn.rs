@@ -119,6 +119,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 continue;
             };
             progress.queued = false;
+            if progress.sent < group.retained.upto {
+                continue;
+            }
             let link = &mut self.links[index];
             let mut last_seq = Seq::ZERO;
             while let Some(run) = group.log.run_at(&self.memory, progress.cursor) {

@@ -133,7 +133,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let same = link
             .up
             .is_some_and(|up| up.incarnation == config.members[position + 1].incarnation);
-        if same && progress.adopted && !progress.queued && progress.sent < group.log.sealed_seq() {
+        // Runs that lost messages are not sent: no member that counts is so far behind.
+        let is_sendable = progress.sent >= group.retained.upto;
+        if same && is_sendable && progress.adopted && !progress.queued && progress.sent < group.log.sealed_seq() {
             progress.queued = true;
             link.queue
                 .push_back(u32::try_from(index).expect("groups are counted in 32 bits"));

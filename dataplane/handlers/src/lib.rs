@@ -39,7 +39,14 @@ pub enum State {
 #[derive(Clone, Debug)]
 pub struct Kinds {
     names: BTreeMap<Vec<u8>, KindId>,
-    kinds: Vec<(Handler, Retention)>,
+    kinds: Vec<Row>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    name: Vec<u8>,
+    handler: Handler,
+    retention: Retention,
 }
 
 impl Kinds {
@@ -62,17 +69,38 @@ impl Kinds {
     /// If there are more than 256 kinds: the configuration's check refuses that first.
     pub fn add(&mut self, name: &str, handler: Handler, retention: Retention) -> KindId {
         if let Some(kind) = self.names.get(name.as_bytes()) {
-            self.kinds[usize::from(kind.0)] = (handler, retention);
+            let row = &mut self.kinds[usize::from(kind.0)];
+            (row.handler, row.retention) = (handler, retention);
             return *kind;
         }
         let kind = KindId(u8::try_from(self.kinds.len()).expect("at most 256 kinds"));
-        self.kinds.push((handler, retention));
-        self.names.insert(name.as_bytes().to_vec(), kind);
+        let name = name.as_bytes().to_vec();
+        self.kinds.push(Row {
+            name: name.clone(),
+            handler,
+            retention,
+        });
+        self.names.insert(name, kind);
         kind
     }
 
+    /// Says how much history the actors of a kind keep; `false` if there is no kind of this name, and nothing was changed.
+    #[must_use]
+    pub fn keep(&mut self, name: &str, retention: Retention) -> bool {
+        let Some(kind) = self.names.get(name.as_bytes()) else {
+            return false;
+        };
+        self.kinds[usize::from(kind.0)].retention = retention;
+        true
+    }
+
+    /// The names of all kinds, in order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.names.keys().map(Vec::as_slice)
+    }
+
     fn handler(&self, kind: KindId) -> Handler {
-        self.kinds[usize::from(kind.0)].0
+        self.kinds[usize::from(kind.0)].handler
     }
 }
 
@@ -83,8 +111,12 @@ impl Behaviour for Kinds {
         self.names.get(name).copied()
     }
 
+    fn name(&self, kind: KindId) -> &[u8] {
+        &self.kinds[usize::from(kind.0)].name
+    }
+
     fn retention(&self, kind: KindId) -> Retention {
-        self.kinds[usize::from(kind.0)].1
+        self.kinds[usize::from(kind.0)].retention
     }
 
     fn execute(&self, kind: KindId, state: &State, message: &[u8], answer: &mut Answer) {

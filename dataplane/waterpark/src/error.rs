@@ -73,6 +73,17 @@ pub enum NodeError {
         /// Cores on this host.
         cores: usize,
     },
+    /// The configuration says what a kind keeps that no handler serves.
+    #[error(
+        "[kinds.{kind}] in cluster.toml: no handler of this node serves `{kind}`\n  \
+         correct the name, or take the section out; what is served: {served}"
+    )]
+    Kind {
+        /// The kind.
+        kind: String,
+        /// The kinds that are served, in order.
+        served: String,
+    },
     /// Memory for the shards was refused.
     #[error(
         "memory of {bytes} bytes for a shard of {node} was refused: {cause}\n  lower `memory` in cluster.toml, or raise the limit"
@@ -111,7 +122,7 @@ impl NodeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             NodeError::Unknown(_) | NodeError::Shards { .. } | NodeError::Host { .. } => 3,
-            NodeError::Cores { .. } => 3,
+            NodeError::Cores { .. } | NodeError::Kind { .. } => 3,
             _ => 1,
         }
     }

@@ -9,6 +9,7 @@
 mod control;
 mod error;
 mod host;
+mod kinds;
 mod node;
 mod placement;
 

@@ -20,7 +20,7 @@ use waterpark_ring::Topology;
 use waterpark_wire::handshake::Party;
 
 use crate::control::{self, Control, ShardEnd};
-use crate::{NodeError, host, placement};
+use crate::{NodeError, host, kinds, placement};
 
 /// Crossings that a ring between two shards holds.
 const RING: usize = 4_096;
@@ -40,7 +40,7 @@ pub struct Options {
     pub limits: Limits,
     /// Bytes of each shard's memory to touch before it serves, so that no page fault falls into a measurement.
     pub prefault: u64,
-    /// The kinds that run.
+    /// The kinds that run. What they keep is said by the configuration, where it names them.
     pub kinds: fn() -> Kinds,
 }
 
@@ -113,6 +113,7 @@ impl Node {
         let config = &loaded.config;
         let node = config.node(name).map_err(NodeError::Unknown)?;
         let plan = placement::plan(config, node)?;
+        let kinds = kinds::configured(config, (options.kinds)())?;
         let topology = config.topology();
         let own_ip = host::resolve(&node.host).map_err(|cause| NodeError::Host {
             node: node.name.to_string(),
@@ -167,7 +168,7 @@ impl Node {
                 loop_config,
                 settings,
                 memory,
-                kinds: (options.kinds)(),
+                kinds: kinds.clone(),
                 core: plan.cores[usize::from(index)],
                 allowed: plan.allowed.clone(),
                 started,

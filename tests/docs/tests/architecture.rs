@@ -122,10 +122,11 @@ fn what_the_page_calls_missing_is_missing() {
         !nodes.contains("sync_data(") && !nodes.contains("fdatasync"),
         "something is written to a disk"
     );
-    said("Retention.");
+    said("Compression of old history.");
+    let log = code_below("dataplane/core/src/log");
     assert!(
-        !source::calls(&core, "retention"),
-        "core asks how much history a kind keeps"
+        log.contains("impl Log") && !source::calls(&log, "fold"),
+        "what lies in a log is compressed"
     );
     said("Sends gathered from the log.");
     assert_eq!(

@@ -4,7 +4,7 @@ use waterpark_docs_tests::{files, read, source};
 
 /// Public types that stand for an idea of their own, with the term that explains them. Views, headers, builders and errors of a format go with
 /// the format's own entry.
-const TYPES: [(&str, &str, &str); 58] = [
+const TYPES: [(&str, &str, &str); 59] = [
     ("dataplane/core", "Answer", "answer"),
     ("dataplane/core", "Behaviour", "behaviour"),
     ("dataplane/core", "ChunkId", "chunk"),
@@ -63,6 +63,7 @@ const TYPES: [(&str, &str, &str); 58] = [
     ("wire", "ReplyView", "reply"),
     ("wire", "RequestView", "request"),
     ("wire", "RunView", "run"),
+    ("wire", "SweepView", "sweep"),
 ];
 
 /// The terms, in their order.

@@ -13,8 +13,9 @@ use waterpark_wire::link::{
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, HistoryRange, Operation, RequestHeader};
 use waterpark_wire::run::{
-    DROPPED, EVENT_IS_MESSAGE, EntryHeader, EntryParts, HASHED_FROM, RUN_HEADER, RunHeader, TICK, VOID,
+    DROPPED, EVENT_IS_MESSAGE, EntryHeader, EntryParts, HASHED_FROM, RUN_HEADER, RunHeader, SWEEP, SWEPT, TICK, VOID,
 };
+use waterpark_wire::sweep::{SweepRule, push_sweep};
 use waterpark_wire::{ItemKind, checksum, compress};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromZeros, IntoBytes};
@@ -220,6 +221,17 @@ pub fn runs() -> Vec<Vec<u8>> {
         header: header(TICK),
         ..EntryParts::default()
     };
+    let mut message = Vec::new();
+    push_sweep(
+        &mut message,
+        39,
+        &[(b"meter", SweepRule::Last(7)), (b"trace", SweepRule::None)],
+    );
+    let sweep = EntryParts {
+        header: header(TICK | SWEEP),
+        message: &message,
+        ..EntryParts::default()
+    };
     let void = EntryParts {
         header: header(VOID),
         ..EntryParts::default()
@@ -228,6 +240,7 @@ pub fn runs() -> Vec<Vec<u8>> {
         run(&[plain]),
         run(&[introducing, plain, with_event]),
         run(&[tick, void]),
+        run(&[sweep]),
         dropped(run(&[plain])),
         run(&[introducing]),
     ]
@@ -264,6 +277,7 @@ fn dropped(mut run: Vec<u8>) -> Vec<u8> {
     run[flags..flags + 2].copy_from_slice(&DROPPED.to_le_bytes());
     run.truncate(RUN_HEADER + size_of::<EntryHeader>());
     run[RUN_HEADER..RUN_HEADER + 4].copy_from_slice(&32u32.to_le_bytes());
+    run[1] = SWEPT;
     run[4..8].copy_from_slice(&96u32.to_le_bytes());
     let hash = checksum::chain(&run[HASHED_FROM..]);
     run[16..HASHED_FROM].copy_from_slice(&hash.to_le_bytes());

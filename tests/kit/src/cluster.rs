@@ -17,13 +17,14 @@ use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
 use waterpark_wire::frame::{FLAG_COMPRESSED, FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
 use waterpark_wire::framer::Framer;
 use waterpark_wire::reply::{Outcome, ReplyView};
-use waterpark_wire::run::EntryView;
+use waterpark_wire::run::{DROPPED, EntryView};
 use waterpark_wire::{FrameKind, FrameView, ItemKind};
 
 use crate::client::{ATTEMPTS_MAX, RequestId, SimClient, TIMEOUT_MS};
 use crate::faults::Faults;
 use crate::ledger::{Ledger, Token, Violation};
 use crate::memory::HeapMemory;
+use crate::retention::{self, RULED, Wrong};
 use crate::rng::Rng;
 
 /// Virtual time begins at this wall clock, ms since the epoch.
@@ -167,6 +168,7 @@ pub struct Cluster<R: Rules> {
     keys: Vec<Key>,
     /// Requests that clients may still open.
     left: u64,
+    limits: Limits,
     ledger: Ledger,
     /// The message and session of each request, for comparing entries.
     sent: BTreeMap<RequestId, Vec<u8>>,
@@ -208,11 +210,20 @@ impl<R: Rules> Cluster<R> {
         });
         let clients: Vec<SimClient> = clients.collect();
         let kinds = ["record", "register", "pool"];
-        let keys = (0..12).map(|id| {
-            let kind = kinds[rng.index(kinds.len())];
+        let keys = (0..12 + RULED.len()).map(|id| {
+            // One of each kind that keeps less than everything.
+            let ruled = RULED.get(id).map(|(kind, _)| *kind);
+            let kind = ruled.unwrap_or_else(|| kinds[rng.index(kinds.len())]);
             Key::new(kind, &[("id", format!("{id}").as_bytes())]).expect("a valid key")
         });
         let keys: Vec<Key> = keys.collect();
+        // Logs are short here: sweeps come after little, and a portion is shorter than some of them.
+        let limits = Limits {
+            sweep_bytes_min: 256 + rng.below(4_096),
+            sweep_ms: 100 + rng.below(400),
+            sweep_portion_bytes: 512 + rng.below(8_192),
+            ..Limits::default()
+        };
         let mut cluster = Cluster {
             topology,
             nodes: Vec::new(),
@@ -225,6 +236,7 @@ impl<R: Rules> Cluster<R> {
             clients,
             keys,
             left: requests,
+            limits,
             ledger: Ledger::default(),
             sent: BTreeMap::new(),
             report: Report::default(),
@@ -312,6 +324,8 @@ impl<R: Rules> Cluster<R> {
                 "resent",
                 "links_cut",
                 "forwarded",
+                "sweeps",
+                "swept",
             ]
             .contains(&name)
             {
@@ -331,6 +345,8 @@ impl<R: Rules> Cluster<R> {
             sum.resent += counters.resent;
             sum.links_cut += counters.links_cut;
             sum.forwarded += counters.forwarded;
+            sum.sweeps += counters.sweeps;
+            sum.swept += counters.swept;
         }
         sum
     }
@@ -716,7 +732,7 @@ impl<R: Rules> Cluster<R> {
                 shards: shards.clone(),
                 names: names.clone(),
                 driver: "simulated".to_owned(),
-                limits: Limits::default(),
+                limits: self.limits.clone(),
             };
             let placement = self.topology.birth().clone();
             Shard::new(
@@ -724,7 +740,7 @@ impl<R: Rules> Cluster<R> {
                 self.topology.clone(),
                 placement,
                 HeapMemory::new(64 << 20),
-                Kinds::built_in(),
+                retention::kinds(),
             )
         };
         self.nodes[node].shards = (0..own).map(make).collect();
@@ -819,7 +835,8 @@ impl<R: Rules> Cluster<R> {
             (b"register", _) => format!("put v{number}"),
             (b"pool", 0) => format!("give {number}"),
             (b"pool", _) => "take".to_owned(),
-            _ => "x".repeat(self.rng.index(300) + 1),
+            (b"record", _) => "x".repeat(self.rng.index(300) + 1),
+            _ => "y".repeat(self.rng.index(2_000) + 1),
         };
         text.into_bytes()
     }
@@ -1017,8 +1034,12 @@ impl<R: Rules> Cluster<R> {
                     None if self.nodes[self.members(token.group)[0]].restarts > 0 => {}
                     None => violations.push(Violation::Lost(token, self.name(node).to_owned())),
                     Some(bytes) => {
-                        let same =
-                            EntryView::new_checked(bytes).is_ok_and(|(entry, _)| entry.message == message.as_slice());
+                        // Whether it may have lost its message is judged with its group.
+                        let same = EntryView::new_checked(bytes).is_ok_and(|(entry, _)| {
+                            let is_dropped = entry.header.flags.get() & DROPPED != 0;
+                            let length = entry.header.message_length.get() as usize;
+                            entry.message == message.as_slice() || is_dropped && length == message.len()
+                        });
                         if !same {
                             violations.push(Violation::Changed(token, id));
                         }
@@ -1028,8 +1049,47 @@ impl<R: Rules> Cluster<R> {
         }
         for group in (0..self.topology.keyspace().groups()).map(GroupId) {
             self.check_group(group, &mut violations);
+            self.check_retention(group, &mut violations);
         }
         self.ledger.violations.append(&mut violations);
+    }
+
+    /// Each member that lived lost what its log says, and nothing else; those that know of the same commit hold the same bytes.
+    fn check_retention(&self, group: GroupId, violations: &mut Vec<Violation>) {
+        let mut by_commit: BTreeMap<u64, usize> = BTreeMap::new();
+        for node in self.members(group) {
+            if self.nodes[node].restarts > 0 {
+                continue;
+            }
+            let rows: Vec<_> = (1..).map_while(|seq| self.row(node, group, seq)).collect();
+            let commit = self.commit(node, group);
+            for wrong in retention::check(&rows, commit) {
+                violations.push(match wrong {
+                    Wrong::Kept(seq) => Violation::NotSwept(group, seq),
+                    Wrong::Dropped(seq) => Violation::SweptTooMuch(group, seq),
+                });
+            }
+            let other = *by_commit.entry(commit).or_insert(node);
+            for seq in 1..=commit {
+                let token = Token { group, view: 1, seq };
+                if self.entry(node, token) != self.entry(other, token) {
+                    violations.push(Violation::Diverged(group, seq));
+                }
+            }
+        }
+    }
+
+    fn row(&self, node: usize, group: GroupId, seq: u64) -> Option<retention::Row<'_>> {
+        let shards = self.nodes[node].shards.len();
+        let shard = self.nodes[node].shards.get((group.0 as usize).checked_rem(shards)?)?;
+        let (bytes, time_ms) = shard.entry_and_time(group, Seq(seq))?;
+        let (entry, _) = EntryView::new_checked(bytes).ok()?;
+        Some((seq, time_ms, entry))
+    }
+
+    fn commit(&self, node: usize, group: GroupId) -> u64 {
+        let mut bodies = self.nodes[node].shards.iter().flat_map(Shard::group_bodies);
+        bodies.find(|body| body.group == group.0).map_or(0, |body| body.commit)
     }
 
     fn check_group(&self, group: GroupId, violations: &mut Vec<Violation>) {
@@ -1041,7 +1101,7 @@ impl<R: Rules> Cluster<R> {
             let lived = members.iter().filter(|node| self.nodes[**node].restarts == 0);
             let mut entries = lived.filter_map(|node| self.entry(*node, token));
             let Some(first) = entries.next() else { return };
-            if entries.any(|other| other != first) {
+            if entries.any(|other| !retention::same_entry(first, other)) {
                 violations.push(Violation::Diverged(group, seq));
             }
             let Ok((entry, _)) = EntryView::new_checked(first) else {

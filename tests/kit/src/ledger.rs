@@ -35,6 +35,10 @@ pub enum Violation {
     Lost(Token, String),
     /// The entry at a token is not the request that was acked with it.
     Changed(Token, RequestId),
+    /// A member kept a message that its log says to drop.
+    NotSwept(GroupId, u64),
+    /// A member dropped a message that its log does not say to drop, or that its kind keeps.
+    SweptTooMuch(GroupId, u64),
     /// Two members hold different entries at one seq.
     Diverged(GroupId, u64),
     /// One request took effect twice.

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod faults;
 pub mod ledger;
 pub mod memory;
+pub mod retention;
 pub mod rng;
 
 pub use cluster::{Cluster, Report};

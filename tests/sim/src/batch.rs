@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use waterpark_kit::Report;
 
 /// What must have happened at least once in a long batch, or the batch is blind to it.
-pub const SOMETIMES: [&str; 15] = [
+pub const SOMETIMES: [&str; 17] = [
     "crossed",
     "forwarded",
     "frame delayed",
@@ -21,6 +21,8 @@ pub const SOMETIMES: [&str; 15] = [
     "process out",
     "repeats",
     "runs_refused",
+    "sweeps",
+    "swept",
 ];
 
 /// The sum of a batch.

@@ -36,5 +36,7 @@ mutants! {
     RefusalFromSpeculativeState, REFUSAL_FROM_SPECULATIVE_STATE, "refusal-from-speculative-state",
         "a handler's refusal leaves before the commit of what it was computed from";
     NoRepeatTable, NO_REPEAT_TABLE, "no-repeat-table", "a request runs whether or not its number took effect before";
+    SweepPastFollowers, SWEEP_PAST_FOLLOWERS, "sweep-past-followers",
+        "messages are dropped that a member may still have to be sent";
     BirthByFirstMet, BIRTH_BY_FIRST_MET, "birth-by-first-met", "a group opens once W members accepted its Config";
 }
