@@ -86,6 +86,8 @@ pub(crate) struct Group<S> {
     pub(crate) touched: bool,
     /// A follower's committed entries wait to take effect.
     pub(crate) lags: bool,
+    /// It is listed among those whose followers may have a commit to be told.
+    pub(crate) is_untold: bool,
 }
 
 /// Why an entry could not take effect: the log is not of this group, or members disagree.
@@ -117,6 +119,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             admits_at: None,
             touched: false,
             lags: false,
+            is_untold: false,
         }
     }
 

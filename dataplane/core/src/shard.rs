@@ -173,6 +173,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) touched: Vec<u32>,
     /// Where a frame is folded; kept for its memory.
     pub(crate) folded: Vec<u8>,
+    /// Groups that this shard writes and whose followers may have a commit to be told.
+    pub(crate) untold: Vec<u32>,
     /// Records of an ack that is being counted; kept for its memory.
     pub(crate) records: Vec<crate::link::Record>,
     /// Groups whose committed entries wait to take effect.
@@ -229,6 +231,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             stopping: false,
             touched: Vec::new(),
             folded: Vec::new(),
+            untold: Vec::new(),
             records: Vec::new(),
             lagging: Vec::new(),
             sweeps_from: 0,

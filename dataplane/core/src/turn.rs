@@ -8,7 +8,6 @@ use waterpark_wire::link::Commit;
 
 use crate::behaviour::Behaviour;
 use crate::effects::{Crossing, Effect};
-use crate::group::Role;
 use crate::ids::{LinkId, Seq, ShardId};
 use crate::link::Record;
 use crate::memory::Memory;
@@ -49,6 +48,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         for link in 0..self.links.len() {
             self.flush_link(now, link);
         }
+        self.forget_told();
         let mut listed = std::mem::take(&mut self.listed_clients);
         for client in listed.drain(..) {
             let Some(row) = self.clients.get_mut(&client) else {
@@ -151,6 +151,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         records + self.tell_commits(index)
     }
 
+    /// Takes groups off the list whose commit every follower was told.
+    fn forget_told(&mut self) {
+        let groups = &mut self.groups;
+        self.untold.retain(|local| {
+            let group = &mut groups[*local as usize];
+            let commit = group.commit;
+            group.is_untold = group
+                .followers
+                .iter()
+                .any(|progress| progress.adopted && progress.told < commit);
+            group.is_untold
+        });
+    }
+
     /// Followers learn a commit with the next run; one that no run follows is told when its link is at rest.
     fn tell_commits(&mut self, index: usize) -> u32 {
         if self.links[index].unacked() > 0
@@ -159,7 +173,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         {
             return 0;
         }
-        for group in self.groups.iter_mut().filter(|group| group.role == Role::Writer) {
+        for local in &self.untold {
+            let group = &mut self.groups[*local as usize];
             let (commit, view, id) = (group.commit, group.log_view, group.id);
             for progress in group
                 .followers

@@ -122,6 +122,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .find(&self.memory, progress.accepted.next())
             .unwrap_or_default();
         self.queue_follower(index, position);
+        self.list_untold(index);
+    }
+
+    /// Notes that followers of a group may have a commit to be told.
+    fn list_untold(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.groups[index].is_untold, true) {
+            self.untold
+                .push(u32::try_from(index).expect("groups are counted in 32 bits"));
+        }
     }
 
     /// Lists a follower on its link if there is something to send.
@@ -607,6 +616,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return;
         }
         group.commit = commit;
+        self.list_untold(index);
         while let Some(waiting) = self.groups[index].waiting.pop(commit) {
             self.release(index, waiting);
         }
