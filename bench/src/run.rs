@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_client::polled::Polled;
 use waterpark_client::{ClientError, ClientOptions, ReadOptions};
-use waterpark_control::ClusterConfig;
+use waterpark_control::{ClusterConfig, History};
 use waterpark_ring::Topology;
 
 use crate::cluster::{Cluster, ClusterError, ClusterPlan, addresses, cpu_ns_of};
@@ -253,6 +253,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError
         key,
         workload,
         ledger: generator.ledger(),
+        keeps_all: config.history(workload.kind_name()) == History::All,
     };
     let findings = checker.check();
     let check_took = begun.elapsed();
@@ -419,6 +420,7 @@ impl Report {
             "refused_but_held": self.findings.refused_but_held,
             "foreign": self.findings.foreign,
             "unreadable": self.findings.unreadable,
+            "dropped": self.findings.dropped,
             "looked_for": self.findings.looked_for,
             "entries_read": self.findings.entries,
             "findings": self.findings.said,
