@@ -2,15 +2,16 @@
 //!
 //! Members are read, never believed: what one says that it has committed must be in its log, and at the same seq as in the others'.
 //! Nothing here knows of sockets; `members.rs` does. **Invariant:** an acked message must be found once in each of three members, in the
-//! same order; one that was refused must be found in none.
+//! same order; one that was refused must be found in none. Where a kind does not keep everything, an entry that lost its message stands
+//! for one of its actor's messages: which one it was, its bytes alone could have said.
 
 mod members;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use waterpark_ring::{GroupId, Topology};
+use waterpark_ring::{GroupId, KeyRef, Topology};
 
 pub use self::members::{Held, Logs, Members};
 use crate::workload::{Changed, KeyText, Workload};
@@ -80,6 +81,8 @@ pub struct Findings {
     pub differing: u64,
     /// Members that could not be read, or whose log is not a chain.
     pub unreadable: u64,
+    /// Acked messages whose bytes the rule of their kind has dropped: as many members as must hold them hold their entries.
+    pub dropped: u64,
     /// Acked messages that were looked for.
     pub looked_for: u64,
     /// Entries that were read, over all members.
@@ -122,6 +125,8 @@ pub struct Checker<'a> {
     pub workload: Workload,
     /// What is known of it.
     pub ledger: &'a Ledger,
+    /// Whether the kind of its actors keeps its whole history, so that a message without its bytes is a fault.
+    pub keeps_all: bool,
 }
 
 impl Checker<'_> {
@@ -139,6 +144,7 @@ impl Checker<'_> {
             logs,
             catch_up,
             seen: vec![0; self.ledger.0.len()],
+            gone: BTreeMap::new(),
             findings: Findings::default(),
         };
         for group in (0..self.topology.spec().groups).map(GroupId) {
@@ -155,6 +161,8 @@ struct Check<'c, L> {
     catch_up: Duration,
     /// In how many members each message was met, by serial.
     seen: Vec<u8>,
+    /// By key, how many messages enough members have dropped, so that nobody can tell any more which they were.
+    gone: BTreeMap<Vec<u8>, u64>,
     findings: Findings,
 }
 
@@ -167,6 +175,8 @@ enum Place {
     Other,
     /// The message with this serial.
     Message(u64),
+    /// One of this run's kind that lost its message.
+    Dropped,
     /// Two members have shown different entries, and that was counted.
     Disputed,
 }
@@ -180,6 +190,8 @@ struct GroupBook {
     holes: Vec<(u16, Range<u64>)>,
     /// Messages that at least one member holds.
     held: Vec<u64>,
+    /// Seqs at which members hold an entry without its message: how many of them, and the actor's key.
+    dropped: BTreeMap<u64, (u8, Vec<u8>)>,
 }
 
 impl GroupBook {
@@ -199,7 +211,10 @@ impl GroupBook {
             Place::Unseen => self.places[at] = place,
             Place::Disputed => (),
             before if before == place => (),
-            Place::Other | Place::Message(_) => {
+            // One member has dropped what another still has.
+            Place::Dropped if matches!(place, Place::Message(_)) => self.places[at] = place,
+            Place::Message(_) if place == Place::Dropped => (),
+            Place::Dropped | Place::Other | Place::Message(_) => {
                 self.places[at] = Place::Disputed;
                 return false;
             }
@@ -215,7 +230,7 @@ impl GroupBook {
             let places = self.places.get(index(hole.start)..index(hole.end)).unwrap_or_default();
             lacking.extend(places.iter().filter_map(|place| match place {
                 Place::Message(serial) => Some(*serial),
-                Place::Unseen | Place::Other | Place::Disputed => None,
+                Place::Unseen | Place::Other | Place::Dropped | Place::Disputed => None,
             }));
         }
         lacking
@@ -236,6 +251,12 @@ impl<L: Logs> Check<'_, L> {
                 break;
             }
             self.member(group, member, commit, &mut book);
+            self.recognise(group, &mut book);
+        }
+        for (members, key) in std::mem::take(&mut book.dropped).into_values() {
+            if usize::from(members) >= wanted {
+                *self.gone.entry(key).or_default() += 1;
+            }
         }
         let lacking = book.lacking();
         for serial in book.held {
@@ -262,13 +283,55 @@ impl<L: Logs> Check<'_, L> {
                 continue;
             }
             self.findings.looked_for += 1;
-            if self.copies(serial) == 0 {
+            if self.copies(serial) == 0 && self.takes_gone(serial) {
+                self.findings.dropped += 1;
+            } else if self.copies(serial) == 0 {
                 self.findings.lost += 1;
                 let say = || format!("message {serial} is acked and held by no member that was read");
                 self.findings.say(say);
             }
         }
         self.findings
+    }
+
+    /// A member that has dropped a message which another one shows holds that message: it is a copy.
+    fn recognise(&mut self, group: GroupId, book: &mut GroupBook) {
+        let (seen, findings, workload) = (&mut self.seen, &mut self.findings, &self.checker.workload);
+        let places = &book.places;
+        let mut text = KeyText::default();
+        book.dropped.retain(|seq, (members, key)| {
+            let place = usize::try_from(seq - 1).ok().and_then(|at| places.get(at));
+            let Some(Place::Message(serial)) = place else {
+                return true;
+            };
+            let own = workload.key(workload.actor(*serial), &mut text);
+            if own.is_ok_and(|own| own.bytes() == key) {
+                let copies = usize::try_from(*serial).ok().and_then(|at| seen.get_mut(at));
+                copies
+                    .into_iter()
+                    .for_each(|copies| *copies = copies.saturating_add(*members));
+            } else {
+                findings.differing += 1;
+                findings.say(|| format!("a member has dropped another actor's message at seq {seq} of {group:?}"));
+            }
+            false
+        });
+    }
+
+    /// Whether its actor has lost messages that are not accounted for yet; this is then one of them.
+    fn takes_gone(&mut self, serial: u64) -> bool {
+        let workload = &self.checker.workload;
+        let mut text = KeyText::default();
+        let Ok(key) = workload.key(workload.actor(serial), &mut text) else {
+            return false;
+        };
+        match self.gone.get_mut(key.bytes()) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     fn copies(&self, serial: u64) -> u8 {
@@ -417,6 +480,10 @@ impl Reading<'_> {
         self.next_seq = self.next_seq.max(entry.seq.saturating_add(1));
         let place = match entry.message {
             None => Place::Other,
+            Some(_) if entry.is_dropped => match self.dropped(entry) {
+                Some(place) => place,
+                None => return,
+            },
             Some(message) => match self.place(entry, message) {
                 Some(place) => place,
                 // It was counted already: what stands there is known from other members or not at all.
@@ -435,6 +502,36 @@ impl Reading<'_> {
                 )
             });
         }
+    }
+
+    /// What an entry is that lost its message; `None` if it may not have.
+    fn dropped(&mut self, entry: &Held<'_>) -> Option<Place> {
+        let Some(key) = entry.key else {
+            // Reading went on behind the entry that introduces its actor: other members say whose it is.
+            return Some(if self.checker.keeps_all {
+                Place::Other
+            } else {
+                Place::Dropped
+            });
+        };
+        let kind = self.checker.workload.kind_name().as_bytes();
+        if !KeyRef::new_checked(key).is_ok_and(|key| key.kind() == kind) {
+            return Some(Place::Other);
+        }
+        if self.checker.keeps_all {
+            let (member, group) = (self.member, self.group);
+            self.findings.foreign += 1;
+            self.findings.say(|| {
+                format!(
+                    "node {member} has dropped the message at seq {} of {group:?}, and its kind keeps everything",
+                    entry.seq
+                )
+            });
+            return None;
+        }
+        let (members, _) = self.book.dropped.entry(entry.seq).or_insert_with(|| (0, key.to_vec()));
+        *members = members.saturating_add(1);
+        Some(Place::Dropped)
     }
 
     /// What an entry with a message is; `None` if it is one that was never sent like this.

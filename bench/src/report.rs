@@ -230,6 +230,7 @@ impl Report {
             "differing": self.findings.differing,
             "foreign": self.findings.foreign,
             "unreadable": self.findings.unreadable,
+            "dropped": self.findings.dropped,
             "looked_for": self.findings.looked_for,
             "entries_read": self.findings.entries,
             "findings": self.findings.said,

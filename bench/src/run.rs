@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_client::polled::Polled;
 use waterpark_client::{ClientError, ClientOptions, ReadOptions};
-use waterpark_control::ClusterConfig;
+use waterpark_control::{ClusterConfig, History};
 use waterpark_ring::Topology;
 
 use crate::cluster::{Cluster, ClusterError, ClusterPlan, Member, addresses, cpu_ns_of};
@@ -218,6 +218,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError
         key,
         workload,
         ledger: generator.ledger(),
+        keeps_all: config.history(workload.kind_name()) == History::All,
     };
     let findings = checker.check();
     let check_took = begun.elapsed();

@@ -104,6 +104,12 @@ impl Workload {
         }
     }
 
+    /// The kind of all actors.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        "record"
+    }
+
     /// Writes the key of an actor.
     ///
     /// # Errors
@@ -119,7 +125,7 @@ impl Workload {
         let unused = left.len();
         let digits = &digits[..20 - unused];
         text.bytes.push(6);
-        text.bytes.extend_from_slice(b"record");
+        text.bytes.extend_from_slice(self.kind_name().as_bytes());
         text.bytes.push(1);
         text.bytes.push(2);
         text.bytes.extend_from_slice(b"id");

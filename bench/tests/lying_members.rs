@@ -59,6 +59,9 @@ struct Cluster {
     /// Serials by group, in the order of the log.
     groups: Vec<Vec<u64>>,
     lies: Vec<(u16, GroupId, Lie)>,
+    keeps_all: bool,
+    /// Members that have dropped the messages below a serial.
+    swept: Vec<(u16, u64)>,
 }
 
 impl Cluster {
@@ -93,6 +96,8 @@ impl Cluster {
             workload,
             groups,
             lies: Vec::new(),
+            keeps_all: true,
+            swept: Vec::new(),
         }
     }
 
@@ -130,6 +135,7 @@ impl Cluster {
             key: [0; 32],
             workload,
             ledger,
+            keeps_all: self.keeps_all,
         };
         checker.check_in(self, Duration::ZERO)
     }
@@ -209,10 +215,12 @@ impl Logs for Cluster {
                 _ => (),
             }
             let key = self.workload.key(actor, &mut text).unwrap();
+            let is_dropped = self.swept.iter().any(|(node, below)| *node == member && serial < below);
             on_entry(&Held {
                 seq: *seq,
                 key: Some(key.bytes()),
-                message: Some(&message),
+                message: Some(if is_dropped { &[] } else { &message }),
+                is_dropped,
             });
         }
         Ok((log.last().map_or(1, |(seq, _)| seq + 1).max(from_seq), commit))
@@ -279,6 +287,37 @@ fn a_dropped_entry_is_found_in_each_of_the_three_members_that_are_read() {
             assert!(!exact || findings.lost == 1, "{place} {lie:?}: {findings:#?}");
         }
     }
+}
+
+#[test]
+fn messages_that_the_rule_of_their_kind_dropped_are_held_where_their_entries_are() {
+    let mut cluster = Cluster::new(FEW);
+    cluster.keeps_all = false;
+    // Not all members have swept as far.
+    cluster.swept = vec![(1, 3_000), (2, 2_000), (3, 1_000), (4, 1_000), (5, 1_500)];
+    let findings = cluster.check(&all(FEW, Fate::Acked));
+    assert!(findings.is_clean(), "{findings:#?}");
+    assert!((1_000..2_000).contains(&findings.dropped), "{findings:#?}");
+    assert_eq!(findings.looked_for, FEW);
+    cluster.keeps_all = true;
+    assert!(
+        cluster.check(&all(FEW, Fate::Acked)).foreign > 0,
+        "a kind that keeps everything drops nothing"
+    );
+}
+
+#[test]
+fn a_lost_message_is_found_among_those_that_were_dropped() {
+    let mut cluster = Cluster::new(FEW);
+    cluster.keeps_all = false;
+    cluster.swept = (1..=5).map(|node| (node, 2_000)).collect();
+    let group = cluster.group_of(1_000);
+    // All members lack it alike.
+    cluster.groups[group.0 as usize].retain(|serial| *serial != 1_000);
+    let findings = cluster.check(&all(FEW, Fate::Acked));
+    assert_eq!((findings.lost, findings.dropped), (1, 1_999), "{findings:#?}");
+    cluster.lie(0, 1_001, Lie::Hole(1_001));
+    assert!(cluster.check(&all(FEW, Fate::Acked)).differing > 0);
 }
 
 #[test]

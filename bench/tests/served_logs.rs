@@ -309,6 +309,7 @@ fn check(lie: Lie) -> Findings {
         key: KEY,
         workload: WORK,
         ledger: &ledger,
+        keeps_all: true,
     };
     checker.check()
 }

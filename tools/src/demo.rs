@@ -126,6 +126,7 @@ fn demo(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         key,
         workload,
         ledger: generator.ledger(),
+        keeps_all: true,
     };
     let findings = checker.check();
     drop((client, generator));

@@ -26,6 +26,8 @@ pub struct Held<'a> {
     pub key: Option<&'a [u8]>,
     /// The message; `None` for an entry without one: a tick or a void.
     pub message: Option<&'a [u8]>,
+    /// Its message was dropped by the rule of its kind.
+    pub is_dropped: bool,
 }
 
 /// What members hold of groups.
@@ -123,6 +125,7 @@ impl Logs for Members<'_> {
                 seq: entry.seq,
                 key: entry.key,
                 message: (!entry.is_tick() && !entry.is_void()).then_some(entry.message),
+                is_dropped: entry.is_dropped(),
             });
         })
     }

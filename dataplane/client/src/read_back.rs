@@ -2,7 +2,8 @@
 //!
 //! The member sends its runs as they lie in its log; a portion ends with a word on where the next one begins, and this decoder asks for it
 //! until the member's commit is reached. Keys and sessions stand in the entries that introduce them, so whoever reads a group from its
-//! beginning gets both with every entry. No I/O here. **Invariant:** each run's chain hash is right and follows the one before it.
+//! beginning gets both with every entry. No I/O here. **Invariant:** each run's chain hash is right and follows the one before it;
+//! of a run that retention dropped messages from it is known alone that it follows.
 
 use std::collections::BTreeMap;
 

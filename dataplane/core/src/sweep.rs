@@ -336,7 +336,9 @@ mod tests {
             } else {
                 u32::MAX
             };
-            let message: Vec<u8> = (0..draw.below(bytes_max)).map(|at| at as u8 ^ seq as u8).collect();
+            let message: Vec<u8> = (0..draw.below(bytes_max))
+                .map(|at| (at ^ seq).to_le_bytes()[0])
+                .collect();
             let parts = EntryParts {
                 header: EntryHeader {
                     actor: actor.into(),

@@ -296,6 +296,7 @@ impl Load {
             key: self.key,
             workload: self.work,
             ledger: &ledger,
+            keeps_all: true,
         };
         checker.check()
     }
