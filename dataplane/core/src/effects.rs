@@ -74,6 +74,8 @@ pub enum Crossing {
         origin: FrameOrigin,
         /// What was not taken.
         exceptions: Vec<waterpark_wire::link::Exception>,
+        /// An item was malformed in itself: the link is to be cut, and nothing of the frame acked.
+        malformed: Option<waterpark_wire::FrameError>,
     },
     /// Requests of this node's clients for the receiving shard's groups, or replies to it.
     Mail {

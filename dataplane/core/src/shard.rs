@@ -624,23 +624,43 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         match crossing {
             Crossing::FromPeer { origin, items } => {
                 let mut exceptions = Vec::new();
+                let mut malformed = None;
                 let mut walk = Items::new(&items);
                 while let Ok(Some(item)) = walk.step() {
-                    // Malformed in itself: it was handed over whole, so the peer sent it so. It is dropped as if it had never come.
-                    if let Ok(Some(exception)) = self.on_own_group_item(now, &origin, &item) {
-                        self.counters.runs_refused += 1;
-                        exceptions.push(exception);
+                    match self.on_own_group_item(now, &origin, &item) {
+                        Ok(None) => (),
+                        Ok(Some(exception)) => {
+                            self.counters.runs_refused += 1;
+                            exceptions.push(exception);
+                        }
+                        // It was handed over whole, so the peer sent it so.
+                        Err(error) => {
+                            malformed = Some(error);
+                            break;
+                        }
                     }
                 }
-                let crossing = Crossing::Answered { origin, exceptions };
+                let crossing = Crossing::Answered {
+                    origin,
+                    exceptions,
+                    malformed,
+                };
                 self.effects.push(Effect::Deliver {
                     shard: origin.shard,
                     crossing,
                 });
             }
-            Crossing::Answered { origin, exceptions } => {
+            Crossing::Answered {
+                origin,
+                exceptions,
+                malformed,
+            } => {
                 let row = &mut self.links[origin.link.0 as usize];
-                if row.up.is_some_and(|up| up.epoch == origin.epoch) {
+                let same = row.up.is_some_and(|up| up.epoch == origin.epoch);
+                if let (true, Some(error)) = (same, malformed) {
+                    return self.cut_link(origin.link, Cut::Malformed(error));
+                }
+                if same {
                     exceptions
                         .into_iter()
                         .for_each(|exception| row.except(origin.number, exception));

@@ -117,6 +117,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &mut self.groups[index];
         let progress = &mut group.followers[position];
         progress.sent = progress.accepted;
+        // What it was told of commits may have been lost with the link.
+        progress.told = Seq::ZERO;
         progress.cursor = group
             .log
             .find(&self.memory, progress.accepted.next())
