@@ -21,6 +21,10 @@ pub(crate) use rewrite::{Live, Stretch};
 const CHUNK_BYTES_MIN: usize = 4 << 10;
 /// What chunks double up to.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// The smallest chunk that is appended to a log which loses messages.
+const SWEPT_CHUNK_BYTES_MIN: usize = 32 << 10;
+/// Such a log gets chunks of one part in so many of what it keeps.
+const SWEPT_PART: usize = 4;
 /// A cache line.
 const LINE: u32 = 64;
 /// One mark of the index per so many bytes of a chunk.
@@ -273,13 +277,24 @@ impl Log {
         if self.chunks.last().is_some_and(|chunk| chunk.has_room(bytes)) {
             return Ok(());
         }
-        // As large as what is there already, so that chunks double as a log grows, and are small again in one that keeps little.
-        let kept = usize::try_from(self.bytes).unwrap_or(CHUNK_BYTES_MAX);
-        let doubled = (kept.min(CHUNK_BYTES_MAX) + CHUNK_BYTES_MIN).next_power_of_two();
-        let chunk = self.reserve(memory, doubled.min(CHUNK_BYTES_MAX).max(bytes), self.sealed_seq.next())?;
+        let chunk = self.reserve(memory, self.next_chunk_bytes().max(bytes), self.sealed_seq.next())?;
         self.warmed = 0;
         self.chunks.push(chunk);
         Ok(())
+    }
+
+    /// As large as what is there already, so that chunks double as a log grows. One that loses messages is swept when it has grown by a part,
+    /// and what has moved out of its last chunk is memory that nobody uses: there it is no more than that part.
+    fn next_chunk_bytes(&self) -> usize {
+        let kept = usize::try_from(self.run_bytes).unwrap_or(CHUNK_BYTES_MAX);
+        let wanted = if self.run_bytes < self.sealed_bytes {
+            let part = (kept / SWEPT_PART).max(SWEPT_CHUNK_BYTES_MIN);
+            // Rounded down: a power of two, as memory is lent.
+            part.next_power_of_two() >> u32::from(!part.is_power_of_two())
+        } else {
+            (kept + CHUNK_BYTES_MIN).next_power_of_two()
+        };
+        wanted.min(CHUNK_BYTES_MAX)
     }
 
     fn reserve<M: Memory>(&mut self, memory: &mut M, bytes: usize, first_seq: Seq) -> Result<Chunk, MemoryFull> {

@@ -34,7 +34,7 @@ fn the_checksum_library_is_called_in_one_file() {
     }
 }
 
-/// 0004 and 0008 name constants of the code.
+/// 0004, 0008 and 0009 name constants of the code.
 #[test]
 fn the_numbers_in_decisions_are_those_of_the_code() {
     for (decision, said, source, stands) in [
@@ -55,6 +55,30 @@ fn the_numbers_in_decisions_are_those_of_the_code() {
             "every 10 ms",
             "dataplane/core/src/tick.rs",
             "TICK_BUSY_MS: u64 = 10",
+        ),
+        (
+            "docs/decisions/0009-history-is-dropped-in-sweeps.md",
+            "by 64 KiB at least",
+            "dataplane/core/src/config.rs",
+            "sweep_bytes_min: 64 << 10",
+        ),
+        (
+            "docs/decisions/0009-history-is-dropped-in-sweeps.md",
+            "swept each minute",
+            "dataplane/core/src/config.rs",
+            "sweep_ms: 60_000",
+        ),
+        (
+            "docs/decisions/0009-history-is-dropped-in-sweeps.md",
+            "at most 1 MiB of one log",
+            "dataplane/core/src/config.rs",
+            "sweep_portion_bytes: 1 << 20",
+        ),
+        (
+            "docs/decisions/0009-history-is-dropped-in-sweeps.md",
+            "4 MiB of a shard's",
+            "dataplane/core/src/retention.rs",
+            "PORTIONS_PER_TICK: u64 = 4",
         ),
         (
             "docs/decisions/0005-tcp-options.md",

@@ -7,7 +7,7 @@
 use waterpark_wire::run::{EntryHeader, EntryView, RUN_HEADER, RunHeader, RunView, SWEPT};
 use waterpark_wire::sweep::{left_length, write_left};
 
-use super::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Chunk, Log};
+use super::{CHUNK_BYTES_MIN, Chunk, Log};
 use crate::behaviour::KindId;
 use crate::ids::Seq;
 use crate::memory::{Memory, MemoryFull};
@@ -147,7 +147,7 @@ impl Log {
             let bytes = self.scratch.len();
             if !self.has_room_before(index, bytes) {
                 let wanted = bytes_left.next_power_of_two();
-                let wanted = wanted.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(bytes);
+                let wanted = wanted.clamp(CHUNK_BYTES_MIN, self.next_chunk_bytes()).max(bytes);
                 match self.reserve(memory, wanted, first) {
                     Ok(chunk) => self.chunks.insert(index, chunk),
                     Err(full) => {
