@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -263,6 +264,8 @@ impl Cluster {
             .args(["--prefault", &format!("{}B", self.plan.prefault)])
             .arg("--config")
             .arg(self.folder.path().join("cluster.toml"))
+            // Ctrl-C is for whoever started them: it ends them in order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)

@@ -156,11 +156,13 @@ impl Generator {
             Schedule::Closed { .. } => 0,
         };
         let mut stopped = false;
+        let mut stopped_ns = end_ns;
         let mut last_ns = begun_ns;
         loop {
             let mut now_ns = self.client.now_ns();
-            if now_ns >= end_ns || !on_turn(&measured) {
+            if !stopped && (now_ns >= end_ns || !on_turn(&measured)) {
                 stopped = true;
+                stopped_ns = now_ns.min(end_ns);
             }
             let mut burst = 0;
             while !stopped && burst < BURST && self.next - first < messages_max {
@@ -206,8 +208,9 @@ impl Generator {
             }
         }
         if let Schedule::Open { rate } = schedule {
-            // What was planned within the time and never left.
-            let planned_all = messages_max.min(count_of(time, rate));
+            // What was planned until sending ended and never left.
+            let sending = Duration::from_nanos(stopped_ns - begun_ns);
+            let planned_all = messages_max.min(count_of(sending, rate));
             measured.late += planned_all.saturating_sub(measured.sent);
         }
         measured.took = Duration::from_nanos(last_ns - begun_ns);

@@ -132,11 +132,11 @@ struct Totals {
 
 /// Measures.
 ///
-/// `say` is told what goes on, in a few words.
+/// `say` is told what goes on, in a few words. Sending ends early once `go_on` is false; what was sent is still read back.
 ///
 /// # Errors
 /// [`RunError`]; nothing was measured, and what was started was ended.
-pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError> {
+pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) -> Result<Report, RunError> {
     let warm = if plan.warm { plan.actors } else { 0 };
     let rate = match plan.pace {
         Pace::Open(rate) => rate,
@@ -187,7 +187,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError
     if warm > 0 {
         say(&format!("{warm} actors get their first message"));
         let closed = Schedule::Closed { in_flight: IN_FLIGHT };
-        generator.run(closed, Duration::from_secs(600), warm, |_| true);
+        generator.run(closed, Duration::from_secs(600), warm, |_| go_on());
     }
     say("measuring");
     let schedule = match plan.pace {
@@ -203,7 +203,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str)) -> Result<Report, RunError
     let own = || cpu_ns_of(std::process::id());
     let before = totals(&control, &topology);
     let (cpu_before, own_before, resident_before) = (cpu(), own(), resident());
-    let measured = generator.run(schedule, plan.time, messages_max, |_| true);
+    let measured = generator.run(schedule, plan.time, messages_max, |_| go_on());
     let (cpu_after, own_after) = (cpu(), own());
     // Counters are published with the next tick.
     std::thread::sleep(Duration::from_millis(150));

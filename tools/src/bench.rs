@@ -1,7 +1,9 @@
 //! `waterpark bench`: measurements, on five processes of its own or on a cluster that runs.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use clap::{Args, Subcommand, ValueEnum};
 use waterpark::config::{self, ConfigError, Duration};
@@ -9,6 +11,7 @@ use waterpark_bench::workload::{Kind, MESSAGE_BYTES_MIN};
 use waterpark_bench::{Pace, Plan, Target, Verdict, measure, run};
 
 use crate::node::Driver;
+use crate::signals;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -71,7 +74,20 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    match measure(plan, |what| eprintln!("{what}")) {
+    let interrupted = match signals::catch() {
+        Ok(caught) => caught.raise(),
+        Err(error) => {
+            eprintln!("error: signals cannot be caught: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Whoever read may have gone; the cluster is stopped in order all the same.
+    let say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
+    let measured = measure(plan, say, || !interrupted.load(Ordering::Relaxed));
+    if let Err(error) = signals::end_with_reader() {
+        tracing::debug!(%error, "a closed pipe will not end this command");
+    }
+    match measured {
         Ok(report) => {
             if arguments.json {
                 println!("{}", report.to_json());

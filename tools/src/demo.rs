@@ -1,6 +1,8 @@
 //! `waterpark demo`: five processes on this machine, messages, and where their copies lie.
 
+use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -16,9 +18,12 @@ use waterpark_client::polled::Polled;
 use waterpark_ring::{Key, Topology};
 
 use crate::node::Driver;
+use crate::signals;
 
 /// Memory of each node: enough for a minute at the demo's pace.
 const NODE_MEMORY: u64 = 256 << 20;
+/// How much of it is touched before the first message.
+const NODE_PREFAULT: u64 = 48 << 20;
 /// Actors of the demo.
 const ACTORS: u64 = 10_000;
 /// Bytes of a message.
@@ -68,12 +73,16 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn demo(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let say = |text: String| {
         if !arguments.json {
-            println!("{text}");
+            // Whoever read may have gone; the cluster is stopped in order all the same.
+            drop(writeln!(std::io::stdout(), "{text}"));
         }
     };
+    let interrupted = signals::catch()?.raise();
     let begun = Instant::now();
     let mut plan = ClusterPlan::five(std::env::current_exe()?, NODE_MEMORY);
     plan.driver = arguments.driver.name().to_owned();
+    // A first touch of memory in the midst of a message is what a short run would mostly show.
+    plan.prefault = NODE_PREFAULT;
     let cluster = Cluster::start(plan)?;
     let config = cluster.config().clone();
     let topology = config.topology();
@@ -116,7 +125,7 @@ fn demo(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
             next += Duration::from_secs(1);
             say(line(measured));
         }
-        true
+        !interrupted.load(Ordering::Relaxed)
     });
     say(line(&measured));
     show_one(&client, &topology, &workload, &say)?;
@@ -131,6 +140,7 @@ fn demo(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let findings = checker.check();
     drop((client, generator));
     let exits = cluster.stop();
+    signals::end_with_reader()?;
     let clean = findings.is_clean() && measured.acked == measured.sent && measured.sent > 0;
     let ended = exits.iter().all(|code| *code == Some(0));
     if arguments.json {

@@ -55,7 +55,14 @@ enum Command {
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Waterpark::parse().command {
+    let command = Waterpark::parse().command;
+    // These have nothing of their own to clean up; the others do, and write as long as somebody reads.
+    if !matches!(command, Command::Node(_) | Command::Demo(_) | Command::Bench(_))
+        && let Err(error) = signals::end_with_reader()
+    {
+        tracing::debug!(%error, "a closed pipe will not end this command");
+    }
+    match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Node(arguments) => node::run(&arguments),

@@ -1,8 +1,10 @@
 //! SIGTERM and SIGINT, and the death of the parent.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 use waterpark::Stopper;
 
@@ -14,7 +16,27 @@ pub(crate) fn catch() -> io::Result<Caught> {
     Signals::new([SIGTERM, SIGINT]).map(Caught)
 }
 
+/// Ends the process quietly when whoever reads its output has gone, as other commands do. Not for a node: it has sockets to lose first.
+pub(crate) fn end_with_reader() -> io::Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_default(SIGPIPE, always).map(drop)
+}
+
 impl Caught {
+    /// A flag that the first of them raises; a second ends the process at once.
+    pub(crate) fn raise(mut self) -> Arc<AtomicBool> {
+        let raised = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&raised);
+        std::thread::spawn(move || {
+            for signal in self.0.forever() {
+                if flag.swap(true, Ordering::Relaxed) {
+                    std::process::exit(128 + signal);
+                }
+            }
+        });
+        raised
+    }
+
     /// Stops a node at the first of them; a second ends the process at once.
     pub(crate) fn then(mut self, stopper: Stopper) {
         std::thread::spawn(move || {
