@@ -5,14 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use waterpark_client::blocking::BulkReader;
 use waterpark_client::{Address, ClientError};
 use waterpark_ring::{GroupId, Topology};
-use waterpark_wire::handshake::{Dialer, Party, Purpose, Step, Welcome};
 
 /// How long one read from a member may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,14 +89,14 @@ impl<'a> Members<'a> {
                     host: node.host.clone(),
                     port: node.port + 64 + shard,
                 };
-                let welcome = identify(&address, &self.key)?;
+                let reader = BulkReader::connect(&address, &self.key, READ_TIMEOUT)?;
+                let welcome = reader.welcome();
                 if welcome.cluster != self.topology.spec().cluster.0 {
                     return Err(ClientError::OtherCluster);
                 }
                 if welcome.shard != shard {
                     return Err(ClientError::WrongNode);
                 }
-                let reader = BulkReader::connect(&address, &self.key, READ_TIMEOUT)?;
                 let node = welcome.node;
                 Ok(place.insert(Open { reader, node }))
             }
@@ -133,67 +130,4 @@ impl Logs for Members<'_> {
     fn forget(&mut self, member: u16) {
         self.readers.retain(|(node, _), _| *node != member);
     }
-}
-
-/// Who listens at an address. A connection of its own, which ends with the handshake: the bulk reader keeps to itself whom it met.
-fn identify(address: &Address, key: &[u8; 32]) -> Result<Welcome, ClientError> {
-    let mut stream = dial(address)?;
-    let mut nonce = [0; 16];
-    let got = rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty());
-    // Fewer than 256 bytes come whole.
-    if got.map_err(|error| io(&error.into()))? < nonce.len() {
-        return Err(ClientError::Io(ErrorKind::Interrupted));
-    }
-    let client = Party {
-        cluster: [0; 16],
-        node: 0,
-        incarnation: 0,
-        shard: 0,
-        shards: 0,
-        out: false,
-        epoch: 0,
-        topology_digest: [0; 16],
-        topology: [].into(),
-    };
-    let mut dialer = Dialer::new(client, Purpose::Client, key, nonce, false);
-    stream.write_all(dialer.hello()).map_err(|error| io(&error))?;
-    let mut waiting = Vec::new();
-    let mut buffer = [0; 1_024];
-    loop {
-        let (used, step) = dialer.on_bytes(&waiting);
-        waiting.drain(..used);
-        match step {
-            Step::More => {
-                let count = stream.read(&mut buffer).map_err(|error| io(&error))?;
-                if count == 0 {
-                    return Err(ClientError::Io(ErrorKind::UnexpectedEof));
-                }
-                waiting.extend_from_slice(&buffer[..count]);
-            }
-            Step::Send(bytes) => stream.write_all(&bytes).map_err(|error| io(&error))?,
-            Step::Done { peer, .. } => return Ok(peer),
-            Step::Refused { refusal, .. } => return Err(ClientError::Handshake(refusal)),
-        }
-    }
-}
-
-fn dial(address: &Address) -> Result<TcpStream, ClientError> {
-    let mut kind = ErrorKind::AddrNotAvailable;
-    let addresses = (address.host.as_str(), address.port).to_socket_addrs();
-    for address in addresses.map_err(|error| io(&error))? {
-        let stream = TcpStream::connect_timeout(&address, READ_TIMEOUT).and_then(|stream| {
-            stream.set_read_timeout(Some(READ_TIMEOUT))?;
-            stream.set_write_timeout(Some(READ_TIMEOUT))?;
-            Ok(stream)
-        });
-        match stream {
-            Ok(stream) => return Ok(stream),
-            Err(error) => kind = error.kind(),
-        }
-    }
-    Err(ClientError::Io(kind))
-}
-
-fn io(error: &std::io::Error) -> ClientError {
-    ClientError::Io(error.kind())
 }

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use waterpark_wire::handshake::Welcome;
+
 use crate::desk::{Shake, Shaken};
 use crate::error::ClientError;
 use crate::read_back::{Progress, ReadBack, ReadEntry};
@@ -18,6 +20,7 @@ pub struct BulkReader {
     stream: TcpStream,
     decoder: ReadBack,
     buffer: Vec<u8>,
+    welcome: Box<Welcome>,
 }
 
 impl BulkReader {
@@ -46,7 +49,14 @@ impl BulkReader {
             stream,
             decoder: ReadBack::new(&welcome),
             buffer,
+            welcome,
         })
+    }
+
+    /// Who is at the other end of this very connection, as it proved in the handshake.
+    #[must_use]
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
     }
 
     /// Reads all committed entries of a group of this shard, from a seq on. Returns the first seq that was not read, and the member's
