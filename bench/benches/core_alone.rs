@@ -23,6 +23,7 @@ type Node = Shard<Production, PoolMemory, Kinds>;
 
 const NODES: u16 = 5;
 const GROUPS: u32 = 128;
+/// How many actors there are unless `WATERPARK_ACTORS` says otherwise: with few of them all tables lie in the caches.
 const ACTORS: u64 = 1_000_000;
 const POOL: u64 = 1 << 30;
 /// Messages between two ticks.
@@ -39,6 +40,7 @@ struct Bench {
     session: Session,
     next: Vec<u32>,
     rng: Rng,
+    actors: u64,
     /// While warming: the next actor in turn.
     everyone: Option<u64>,
     effects: Vec<Effect>,
@@ -51,7 +53,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Bench {
+    fn new(actors: u64) -> Bench {
         let names = ["", "FL-A-1", "FL-B-1", "TN-A-1", "TX-A-1", "UT-A-1"];
         let specs = (1..=NODES).map(|id| NodeSpec {
             id: NodeId(id),
@@ -101,6 +103,7 @@ impl Bench {
             session,
             next,
             rng,
+            actors,
             everyone: None,
             effects: Vec::new(),
             spare: Vec::new(),
@@ -136,9 +139,9 @@ impl Bench {
             let actor = match &mut self.everyone {
                 Some(next) => {
                     *next += 1;
-                    (*next - 1) % ACTORS
+                    (*next - 1) % self.actors
                 }
-                None => self.rng.below(ACTORS),
+                None => self.rng.below(self.actors),
             };
             let key = Key::new("record", &[("id", format!("{actor:07}").as_bytes())]).expect("a valid key");
             let group = self.topology.locate(key.as_ref()).group;
@@ -242,26 +245,32 @@ fn cpu_time() -> std::time::Duration {
     std::time::Duration::from_secs(part(time.tv_sec)) + std::time::Duration::from_nanos(part(time.tv_nsec))
 }
 
+/// A number from the environment, if it stands there.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
 /// All batch sizes, or the one that `WATERPARK_BATCH` names, to be profiled alone.
 fn batches() -> Vec<u64> {
-    match std::env::var("WATERPARK_BATCH").ok().and_then(|text| text.parse().ok()) {
+    match number("WATERPARK_BATCH") {
         Some(batch) => vec![batch],
         None => vec![64, 512, 2_048, 8_192, 16_384],
     }
 }
 
 fn main() {
-    println!("core alone, 128-byte messages, 1,000,000 actors, 128 groups, five copies in one thread");
+    let actors = number("WATERPARK_ACTORS").unwrap_or(ACTORS).max(1);
+    println!("core alone, 128-byte messages, {actors} actors, {GROUPS} groups, five copies in one thread");
     println!(
         "{:>8} {:>10} {:>12} {:>14}",
         "batch", "messages", "ns/message", "link B/message"
     );
     for batch in batches() {
         let begun = Instant::now();
-        let mut bench = Bench::new();
+        let mut bench = Bench::new(actors);
         // Warm: every actor exists, buffers have grown.
         bench.everyone = Some(0);
-        while bench.everyone.is_some_and(|next| next < ACTORS) {
+        while bench.everyone.is_some_and(|next| next < actors) {
             let frames = bench.frames(16_384);
             bench.request(&frames);
         }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use waterpark_client::Address;
 use waterpark_client::blocking::ClusterAddresses;
-use waterpark_control::{Bytes, ClusterConfig, ENTROPY_BYTES, InitOptions, Nodes};
+use waterpark_control::{Bytes, ClusterConfig, ENTROPY_BYTES, InitOptions, Nodes, PORTS_PER_NODE};
 
 /// Ports of local clusters begin here, below the ephemeral range.
 const PORT_FIRST: u16 = 10_240;
@@ -402,18 +402,19 @@ pub fn addresses(config: &ClusterConfig) -> Vec<Address> {
 }
 
 /// The first port of a run of nodes whose ports are all free on loopback.
-fn free_ports(nodes: usize, workers: u16) -> Option<u16> {
-    let stride = u16::try_from(nodes).ok()?.checked_mul(256)?;
+#[must_use]
+pub fn free_ports(nodes: usize, workers: u16) -> Option<u16> {
+    let nodes = u16::try_from(nodes).ok()?;
     let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     // Runs that begin at once on one machine begin at different places.
-    let steps = (PORT_LAST - PORT_FIRST) / stride;
-    let first = u16::try_from(std::process::id() % u32::from(steps.max(1))).ok()?;
-    (0..steps)
-        .map(|step| PORT_FIRST + (first + step) % steps * stride)
+    let places = ((PORT_LAST - PORT_FIRST) / PORTS_PER_NODE).checked_sub(nodes)? + 1;
+    let first = u16::try_from(std::process::id() % u32::from(places)).ok()?;
+    (0..places)
+        .map(|place| PORT_FIRST + (first + place) % places * PORTS_PER_NODE)
         .find(|base| {
             (0..nodes).all(|node| {
-                let port = base + 256 * u16::try_from(node).unwrap_or(0);
-                (0..workers).all(|shard| free(port + shard) && free(port + 64 + shard))
+                let port = base + PORTS_PER_NODE * node;
+                (0..workers).all(|shard| free(port + shard) && free(port + 64 + shard)) && free(port + 128)
             })
         })
 }

@@ -5,7 +5,7 @@
 //! same order; one that was refused must be found in none. Where a kind does not keep everything, an entry that lost its message stands
 //! for one of its actor's messages: which one it was, its bytes alone could have said.
 
-mod members;
+pub(crate) mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -5,8 +5,10 @@
 //! |---|---|
 //! | [`workload`] | messages as a pure function of their serial number |
 //! | [`cluster`] | processes of one local cluster, their CPU time and counters |
+//! | [`hl7`] | feeds of HL7 messages, from a seed alone |
 //! | [`generator`] | sends at planned instants or in a closed loop, measures, keeps the ledger |
 //! | [`ledger`] | what is known of each message, and its check against what members hold |
+//! | [`overload`] | many sessions that offer more than a cluster can take |
 //! | [`report`] | what was measured, with what was to be reached |
 //! | [`run`] | one measurement from start to verdict |
 //!
@@ -14,7 +16,10 @@
 
 pub mod cluster;
 pub mod generator;
+pub mod hl7;
 pub mod ledger;
+pub mod mllp;
+pub mod overload;
 pub mod report;
 pub mod run;
 pub mod workload;

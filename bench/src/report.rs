@@ -55,28 +55,28 @@ pub struct Report {
 }
 
 /// One figure, with what was to be reached where the work has a target.
-struct Figure {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    target: Option<Target>,
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) target: Option<Target>,
 }
 
 #[derive(Clone, Copy)]
-enum Target {
+pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
 }
 
 impl Figure {
-    fn met(&self) -> Option<bool> {
+    pub(crate) fn met(&self) -> Option<bool> {
         self.target.map(|target| match target {
             Target::AtLeast(target) => self.value >= target,
             Target::AtMost(target) => self.value <= target,
         })
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let target = self.target.map(|target| match target {
             Target::AtLeast(target) | Target::AtMost(target) => target,
         });
@@ -84,7 +84,7 @@ impl Figure {
         json!({ "figure": self.name, "result": self.value, "unit": self.unit, "target": target, "verdict": verdict })
     }
 
-    fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let value = if self.value >= 100.0 {
             format!("{:.0}", self.value)
         } else {
@@ -101,7 +101,7 @@ impl Figure {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn per(sum: u64, count: u64) -> f64 {
+pub(crate) fn per(sum: u64, count: u64) -> f64 {
     if count == 0 { 0.0 } else { sum as f64 / count as f64 }
 }
 

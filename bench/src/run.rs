@@ -26,7 +26,7 @@ const NODE_MEMORY_MIN: u64 = 256 << 20;
 /// More of the open-loop arrivals late than this, in percent, and the measurement is invalid.
 const LATE_PERCENT: u64 = 1;
 /// How long the first connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 
 /// When messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,16 +117,19 @@ pub enum RunError {
         /// Bytes that would be used.
         wanted: u64,
     },
+    /// The host does not let this process choose among its own cores.
+    #[error("the cores of this process cannot be chosen: {0}")]
+    Cores(std::io::Error),
 }
 
 /// Sums over all shards of a cluster, from their status documents.
 #[derive(Clone, Copy, Debug, Default)]
-struct Totals {
+pub(crate) struct Totals {
     system_calls: u64,
     allocations: u64,
     turns: u64,
     link_bytes: u64,
-    kept_bytes: u64,
+    pub(crate) kept_bytes: u64,
     crossed: u64,
 }
 
@@ -142,10 +145,10 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         Pace::Open(rate) => rate,
         Pace::Closed(_) => CLOSED_RATE,
     };
-    let per_message = LOG_BYTES_PER_MESSAGE + plan.message_bytes.saturating_sub(128) as u64;
+    let per_message = log_bytes_per_message(plan.message_bytes);
     let (cluster, messages_max) = match &plan.target {
         Target::Own { binary, driver } => {
-            let (budget, messages) = budget(&plan, warm, rate, per_message)?;
+            let (budget, messages) = budget(plan.time.as_secs_f64(), warm, rate, per_message)?;
             let mut own = ClusterPlan::five(binary.clone(), budget);
             own.prefault = (warm + messages).saturating_mul(per_message).min(budget * 9 / 10);
             own.driver.clone_from(driver);
@@ -264,14 +267,19 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
 }
 
 /// Tells this run's messages from those of any other.
-fn plan_seed() -> u64 {
+pub(crate) fn plan_seed() -> u64 {
     let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let word = |value: i64| u64::try_from(value).unwrap_or(0);
     word(wall.tv_sec) << 32 ^ word(wall.tv_nsec) ^ u64::from(std::process::id()) << 20
 }
 
+/// Bytes that a message of so many takes in a member's log.
+pub(crate) fn log_bytes_per_message(message_bytes: usize) -> u64 {
+    LOG_BYTES_PER_MESSAGE + message_bytes.saturating_sub(128) as u64
+}
+
 /// Memory of each node, at most half of what is free for all, and the messages that it has room for.
-fn budget(plan: &Plan, warm: u64, rate: f64, per_message: u64) -> Result<(u64, u64), RunError> {
+pub(crate) fn budget(seconds: f64, warm: u64, rate: f64, per_message: u64) -> Result<(u64, u64), RunError> {
     let nodes = 5;
     let free = free_memory().unwrap_or(4 << 30);
     let most = free / 2 / nodes;
@@ -280,7 +288,7 @@ fn budget(plan: &Plan, warm: u64, rate: f64, per_message: u64) -> Result<(u64, u
         clippy::cast_sign_loss,
         reason = "below 2^53 messages"
     )]
-    let planned = (rate * plan.time.as_secs_f64()) as u64;
+    let planned = (rate * seconds) as u64;
     let wanted = NODE_MEMORY_MIN + (warm + planned).saturating_mul(per_message) * 10 / 8;
     if most < NODE_MEMORY_MIN {
         return Err(RunError::Memory {
@@ -302,7 +310,7 @@ fn free_memory() -> Option<u64> {
     Some(kib * 1_024)
 }
 
-fn totals(control: &Client, topology: &Topology) -> Totals {
+pub(crate) fn totals(control: &Client, topology: &Topology) -> Totals {
     let mut totals = Totals::default();
     for node in topology.nodes() {
         for shard in 0..node.shards {
@@ -326,7 +334,7 @@ fn totals(control: &Client, topology: &Topology) -> Totals {
     totals
 }
 
-fn driver_of(control: &Client, topology: &Topology) -> String {
+pub(crate) fn driver_of(control: &Client, topology: &Topology) -> String {
     let first = topology.nodes().first().map_or(0, |node| node.id.0);
     control
         .status(first, 0, &ReadOptions::default())

@@ -6,10 +6,13 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::{Args, Subcommand, ValueEnum};
-use waterpark::config::{self, ConfigError, Duration};
+use waterpark::config::{self, CommandCode, ConfigError, Duration, StartCode};
+use waterpark_bench::mllp::{self, Hl7Plan};
+use waterpark_bench::overload::{self, Cores, OverloadPlan};
 use waterpark_bench::workload::{Kind, MESSAGE_BYTES_MIN};
 use waterpark_bench::{Pace, Plan, Target, Verdict, measure, run};
 
+use crate::errors::{self, Coded};
 use crate::node::Driver;
 use crate::signals;
 
@@ -24,9 +27,9 @@ pub(crate) struct Run {
     /// How long to send
     #[arg(long = "for", value_name = "TIME", default_value = "10s")]
     time: Duration,
-    /// Open loop: so many messages a second, each at its planned instant
-    #[arg(long, value_name = "N", default_value_t = 100_000.0, conflicts_with = "closed")]
-    rate: f64,
+    /// Open loop: so many messages a second, each at its planned instant; 100,000 where nothing else is said
+    #[arg(long, value_name = "N", conflicts_with = "closed")]
+    rate: Option<f64>,
     /// Closed loop: so many messages under way
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "8192")]
     closed: Option<usize>,
@@ -48,6 +51,12 @@ pub(crate) struct Run {
     /// Kernel interface for the sockets of its own nodes
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     driver: Driver,
+    /// With `overload`: who runs on which cores
+    #[arg(long, value_enum, default_value_t = CoresOf::Split)]
+    cores: CoresOf,
+    /// With `overload`: sessions that offer, each with its own connections
+    #[arg(long, value_name = "N", default_value_t = overload::SESSIONS)]
+    sessions: usize,
     /// Measure a cluster that runs, described by this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -55,6 +64,11 @@ pub(crate) struct Run {
     #[arg(long)]
     json: bool,
 }
+
+/// Messages a second of an open loop, where nothing else is said.
+const RATE: f64 = 100_000.0;
+/// Connections of the workload `hl7`.
+const HL7_CONNECTIONS: usize = 1_000;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Work {
@@ -64,44 +78,89 @@ enum Work {
     HotActor,
     /// One message to each actor
     ColdActors,
+    /// A hospital's messages over MLLP, on 1,000 connections with one in flight each, or at `--rate`
+    Hl7,
+    /// Five times what a closed loop finds that the cluster can take
+    Overload,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CoresOf {
+    /// The generator has one, the nodes have the others
+    Split,
+    /// All share all
+    Shared,
 }
 
 /// 0: everything acked is held and the generator kept to its plan. 1: FAIL, or no measurement. 2: options that mean nothing. 3: the
 /// configuration does not serve. 5: INVALID.
 pub(crate) fn run(command: &Command) -> ExitCode {
     let Command::Run(arguments) = command;
-    let plan = match plan(arguments) {
-        Ok(plan) => plan,
+    let wanted = match arguments.workload {
+        Work::Overload => overload_plan(arguments).map(Wanted::Overload),
+        Work::Hl7 => hl7_plan(arguments).map(Wanted::Hl7),
+        _ => plan(arguments).map(Wanted::Run),
+    };
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
         Err(code) => return code,
     };
     let interrupted = match signals::catch() {
         Ok(caught) => caught.raise(),
         Err(error) => {
-            eprintln!("error: signals cannot be caught: {error}");
+            errors::say(
+                StartCode::Signals.entry(),
+                &format!("signals cannot be caught: {error}"),
+            );
             return ExitCode::FAILURE;
         }
     };
     // Whoever read may have gone; the cluster is stopped in order all the same.
     let say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
-    let measured = measure(plan, say, || !interrupted.load(Ordering::Relaxed));
+    let go_on = || !interrupted.load(Ordering::Relaxed);
+    let measured = match wanted {
+        Wanted::Run(plan) => measure(plan, say, go_on).map(|report| {
+            let text = if arguments.json {
+                report.to_json().to_string() + "\n"
+            } else {
+                report.to_text()
+            };
+            (text, report.verdict)
+        }),
+        Wanted::Hl7(plan) => mllp::measure(plan, say, go_on).map(|report| {
+            let text = if arguments.json {
+                report.to_json().to_string() + "\n"
+            } else {
+                report.to_text()
+            };
+            (text, report.verdict)
+        }),
+        Wanted::Overload(plan) => overload::measure(plan, say, go_on).map(|report| {
+            let text = if arguments.json {
+                report.to_json().to_string() + "\n"
+            } else {
+                report.to_text()
+            };
+            (text, report.verdict)
+        }),
+    };
     if let Err(error) = signals::end_with_reader() {
         tracing::debug!(%error, "a closed pipe will not end this command");
     }
     match measured {
-        Ok(report) => {
-            if arguments.json {
-                println!("{}", report.to_json());
-            } else {
-                print!("{}", report.to_text());
+        Ok((text, verdict)) => {
+            print!("{text}");
+            if let Some(code) = errors::of_verdict(verdict) {
+                errors::say(code, &code.title);
             }
-            match report.verdict {
+            match verdict {
                 Verdict::Ok => ExitCode::SUCCESS,
                 Verdict::Fail => ExitCode::FAILURE,
                 Verdict::Invalid => ExitCode::from(5),
             }
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            errors::say(error.code(), &error);
             ExitCode::from(if matches!(error, run::RunError::Client(_)) {
                 4
             } else {
@@ -111,30 +170,98 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     }
 }
 
-fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
-    let usage = |text: &str| {
-        eprintln!("error: {text}");
-        Err(ExitCode::from(2))
-    };
+/// What is measured.
+enum Wanted {
+    Run(Plan),
+    Hl7(Hl7Plan),
+    Overload(OverloadPlan),
+}
+
+fn usage<T>(text: &str) -> Result<T, ExitCode> {
+    errors::say(CommandCode::OptionRange.entry(), &text);
+    Err(ExitCode::from(2))
+}
+
+/// What both kinds of measurement ask of their options.
+fn checked(arguments: &Run) -> Result<(), ExitCode> {
     if arguments.message_bytes < MESSAGE_BYTES_MIN {
         return usage(&format!(
             "--message-bytes is at least {MESSAGE_BYTES_MIN}: a message carries its number and a check"
         ));
     }
-    if arguments.actors == 0 || arguments.rate.is_nan() || arguments.rate < 1.0 || arguments.closed == Some(0) {
+    if arguments.actors == 0
+        || arguments.rate.is_some_and(|rate| rate.is_nan() || rate < 1.0)
+        || arguments.closed == Some(0)
+    {
         return usage("--actors, --rate and --closed are at least 1");
     }
+    Ok(())
+}
+
+fn overload_plan(arguments: &Run) -> Result<OverloadPlan, ExitCode> {
+    checked(arguments)?;
+    if arguments.sessions == 0 {
+        return usage("--sessions is at least 1");
+    }
+    if arguments.config.is_some() {
+        return usage("overload is measured on nodes of its own: it looks at their memory");
+    }
+    Ok(OverloadPlan {
+        binary: own_binary()?,
+        driver: arguments.driver.name().to_owned(),
+        actors: arguments.actors,
+        message_bytes: arguments.message_bytes,
+        time: std::time::Duration::from_micros(arguments.time.as_us()),
+        timeout_ms: timeout_ms(arguments),
+        sessions: arguments.sessions,
+        in_flight: arguments.closed.unwrap_or(run::IN_FLIGHT),
+        cores: match arguments.cores {
+            CoresOf::Split => Cores::Split,
+            CoresOf::Shared => Cores::Shared,
+        },
+    })
+}
+
+/// Without `--rate` as fast as acks come back; `--closed` says on how many connections.
+fn hl7_plan(arguments: &Run) -> Result<Hl7Plan, ExitCode> {
+    checked(arguments)?;
+    if arguments.config.is_some() {
+        return usage("hl7 is measured on nodes of its own");
+    }
+    let pace = match arguments.rate {
+        Some(rate) => mllp::Pace::Open { rate },
+        None => mllp::Pace::Closed,
+    };
+    Ok(Hl7Plan {
+        binary: own_binary()?,
+        driver: arguments.driver.name().to_owned(),
+        time: std::time::Duration::from_micros(arguments.time.as_us()),
+        connections: arguments.closed.unwrap_or(HL7_CONNECTIONS),
+        pace,
+        seed: 1,
+    })
+}
+
+fn own_binary() -> Result<PathBuf, ExitCode> {
+    match std::env::current_exe() {
+        Ok(binary) => Ok(binary),
+        Err(error) => usage(&format!("the path of this program cannot be found: {error}")),
+    }
+}
+
+fn timeout_ms(arguments: &Run) -> u32 {
+    u32::try_from(arguments.timeout.as_us() / 1_000)
+        .unwrap_or(u32::MAX)
+        .max(1)
+}
+
+fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
+    checked(arguments)?;
     let target = match &arguments.config {
-        None => {
-            let binary = match std::env::current_exe() {
-                Ok(binary) => binary,
-                Err(error) => return usage(&format!("the path of this program cannot be found: {error}")),
-            };
-            Target::Own {
-                binary,
-                driver: arguments.driver.name().to_owned(),
-            }
-        }
+        None => Target::Own {
+            binary: own_binary()?,
+            driver: arguments.driver.name().to_owned(),
+        },
         Some(path) => match config::load(path, std::env::vars()) {
             Ok(loaded) => Target::Running {
                 key: loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes()),
@@ -147,7 +274,7 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
         },
     };
     let kind = match arguments.workload {
-        Work::W128 => Kind::W128,
+        Work::W128 | Work::Hl7 | Work::Overload => Kind::W128,
         Work::HotActor => Kind::HotActor,
         Work::ColdActors => Kind::ColdActors,
     };
@@ -155,12 +282,12 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
         target,
         kind,
         actors: arguments.actors,
-        pace: arguments.closed.map_or(Pace::Open(arguments.rate), Pace::Closed),
+        pace: arguments
+            .closed
+            .map_or(Pace::Open(arguments.rate.unwrap_or(RATE)), Pace::Closed),
         time: std::time::Duration::from_micros(arguments.time.as_us()),
         message_bytes: arguments.message_bytes,
-        timeout_ms: u32::try_from(arguments.timeout.as_us() / 1_000)
-            .unwrap_or(u32::MAX)
-            .max(1),
+        timeout_ms: timeout_ms(arguments),
         warm: kind == Kind::W128 && !arguments.cold,
     })
 }

@@ -172,6 +172,16 @@ impl Cluster {
         group_of(&self.table, key).ok_or(Failure::Table)
     }
 
+    /// All nodes, in the order of the slot table.
+    pub(crate) fn nodes(&self) -> &[NodeBody] {
+        &self.table.nodes
+    }
+
+    /// How many groups there are.
+    pub(crate) fn groups(&self) -> u32 {
+        self.table.groups
+    }
+
     /// The node with this id.
     pub(crate) fn node(&self, id: u16) -> Option<&NodeBody> {
         self.table.nodes.iter().find(|node| node.id == id)

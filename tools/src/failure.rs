@@ -1,7 +1,7 @@
 //! Why a command on data did not do what was asked: the cause, what became of it, who should act, and the exit code.
 //!
-//! Here are the words; who ends how is the command's to decide. **Invariant:** every way to end has one exit code, by exhaustive matches,
-//! and no message of the cluster is shown without what it means for the sender's message.
+//! Here are the words; who ends how is the command's to decide, and which code is whose is said in `errors/of.rs`. **Invariant:** every way to
+//! end has one exit code, by exhaustive matches, and no message of the cluster is shown without what it means for the sender's message.
 
 use std::fmt;
 use std::io;
@@ -14,6 +14,7 @@ use waterpark_ring::KeyError;
 use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
 
+use crate::errors::{self, Coded};
 use crate::show;
 
 /// A key as people write it, in every message about one that is none.
@@ -94,6 +95,32 @@ pub(crate) enum Failure {
         /// Who holds one.
         members: Vec<String>,
     },
+    /// The actor has no entry with this seq; it was only asked. The caller looks at which ones it has.
+    NoEntry {
+        /// The actor.
+        key: String,
+        /// The seq.
+        seq: u64,
+    },
+    /// Messages byte for byte would go to a terminal, which takes some of them for orders; nothing was asked. The caller names a file.
+    RawToTerminal,
+    /// A message cannot stand in an MLLP frame; those before it were written. The caller asks for it alone.
+    Unframeable {
+        /// Its seq.
+        seq: u64,
+    },
+    /// Nobody takes connections at an MLLP address; what was accepted before stands. The caller looks at the address.
+    MllpUnreachable {
+        /// The address.
+        address: String,
+        /// What the kernel said last.
+        cause: io::Error,
+    },
+    /// Whoever answers at an MLLP address speaks something else; no answer means a message. The caller looks at the address.
+    NotMllp {
+        /// The address.
+        address: String,
+    },
     /// The call ended without an answer.
     Call(ClientError),
     /// The answer is no answer to what was asked; nothing was shown of it. The operator looks at the node.
@@ -109,12 +136,19 @@ impl Failure {
             Failure::Key { .. }
             | Failure::Address { .. }
             | Failure::LinesAndMessage
+            | Failure::RawToTerminal
             | Failure::UnknownNode { .. }
             | Failure::NotMember { .. } => code::USAGE,
             Failure::NoConfig | Failure::Config(_) | Failure::KeyFile(_) => code::CONFIGURATION,
             Failure::Connect { error, .. } | Failure::Call(error) => exit_code_of(error),
+            Failure::MllpUnreachable { .. } | Failure::NotMllp { .. } => code::CANNOT_REACH,
             Failure::Table => code::UNHEALTHY,
-            Failure::Input { .. } | Failure::InputTooLong { .. } | Failure::Answer | Failure::Output(_) => code::FAILED,
+            Failure::Input { .. }
+            | Failure::InputTooLong { .. }
+            | Failure::NoEntry { .. }
+            | Failure::Unframeable { .. }
+            | Failure::Answer
+            | Failure::Output(_) => code::FAILED,
         }
     }
 
@@ -122,7 +156,7 @@ impl Failure {
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "schema": "waterpark.error.1", "complete": false, "missing": ["the answer"],
-            "exit_code": self.exit_code(), "error": self.to_string(),
+            "exit_code": self.exit_code(), "code": self.code().name(), "error": self.to_string(),
         })
     }
 
@@ -134,7 +168,7 @@ impl Failure {
             _ if closed => (),
             // These say themselves that they are errors, with their codes.
             Failure::Config(_) | Failure::KeyFile(_) => eprintln!("{self}"),
-            _ => eprintln!("error: {self}"),
+            _ => errors::say(self.code(), self),
         }
         if as_json && !matches!(self, Failure::Output(_)) {
             // It was said on stderr above.
@@ -195,6 +229,26 @@ impl fmt::Display for Failure {
                 let members = members.join(", ");
                 write!(f, "{node} holds no copy of group {group}, to which this key belongs\n  its members: {members}")
             }
+            Failure::NoEntry { key, seq } => {
+                write!(f, "{key} has no entry with seq {seq}\n  seqs count the entries of a group, of which each actor has some: ")?;
+                f.write_str("`waterpark actor history KEY` shows those of this one")
+            }
+            Failure::RawToTerminal => f.write_str(
+                "with --raw bytes are written as they are, and this is a terminal, which takes some of them for orders\n  \
+                 send them to a file or a pipe, for example: > messages.mllp; to read them here, leave --raw out",
+            ),
+            Failure::Unframeable { seq } => write!(
+                f,
+                "the message of seq {seq} holds bytes that end or begin an MLLP frame\n  write it alone, without a frame: --raw --seq {seq}"
+            ),
+            Failure::MllpUnreachable { address, cause } => write!(
+                f,
+                "nobody takes connections at {address}: {cause}\n  look whether the receiver runs; a node takes MLLP at its first port + 128"
+            ),
+            Failure::NotMllp { address } => write!(
+                f,
+                "whoever answers at {address} speaks no MLLP\n  look at the address; a node takes MLLP at its first port + 128"
+            ),
             Failure::Call(error) => f.write_str(&words_of(error)),
             Failure::Answer => f.write_str("the node's answer is malformed; nothing of it is shown"),
             Failure::Output(error) => write!(f, "the answer cannot be written: {error}"),
@@ -210,6 +264,7 @@ pub(crate) fn exit_code_of(error: &ClientError) -> u8 {
         ClientError::Unreachable { .. }
         | ClientError::Handshake(_)
         | ClientError::Frame(_)
+        | ClientError::Cut(_)
         | ClientError::OtherCluster
         | ClientError::WrongNode
         | ClientError::Io(_)
@@ -257,7 +312,9 @@ fn refused(outcome: Outcome, detail: u32) -> String {
             "the process that wrote the group is gone, and what it held with it; the operator must recover it"
                 .to_owned()
         }
-        Outcome::BadRequest => "no node knows a kind of that name; the kinds are record, register and pool".to_owned(),
+        Outcome::BadRequest => {
+            "no node knows a kind of that name; the kinds are patient, record, register and pool".to_owned()
+        }
         Outcome::Stopping => "the node is stopping; send it again in a moment".to_owned(),
         Outcome::NotMember => {
             "the node holds no copy of the group; ask a member (`waterpark actor where KEY`)".to_owned()

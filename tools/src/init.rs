@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
-use waterpark::config::{self, Bytes, ENTROPY_BYTES, InitOptions, Nodes};
+use waterpark::config::{self, Bytes, ENTROPY_BYTES, HostCode, InitOptions, Nodes};
+
+use crate::errors;
 
 /// What the new cluster shall be.
 #[derive(Args)]
@@ -63,14 +65,18 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let entropy = match entropy() {
         Ok(entropy) => entropy,
         Err(error) => {
-            eprintln!("error: the kernel gives no random bytes: {error}");
+            errors::say(
+                HostCode::Kernel.entry(),
+                &format!("the kernel gives no random bytes: {error}"),
+            );
             return ExitCode::FAILURE;
         }
     };
     let written = match config::init(&options, &entropy) {
         Ok(written) => written,
         Err(error) => {
-            eprintln!("error: {error}");
+            // It brings its own heading.
+            eprintln!("{error}");
             let meant = matches!(error, config::InitError::BadOptions { .. });
             return ExitCode::from(if meant { 3 } else { 1 });
         }

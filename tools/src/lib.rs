@@ -8,6 +8,8 @@ mod bench;
 mod config;
 mod connect;
 mod demo;
+pub mod demo_screen;
+mod errors;
 mod failure;
 mod init;
 mod log;
@@ -16,6 +18,7 @@ mod send;
 mod show;
 mod signals;
 mod sim;
+mod status;
 
 use std::process::ExitCode;
 
@@ -37,8 +40,10 @@ enum Command {
     Init(init::Arguments),
     /// Run one node in the foreground
     Node(node::Arguments),
-    /// Send a message to an actor
+    /// Send a message to an actor, or HL7 files over MLLP
     Send(send::Arguments),
+    /// Look at all nodes: what is up, how many copies there are, how far followers are behind
+    Status(status::Arguments),
     /// Look at an actor
     #[command(subcommand)]
     Actor(actor::Command),
@@ -50,12 +55,17 @@ enum Command {
     Bench(bench::Command),
     /// Run whole clusters in one thread on virtual time, with faults, and check what was acked
     Sim(sim::Arguments),
+    /// Say what an error's code means, or list all
+    Errors(errors::Arguments),
 }
 
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = Waterpark::parse().command;
+    let command = match Waterpark::try_parse() {
+        Ok(parsed) => parsed.command,
+        Err(error) => return not_parsed(&error),
+    };
     // These have nothing of their own to clean up; the others do, and write as long as somebody reads.
     if !matches!(command, Command::Node(_) | Command::Demo(_) | Command::Bench(_))
         && let Err(error) = signals::end_with_reader()
@@ -67,9 +77,22 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Node(arguments) => node::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Actor(command) => actor::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Bench(command) => bench::run(&command),
         Command::Sim(arguments) => sim::run(&arguments),
+        Command::Errors(arguments) => errors::run(&arguments),
     }
+}
+
+/// Shows what the parser of the command line has to say: help and version as they are, a fault with its code.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    match errors::said_of_usage(&text) {
+        Some(said) => eprintln!("{said}"),
+        // Whoever asked for help and closed the pipe has seen enough.
+        None => drop(error.print()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::code::USAGE))
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use waterpark::config::{Bytes, ConfigError};
+use waterpark::config::{Bytes, ConfigError, StartCode};
 use waterpark::{DriverChoice, Ended, Node, NodeError, Options};
 
+use crate::errors::{self, Coded};
 use crate::{log, signals};
 
 /// Which node of which cluster.
@@ -65,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.with_parent
         && let Err(error) = signals::end_with_parent()
     {
-        eprintln!("error: {error}");
+        errors::say(StartCode::ParentGone.entry(), &error);
         return ExitCode::FAILURE;
     }
     let loaded = match waterpark::config::load(&arguments.config, std::env::vars()) {
@@ -86,20 +87,21 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let stop = match signals::catch() {
         Ok(stop) => stop,
         Err(error) => {
-            eprintln!("error: signals cannot be caught: {error}");
+            errors::say(
+                StartCode::Signals.entry(),
+                &format!("signals cannot be caught: {error}"),
+            );
             return ExitCode::FAILURE;
         }
     };
     let node = match Node::start(&loaded, &arguments.name, &options) {
         Ok(node) => node,
         Err(error) => {
-            // A problem of the configuration brings its own heading.
-            let heading = if matches!(error, NodeError::Unknown(_)) {
-                ""
-            } else {
-                "error: "
-            };
-            eprintln!("{heading}{error}");
+            match &error {
+                // A problem of the configuration brings its own heading.
+                NodeError::Unknown(problem) => eprintln!("{problem}"),
+                other => errors::say(other.code(), other),
+            }
             return ExitCode::from(error.exit_code());
         }
     };
@@ -115,7 +117,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             tracing::warn!("some peers or clients did not take what they were owed");
             ExitCode::SUCCESS
         }
-        // Threads that hang would keep a plain return waiting.
-        Ended::Failed => std::process::exit(1),
+        Ended::Failed => {
+            errors::say(
+                StartCode::NodeFailed.entry(),
+                &format!("{} failed; its log says why", arguments.name),
+            );
+            // Threads that hang would keep a plain return waiting.
+            std::process::exit(1)
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! `waterpark send`: one message, or each line of the input as one, to one actor.
+//! `waterpark send`: one message, or each line of the input as one, to one actor; with `--mllp` HL7 files to any receiver (`send/mllp.rs`).
 //!
 //! Lines go out in batches: what has been read when the batch before has ended, so a pipe is sent as it comes and a file in few round
 //! trips. **Invariant:** every message that was read has its end shown, and once one of them did not become an entry no more are sent.
+
+mod mllp;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,12 +15,14 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 use clap::Args;
 use serde_json::{Value, json};
+use waterpark::config::CommandCode;
 use waterpark_client::blocking::Answer;
 use waterpark_client::{ClientError, SendOptions};
 use waterpark_ring::Key;
 use waterpark_wire::reply::Outcome;
 
 use crate::connect::{Cluster, Reach, parse_key};
+use crate::errors::{self, Coded};
 use crate::failure::{Failure, code, exit_code_of, words_of};
 use crate::show;
 
@@ -31,12 +35,26 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// What to send, and where to.
 #[derive(Args)]
+#[command(
+    override_usage = "waterpark send [OPTIONS] KEY MESSAGE\n       waterpark send [OPTIONS] KEY --file FILE\n       \
+    waterpark send [OPTIONS] KEY --lines\n       waterpark send --mllp HOST:PORT [OPTIONS] [FILE]..."
+)]
 pub(crate) struct Arguments {
-    /// The actor: KIND/ID[,NAME=VALUE], for example patient/1001,facility=HOSPX
-    key: String,
-    /// The message; `-` reads it from stdin, to the last byte
-    #[arg(required_unless_present_any = ["file", "lines"])]
+    /// The actor: KIND/ID[,NAME=VALUE], for example patient/1001,facility=HOSPX. With --mllp the first file
+    #[arg(required_unless_present = "mllp")]
+    key: Option<OsString>,
+    /// The message; `-` reads it from stdin, to the last byte. With --mllp the next file
+    #[arg(required_unless_present_any = ["file", "lines", "mllp"])]
     message: Option<OsString>,
+    /// With --mllp more files; `-` is stdin, which is also read where there is none
+    #[arg(value_name = "FILE", requires = "mllp")]
+    more: Vec<OsString>,
+    /// Send HL7 over MLLP to this address, in order: a node takes it at its first port + 128. Each file is a message, a batch, or MLLP frames
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["file", "lines", "ordered", "config", "at", "key_file"])]
+    mllp: Option<String>,
+    /// With --mllp: so many attempts to connect, and for each message that is not answered or answered with AE or CE
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "mllp", value_parser = clap::value_parser!(u32).range(1..=100))]
+    attempts: u32,
     /// Read the message from a file
     #[arg(long, value_name = "FILE", conflicts_with = "message")]
     file: Option<PathBuf>,
@@ -53,7 +71,9 @@ pub(crate) struct Arguments {
 /// 0: every message is acked. 1: one was refused, by its handler or by the cluster. 4: the cluster cannot be reached. 6: of one nothing is
 /// known, or its time is over. Of several, the one that leaves most open is told: 6 before 4 before 1.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let ended = if arguments.lines {
+    let ended = if let Some(address) = &arguments.mllp {
+        mllp::send(arguments, address)
+    } else if arguments.lines {
         send_lines(arguments)
     } else {
         send_one(arguments)
@@ -62,6 +82,17 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.end(arguments.reach.json),
     }
+}
+
+/// The key that was named. Keys are bytes: one that is no UTF-8 is taken as if its bytes stood there as escapes.
+fn named_key(arguments: &Arguments) -> Result<Key, Failure> {
+    let bytes = arguments.key.as_ref().map_or(&[][..], |key| key.as_encoded_bytes());
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text += chunk.valid();
+        text.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02x}")));
+    }
+    parse_key(&text)
 }
 
 fn options(arguments: &Arguments) -> SendOptions {
@@ -73,7 +104,7 @@ fn options(arguments: &Arguments) -> SendOptions {
 }
 
 fn send_one(arguments: &Arguments) -> Result<u8, Failure> {
-    let key = parse_key(&arguments.key)?;
+    let key = named_key(arguments)?;
     let message = match (&arguments.file, &arguments.message) {
         (Some(path), _) => whole(&mut open(path)?, &path.to_string_lossy())?,
         (None, Some(text)) if text != "-" => text.clone().into_vec(),
@@ -91,7 +122,7 @@ fn send_one(arguments: &Arguments) -> Result<u8, Failure> {
         show::print(&end_text(&end))?;
     }
     if let Err(error) = &end {
-        eprintln!("error: {}", words_of(error));
+        errors::say(error.code(), &words_of(error));
     }
     Ok(exit_code(&end))
 }
@@ -100,7 +131,7 @@ fn send_lines(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.message.as_ref().is_some_and(|message| message != "-") {
         return Err(Failure::LinesAndMessage);
     }
-    let key = parse_key(&arguments.key)?;
+    let key = named_key(arguments)?;
     let (name, input): (String, Box<dyn BufRead + Send>) = match &arguments.file {
         Some(path) => (path.display().to_string(), Box::new(BufReader::new(open(path)?))),
         None => ("stdin".to_owned(), Box::new(BufReader::new(io::stdin()))),
@@ -189,7 +220,7 @@ impl Lines {
         }
         match end {
             Ok(_) => show::print(&format!("{}: {}", self.ended, end_text(end))),
-            Err(error) => show::print(&format!("{}: {}", self.ended, words_of(error))),
+            Err(error) => show::print(&format!("{}: {}: {}", self.ended, error.code().name(), words_of(error))),
         }
     }
 
@@ -197,23 +228,24 @@ impl Lines {
         let (sent, acked) = (self.ended, self.acked);
         let mut missing = Vec::new();
         if self.open > 0 {
-            missing.push(format!("the outcome of {} messages is not known", self.open));
+            let text = format!("the outcome of {} messages is not known", self.open);
+            missing.push((CommandCode::OutcomesOpen.entry(), text));
         }
         if stopped {
-            missing.push(format!(
-                "stopped after message {sent}, since one did not become an entry; what follows was not sent"
-            ));
+            let text =
+                format!("stopped after message {sent}, since one did not become an entry; what follows was not sent");
+            missing.push((CommandCode::LinesStopped.entry(), text));
         }
         if let Some(failure) = failure {
-            missing.push(format!("{failure}; message {sent} was the last one"));
+            missing.push((failure.code(), format!("{failure}; message {sent} was the last one")));
             self.code = graver(self.code, failure.exit_code());
         }
-        for text in &missing {
-            eprintln!("error: {text}");
+        for (code, text) in &missing {
+            errors::say(code, text);
         }
         if self.as_json {
             let complete = missing.is_empty();
-            let missing = Value::from(missing);
+            let missing: Value = missing.into_iter().map(|(_, text)| text).collect();
             let end = format!("],\"sent\":{sent},\"acked\":{acked},\"complete\":{complete},\"missing\":{missing}}}");
             show::print(&end)?;
         } else {
@@ -351,6 +383,7 @@ fn end_json(end: &Result<Answer, ClientError>) -> Vec<(&'static str, Value)> {
                 ("missing", json!(missing)),
                 ("outcome", outcome.into()),
                 ("token", Value::Null),
+                ("code", error.code().name().into()),
                 ("error", words_of(error).into()),
                 ("exit_code", exit_code_of(error).into()),
             ]

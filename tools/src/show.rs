@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use waterpark_client::Token;
 use waterpark_wire::reply::Outcome;
 
+use crate::demo_screen::figures;
 use crate::failure::Failure;
 
 /// Letters of a text that are shown on each side of a place in it.
@@ -46,12 +47,63 @@ pub(crate) fn bytes(bytes: &[u8]) -> String {
     }
 }
 
-/// Bytes in JSON: `{"text": ..}` if they are UTF-8, else `{"hex": ..}`.
+/// Bytes in JSON: `{"text": ..}` if they are UTF-8, else `{"base64": ..}`.
 pub(crate) fn bytes_json(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!({ "text": text }),
-        Err(_) => json!({ "hex": hex(bytes) }),
+        Err(_) => json!({ "base64": base64(bytes) }),
     }
+}
+
+/// Base64 with its usual letters and filled up (RFC 4648 §4).
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+            out.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+/// A value of HL7 on a terminal: letters as they are, and each byte that is none as HL7 would escape it, `\XFC\`. What is longer than
+/// `letters_max` is cut, with its length said.
+pub(crate) fn value(bytes: &[u8], letters_max: usize) -> String {
+    let mut shown = String::new();
+    let mut letters = 0;
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if letters == letters_max {
+                return cut(shown, bytes.len());
+            }
+            letters += 1;
+            if is_printable(c) {
+                shown.push(c);
+            } else {
+                shown += &format!(
+                    "\\X{}\\",
+                    hex(c.encode_utf8(&mut [0; 4]).as_bytes()).to_ascii_uppercase()
+                );
+            }
+        }
+        for byte in chunk.invalid() {
+            if letters == letters_max {
+                return cut(shown, bytes.len());
+            }
+            letters += 1;
+            shown += &format!("\\X{byte:02X}\\");
+        }
+    }
+    shown
+}
+
+fn cut(shown: String, bytes: usize) -> String {
+    let bytes = figures::count(u64::try_from(bytes).unwrap_or(u64::MAX));
+    format!("{shown}… ({bytes} bytes)")
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -215,7 +267,38 @@ mod tests {
             assert_eq!(bytes(given), shown);
         }
         assert_eq!(bytes_json(b"two\nlines"), json!({ "text": "two\nlines" }));
-        assert_eq!(bytes_json(b"\xff\x00"), json!({ "hex": "ff00" }));
+        assert_eq!(bytes_json(b"\xff\x00"), json!({ "base64": "/wA=" }));
+    }
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        // RFC 4648 §10.
+        let table = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (bytes, text) in table {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn a_value_shows_its_letters_and_every_other_byte_by_its_number() {
+        let table: [(&[u8], &str); 5] = [
+            ("Grüße^Ελέ".as_bytes(), "Grüße^Ελέ"),
+            (b"M\xfcller", "M\\XFC\\ller"),
+            (b"a\r\x1b[2Jb", "a\\X0D\\\\X1B\\[2Jb"),
+            ("a\u{202e}b".as_bytes(), "a\\XE280AE\\b"),
+            (b"12345678901", "1234567890… (11 bytes)"),
+        ];
+        for (given, shown) in table {
+            assert_eq!(value(given, 10), shown);
+        }
     }
 
     #[test]

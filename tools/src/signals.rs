@@ -30,6 +30,7 @@ impl Caught {
         std::thread::spawn(move || {
             for signal in self.0.forever() {
                 if flag.swap(true, Ordering::Relaxed) {
+                    crate::demo_screen::terminal::restore();
                     std::process::exit(128 + signal);
                 }
             }

@@ -1,12 +1,17 @@
-//! `waterpark sim`: seeds, mutants, and how to replay a failure.
+//! `waterpark sim`: seeds, mutants, what they reached, and how to replay a failure.
+//!
+//! It knows nothing of clusters. **Invariant:** it ends with 0 only if no ledger was broken and a long batch reached all that it must.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
+use waterpark::config::MeasuringCode;
 use waterpark_core::rules::Production;
-use waterpark_sim::{Batch, MUTANTS, run_seed, run_seeds};
+use waterpark_sim::{Batch, Expect, MUTANTS, Reached, SEEDS_FOR_ALL, run_seed, run_seeds};
+
+use crate::errors;
 
 /// A batch of seeds.
 #[derive(Args)]
@@ -28,7 +33,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// 0: no seed failed, or the mutant was caught. 1: otherwise. 2: no such mutant.
+/// 0: no seed failed and a long batch reached everything, or the mutant was caught. 1: otherwise. 2: no such mutant.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.mutants {
         for mutant in MUTANTS {
@@ -41,7 +46,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Some(name) => match MUTANTS.iter().find(|mutant| mutant.name == name) {
             Some(mutant) => Some(mutant),
             None => {
-                eprintln!("error: there is no mutant `{name}`; `waterpark sim --mutants` lists them");
+                let text = format!("there is no mutant `{name}`; `waterpark sim --mutants` lists them");
+                errors::say(MeasuringCode::UnknownMutant.entry(), &text);
                 return ExitCode::from(2);
             }
         },
@@ -59,50 +65,56 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
     print(arguments, &batch);
     let caught = !batch.failures.is_empty();
-    if caught == mutant.is_some() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    let blind = mutant.is_none() && !(batch.never_reached().is_empty() && batch.wrongly_reached().is_empty());
+    if caught == mutant.is_some() && !blind {
+        return ExitCode::SUCCESS;
     }
+    match &arguments.mutant {
+        Some(name) => {
+            let text = format!("none of {} seeds caught the mutant `{name}`", batch.seeds);
+            errors::say(MeasuringCode::MutantEscaped.entry(), &text);
+        }
+        None if batch.failures.is_empty() => {
+            let text =
+                "no rule was broken, and not all was reached as it must be, so these seeds prove less than they should";
+            errors::say(MeasuringCode::NotReached.entry(), &text);
+        }
+        None => {
+            let text = format!("{} of {} seeds broke a rule", batch.failures.len(), batch.seeds);
+            errors::say(MeasuringCode::SeedFailed.entry(), &text);
+        }
+    }
+    ExitCode::FAILURE
+}
+
+/// A name that stands for one thing that can be reached, among all.
+fn name(reached: Reached) -> String {
+    format!("{}: {}", reached.table(), reached.name())
 }
 
 fn print(arguments: &Arguments, batch: &Batch) {
+    // A mutant is stopped at the first seed that catches it: what that reached says nothing.
+    let judged = arguments.mutant.is_none();
+    let never = if judged { batch.never_reached() } else { Vec::new() };
+    let wrongly = if judged { batch.wrongly_reached() } else { Vec::new() };
     if arguments.json {
-        let failed: Vec<u64> = batch.failures.iter().map(|(seed, _)| *seed).collect();
-        let object = json!({
-            "schema": "waterpark.sim.1",
-            "complete": true,
-            "seeds": batch.seeds,
-            "mutant": arguments.mutant,
-            "failed_seeds": failed,
-            "acked": batch.acked,
-            "outcomes": batch.outcomes,
-            "happened": batch.sometimes,
-            "virtual_hours": batch.virtual_ms as f64 / 3_600_000.0,
-            "trace": format!("{:016x}", batch.trace),
-        });
-        println!("{object}");
-        return;
+        return print_json(arguments, batch, &never, &wrongly);
     }
     let hours = batch.virtual_ms as f64 / 3_600_000.0;
     println!(
         "{} seeds, {hours:.2} virtual hours, {} requests acked, trace {:016x}",
         batch.seeds, batch.acked, batch.trace
     );
-    let table = |title: &str, rows: &mut dyn Iterator<Item = (String, u64)>| {
-        println!("{title}");
-        for (name, count) in rows {
-            println!("  {name:<20} {count:>10}");
-        }
-    };
-    table(
-        "replies",
-        &mut batch.outcomes.iter().map(|(name, count)| (name.clone(), *count)),
-    );
-    table(
-        "happened",
-        &mut batch.sometimes.iter().map(|(name, count)| ((*name).to_owned(), *count)),
-    );
+    print_tables(batch);
+    if judged && batch.seeds < SEEDS_FOR_ALL {
+        println!("fewer than {SEEDS_FOR_ALL} seeds: whether all was reached is not judged");
+    }
+    for reached in &never {
+        println!("never reached: {}", name(*reached));
+    }
+    for reached in &wrongly {
+        println!("reached, and cannot be: {}", name(*reached));
+    }
     match batch.failures.first() {
         None => println!("every ledger is clean"),
         Some((seed, report)) => {
@@ -117,4 +129,60 @@ fn print(arguments: &Arguments, batch: &Batch) {
             println!("replay: waterpark sim --seed {seed} --seeds 1{mutant}");
         }
     }
+}
+
+/// Everything that can be reached with how often it was, in how many seeds; and why not, where it cannot.
+fn print_tables(batch: &Batch) {
+    let mut table = "";
+    for reached in Reached::all() {
+        if table != reached.table() {
+            table = reached.table();
+            println!("{table:<36} {:>10} {:>8}", "times", "seeds");
+        }
+        let count = batch.reached.get(&reached).copied().unwrap_or_default();
+        let why = match reached.expect() {
+            Expect::Reached => String::new(),
+            Expect::Seldom(when) => format!("  seldom: {when}"),
+            Expect::Never(why) => format!("  cannot occur: {why}"),
+        };
+        println!("  {:<34} {:>10} {:>8}{why}", reached.name(), count.times, count.seeds);
+    }
+}
+
+fn print_json(arguments: &Arguments, batch: &Batch, never: &[Reached], wrongly: &[Reached]) {
+    let failed: Vec<u64> = batch.failures.iter().map(|(seed, _)| *seed).collect();
+    let names = |all: &[Reached]| all.iter().map(|reached| name(*reached)).collect::<Vec<_>>();
+    let row = |reached: Reached| {
+        let count = batch.reached.get(&reached).copied().unwrap_or_default();
+        json!({
+            "table": reached.table(),
+            "name": reached.name(),
+            "times": count.times,
+            "seeds": count.seeds,
+            "must": reached.expect() == Expect::Reached,
+            "seldom": match reached.expect() {
+                Expect::Seldom(when) => Some(when),
+                Expect::Reached | Expect::Never(_) => None,
+            },
+            "cannot_occur": match reached.expect() {
+                Expect::Never(why) => Some(why),
+                Expect::Reached | Expect::Seldom(_) => None,
+            },
+        })
+    };
+    let object = json!({
+        "schema": "waterpark.sim.2",
+        "complete": true,
+        "seeds": batch.seeds,
+        "mutant": arguments.mutant,
+        "failed_seeds": failed,
+        "acked": batch.acked,
+        "reached": Reached::all().into_iter().map(row).collect::<Vec<_>>(),
+        "never_reached": names(never),
+        "wrongly_reached": names(wrongly),
+        "judged_from_seeds": SEEDS_FOR_ALL,
+        "virtual_hours": batch.virtual_ms as f64 / 3_600_000.0,
+        "trace": format!("{:016x}", batch.trace),
+    });
+    println!("{object}");
 }

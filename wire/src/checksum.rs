@@ -1,4 +1,4 @@
-//! The two sums: a frame's checksum and a run's chain hash. Against accidents, not against attackers: who may speak at all is decided
+//! The sums: a frame's checksum, a run's chain hash, and that of a tool's own bytes. Against accidents, not against attackers: who may speak at all is decided
 //! by the handshake.
 
 use std::hash::Hasher;
@@ -24,6 +24,12 @@ pub fn frame_of_parts<'a>(header: &FrameHeader, parts: impl Iterator<Item = &'a 
 
 fn seed(header: &FrameHeader) -> u64 {
     XxHash3_64::oneshot(&header.as_bytes()[..CHECKSUM_AT])
+}
+
+/// xxh3-64 of bytes that are no part of a frame: what tools mark their own messages with.
+#[must_use]
+pub fn bytes(bytes: &[u8]) -> u64 {
+    XxHash3_64::oneshot(bytes)
 }
 
 /// The chain hash of a run: xxh3-128 over everything behind the hash field, which begins with the view, the first seq, the time and the

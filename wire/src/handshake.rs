@@ -73,6 +73,24 @@ pub struct Party {
     pub topology: Arc<[u8]>,
 }
 
+impl Party {
+    /// A client, which says nothing of itself and takes any cluster.
+    #[must_use]
+    pub fn client() -> Party {
+        Party {
+            cluster: [0; 16],
+            node: 0,
+            incarnation: 0,
+            shard: 0,
+            shards: 0,
+            out: false,
+            epoch: 0,
+            topology_digest: [0; 16],
+            topology: Arc::default(),
+        }
+    }
+}
+
 /// What an acceptor's judge grants a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {

@@ -12,6 +12,7 @@ pub mod framer;
 pub mod handshake;
 pub mod item;
 pub mod link;
+pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod run;
@@ -20,6 +21,7 @@ pub mod sweep;
 pub use error::FrameError;
 pub use frame::{FrameBuilder, FrameHeader, FrameKind, FrameView};
 pub use item::{Item, ItemHeader, ItemKind};
+pub use refusal::ConnectionRefusal;
 
 /// Items, entries and sections begin at multiples of this.
 pub const ALIGN: usize = 16;

@@ -129,7 +129,7 @@ fixed_items! {
         /// Zero.
         reserved: U64,
     }
-    /// Why the connection is about to be closed. `item.aux` is a [`FrameError`]'s number, or from 256 on a reason of the handshake; text follows.
+    /// Why the connection is about to be closed, alone in its frame. `item.aux` is the number of a [`crate::ConnectionRefusal`]; text follows.
     Refusal(Refusal) {
         /// A number that goes with the reason.
         detail: U64,

@@ -20,7 +20,7 @@ use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, Operation, RequestHeader};
 use waterpark_wire::run::{self, EntryHeader, EntryParts, HASHED_FROM, RUN_HEADER, RunHeader, RunView};
 use waterpark_wire::sweep::{SweepRule, SweepView, push_sweep};
-use waterpark_wire::{FrameError, FrameView, Item, ItemKind, checksum};
+use waterpark_wire::{ConnectionRefusal, FrameError, FrameView, Item, ItemKind, checksum};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -92,6 +92,22 @@ fn heartbeat() -> Heartbeat {
         wall_ms: U64::new(1_700_000_000_000),
         sent: U64::new(41),
     }
+}
+
+#[test]
+fn the_last_frame_of_a_link_has_the_bytes_of_the_page() {
+    let address = FrameAddress {
+        kind: FrameKind::Peer,
+        sender: (4, 0x0102_0304_0506_0708),
+        receiver: (9, 0x1112_1314_1516_1718),
+        number: 0,
+        epoch: 5,
+    };
+    assert_example("last-words", &ConnectionRefusal::Stranger.frame(&address));
+    let page = example("last-words");
+    let frame = FrameView::new_checked(&page, frame::FRAME_BYTES_MAX).expect("the page's frame is good");
+    let refusal = ConnectionRefusal::from_frame(&frame);
+    assert_eq!(refusal, Ok(Some(ConnectionRefusal::Stranger)));
 }
 
 #[test]

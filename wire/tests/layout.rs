@@ -14,7 +14,7 @@ use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, HistoryRange, Operation, RequestHeader};
 use waterpark_wire::run::{self, EntryHeader, RunHeader};
 use waterpark_wire::sweep::{SweepHeader, SweepRule};
-use waterpark_wire::{FrameError, ItemKind};
+use waterpark_wire::{ConnectionRefusal, FrameError, ItemKind};
 use zerocopy::FromZeros;
 
 const PAGE: &str = include_str!("../../docs/frame_format.md");
@@ -288,6 +288,13 @@ fn numbers_are_those_of_the_page() {
         .map(|refusal| (u64::from(refusal.number()), name(refusal)))
         .collect();
     assert_numbers("Handshake refusals", &refusals);
+    let own = [ConnectionRefusal::Stranger].map(|refusal| (u64::from(refusal.number()), format!("{refusal:?}")));
+    assert_numbers("Connection refusals", &own);
+    let below = |numbers: &[(u64, String)], end| numbers.iter().all(|(number, _)| *number < end);
+    assert!(
+        below(&errors, 256) && below(&refusals, 512),
+        "one number has one meaning"
+    );
 }
 
 macro_rules! assert_flags {

@@ -3,7 +3,7 @@
 //! A call hands over a sink; the desk gives it the end of its request, once. No I/O here.
 
 use waterpark_ring::Key;
-use waterpark_wire::handshake::{Dialer, Party, Purpose, Step, Welcome};
+use waterpark_wire::handshake::{Dialer, HandshakeRefusal, Party, Purpose, Step, Welcome};
 use waterpark_wire::reply::Outcome;
 
 use crate::client_core::ClientCore;
@@ -184,7 +184,14 @@ impl Desk {
         if self.ready.is_empty() {
             return;
         }
+        let tried = core.tried;
+        let mut late = ClientError::Unreachable { tried };
         let error = match core.last_failure() {
+            // A node that is full or ending says so for a while: it is asked again, and named when time is over.
+            Some(error @ ClientError::Handshake(HandshakeRefusal::Busy | HandshakeRefusal::Stopping)) => {
+                late = error;
+                None
+            }
             // What a key or a cluster id has wrong does not mend itself: said once every entry was tried.
             Some(error @ (ClientError::Handshake(_) | ClientError::OtherCluster))
                 if core.tried as usize >= core.entries =>
@@ -193,7 +200,6 @@ impl Desk {
             }
             _ => None,
         };
-        let tried = core.tried;
         let is_ready = core.is_ready();
         for (until_ns, sink) in std::mem::take(&mut self.ready) {
             if is_ready {
@@ -201,7 +207,7 @@ impl Desk {
             } else if let Some(error) = error {
                 end(sink, Err(error));
             } else if now_ns >= until_ns {
-                end(sink, Err(ClientError::Unreachable { tried }));
+                end(sink, Err(late));
             } else {
                 self.ready.push((until_ns, sink));
             }
@@ -301,17 +307,7 @@ pub(crate) enum Shaken {
 impl Shake {
     /// Begins a handshake, and the first bytes to write.
     pub(crate) fn new(key: &[u8; 32], lz4: bool) -> Result<(Shake, Vec<u8>), ClientError> {
-        let party = Party {
-            cluster: [0; 16],
-            node: 0,
-            incarnation: 0,
-            shard: 0,
-            shards: 0,
-            out: false,
-            epoch: 0,
-            topology_digest: [0; 16],
-            topology: [].into(),
-        };
+        let party = Party::client();
         let dialer = Dialer::new(party, Purpose::Client, key, random()?, lz4);
         let hello = dialer.hello().to_vec();
         let shake = Shake {

@@ -1,8 +1,8 @@
 //! How a call can end without an answer of the actor. Each variant says what became of the message, and who should act.
 
-use waterpark_wire::FrameError;
 use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
+use waterpark_wire::{ConnectionRefusal, FrameError};
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,9 +32,14 @@ pub enum ClientError {
     /// A node or this client refused the handshake; nothing was sent. The operator should look at key and versions.
     #[error("handshake refused: {0}")]
     Handshake(HandshakeRefusal),
-    /// A node sent malformed bytes, or says that this client did; the connection was closed. Requests on it are sent again elsewhere.
+    /// A node sent malformed bytes; the connection was closed. Requests on it are sent again elsewhere. The operator should look at that
+    /// node and at what stands between.
     #[error("malformed bytes: {0}")]
     Frame(FrameError),
+    /// A node refused what this client sent, and closed the connection. Requests on it are sent again elsewhere. This client has to be
+    /// mended, or what stands between.
+    #[error("the node ended the connection: {0}")]
+    Cut(ConnectionRefusal),
     /// A node of another cluster answered at this address; the connection was closed.
     #[error("a node of another cluster")]
     OtherCluster,

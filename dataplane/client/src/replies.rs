@@ -6,9 +6,9 @@
 
 use waterpark_wire::body::{self, SlotTableBody};
 use waterpark_wire::item::{Item, ItemKind};
-use waterpark_wire::link::{Assembly, DOCUMENT_SLOT_TABLE, Document, Refusal};
+use waterpark_wire::link::{Assembly, DOCUMENT_SLOT_TABLE, Document};
 use waterpark_wire::reply::{MAYBE, Outcome, ReplyView};
-use waterpark_wire::{FrameError, FrameKind};
+use waterpark_wire::{ConnectionRefusal, FrameError, FrameKind};
 
 use crate::client_core::{ClientCore, MS};
 use crate::completion::{Completion, Token};
@@ -242,17 +242,8 @@ impl ClientCore {
 
 /// What a node said before it closed the connection.
 pub(crate) fn refusal_of(item: &Item<'_>) -> ClientError {
-    if let Err(error) = Refusal::new_checked(item) {
-        return ClientError::Frame(error);
-    }
-    let number = item.header.aux.get();
-    let frame_error = u8::try_from(number).ok().and_then(FrameError::from_code);
-    let handshake = u16::try_from(number)
-        .ok()
-        .and_then(waterpark_wire::handshake::HandshakeRefusal::from_number);
-    match (frame_error, handshake) {
-        (Some(error), _) => ClientError::Frame(error),
-        (None, Some(refusal)) => ClientError::Handshake(refusal),
-        (None, None) => ClientError::Io(std::io::ErrorKind::ConnectionAborted),
+    match ConnectionRefusal::from_item(item) {
+        Ok(refusal) => ClientError::Cut(refusal),
+        Err(error) => ClientError::Frame(error),
     }
 }

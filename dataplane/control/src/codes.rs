@@ -1,11 +1,15 @@
-//! The registry of this crate's error codes: what each means, what it did to the cluster's state, and who mends it.
+//! The registry of error codes: what each means, what it did to the cluster's state, and who mends it.
 //!
-//! Codes of configuration and start are `WP-1xxx`: `10xx` the file as a whole, `12xx` its form, `13xx` its meaning, `14xx` variables,
-//! `15xx` the key and the choice of a node, `16xx` making a new cluster. A number is never given to another meaning.
+//! Here are numbers and texts of all that a person may meet, and no error: which error has which code is said where its type is known. This
+//! file has those of the configuration, `WP-10xx` to `WP-16xx`: `10xx` the file as a whole, `12xx` its form, `13xx` its meaning, `14xx`
+//! variables, `15xx` the key and the choice of a node, `16xx` making a new cluster. The other thousands are in a file each.
 //!
-//! **Invariant:** every [`What`](crate::What) has exactly one code, by an exhaustive match; every code is reached by a test.
+//! **Invariant:** a number is never given to another meaning. Every [`What`](crate::What) has exactly one code, by an exhaustive match; every
+//! code is reached by a test.
 
 use std::fmt;
+
+use crate::nearest::nearest;
 
 /// One entry of the registry, in the words of `waterpark errors`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,40 +44,101 @@ const NOT_WRITTEN: &str = "No file was written.";
 
 /// Defines names, numbers and texts in one place, so that none can be forgotten.
 macro_rules! codes {
-    ($($name:ident = $number:literal, $title:literal, cause: $cause:literal, effect: $effect:expr, remedy: $remedy:literal;)+) => {
-        /// The name of a code. Its number is `code as u16`.
+    (#[doc = $doc:literal] $names:ident; $(
+        $name:ident = $number:literal, $title:literal, cause: $cause:literal, effect: $effect:expr, remedy: $remedy:literal;
+    )+) => {
+        #[doc = $doc]
+        ///
+        /// The number of each is `code as u16`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u16)]
-        pub enum CodeId {
+        pub enum $names {
             $(#[doc = $title] $name = $number,)+
         }
 
-        impl CodeId {
-            /// Every code there is, ascending.
-            pub const ALL: &'static [CodeId] = &[$(CodeId::$name),+];
+        impl $names {
+            /// Every code of this part, ascending.
+            pub const ALL: &'static [$names] = &[$($names::$name),+];
+
+            pub(crate) const ENTRIES: &'static [$crate::codes::Code] = &[$($crate::codes::Code {
+                number: $number, title: $title, cause: $cause, effect: $effect, remedy: $remedy,
+            },)+];
 
             /// Its entry in the registry.
             #[must_use]
-            pub fn entry(self) -> &'static Code {
-                match self {
-                    $(CodeId::$name => {
-                        const ENTRY: &Code = &Code {
-                            number: $number, title: $title, cause: $cause, effect: $effect, remedy: $remedy,
-                        };
-                        ENTRY
-                    })+
-                }
+            pub fn entry(self) -> &'static $crate::codes::Code {
+                // Both lists are written from the same lines.
+                let place = $names::ALL.iter().position(|code| *code == self);
+                &$names::ENTRIES[place.expect("every name is in the list of all")]
             }
         }
-
-        /// The registry of this crate, ascending by number.
-        pub const CODES: &[Code] = &[
-            $(Code { number: $number, title: $title, cause: $cause, effect: $effect, remedy: $remedy },)+
-        ];
     };
 }
 
+mod command;
+mod edges;
+mod host;
+mod measuring;
+mod refusals;
+mod start;
+mod wire;
+
+pub use command::CommandCode;
+pub use edges::EdgeCode;
+pub use host::HostCode;
+pub use measuring::MeasuringCode;
+pub use refusals::RefusalCode;
+pub use start::StartCode;
+pub use wire::WireCode;
+
+/// One part of the registry: what its numbers are about, and its entries.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// In a few words.
+    pub title: &'static str,
+    /// Ascending by number.
+    pub codes: &'static [Code],
+}
+
+/// The whole registry, ascending by number.
+pub const REGISTRY: &[Part] = &[
+    Part {
+        title: "Configuration",
+        codes: CodeId::ENTRIES,
+    },
+    Part {
+        title: "Commands",
+        codes: CommandCode::ENTRIES,
+    },
+    Part {
+        title: "Start of a node",
+        codes: StartCode::ENTRIES,
+    },
+    Part {
+        title: "Wire and links",
+        codes: WireCode::ENTRIES,
+    },
+    Part {
+        title: "Refusals and ends of messages",
+        codes: RefusalCode::ENTRIES,
+    },
+    Part {
+        title: "Kernel and memory",
+        codes: HostCode::ENTRIES,
+    },
+    Part {
+        title: "MLLP and HL7",
+        codes: EdgeCode::ENTRIES,
+    },
+    Part {
+        title: "Bench, demo and simulator",
+        codes: MeasuringCode::ENTRIES,
+    },
+];
+
 codes! {
+    /// The name of a code of the configuration.
+    CodeId;
     FileUnreadable = 1001, "configuration file cannot be read",
         cause: "The file does not exist, is a folder, or this user may not read it.",
         effect: NOT_USED,
@@ -143,6 +208,10 @@ codes! {
         cause: "A facility's name is empty or longer than 255 bytes: no key could carry it.",
         effect: NOT_USED,
         remedy: "Operator: write the name as the keys carry it.";
+    Authority = 1213, "malformed assigning authority",
+        cause: "A name in `mllp.authorities` is empty, begins or ends with a blank, has more than 255 bytes, or stands there twice.",
+        effect: NOT_USED,
+        remedy: "Operator: write each authority once, as senders write it in the fourth component of PID-3.";
 
     NodeName = 1301, "malformed name of a node",
         cause: "Nodes are named DC-AZ-N: placement reads data centre and zone from the name.",
@@ -239,7 +308,7 @@ codes! {
         effect: NOT_USED,
         remedy: "Operator: rename the variable as suggested, or unset it.";
     VariableFixed = 1402, "variable would change what is fixed",
-        cause: "Id, groups, classes and the nodes' ids and names were fixed when the cluster was made; other values are tables.",
+        cause: "Id, groups, classes and the nodes' ids and names were fixed when the cluster was made; tables and lists are said by the file alone.",
         effect: NOT_USED,
         remedy: "Operator: unset the variable.";
     VariableNear = 1403, "variable looks like a mistyped override",
@@ -298,16 +367,48 @@ impl fmt::Display for CodeId {
 }
 
 impl Code {
+    /// Every code of the registry, ascending.
+    pub fn all() -> impl Iterator<Item = &'static Code> {
+        REGISTRY.iter().flat_map(|part| part.codes)
+    }
+
     /// The code that a person wrote: `WP-1207`, `wp-1207`, `1207`.
     #[must_use]
     pub fn find(text: &str) -> Option<&'static Code> {
-        let digits = text
-            .get(..3)
-            .filter(|p| p.eq_ignore_ascii_case("WP-"))
-            .map_or(text, |p| &text[p.len()..]);
+        // `u16::from_str` takes a sign, which no code has.
+        let digits = digits_of(text).filter(|digits| digits.len() == 4)?;
         let number: u16 = digits.parse().ok()?;
-        CODES.iter().find(|code| code.number == number)
+        Code::all().find(|code| code.number == number)
     }
+
+    /// The code that was probably meant: the one whose digits differ least, of several the one whose number is nearest, the smaller of two.
+    #[must_use]
+    pub fn nearest(text: &str) -> Option<&'static Code> {
+        let digits = digits_of(text)?;
+        let wanted: u32 = digits.parse().ok()?;
+        let mut codes: Vec<&'static Code> = Code::all().collect();
+        codes.sort_by_key(|code| u32::from(code.number).abs_diff(wanted));
+        let names: Vec<String> = codes.iter().map(|code| format!("{:04}", code.number)).collect();
+        let name = nearest(digits, names.iter().map(String::as_str))?;
+        Code::find(name)
+    }
+
+    /// `WP-1207`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("WP-{:04}", self.number)
+    }
+}
+
+/// What is left of a code behind `WP-`, if it is digits.
+fn digits_of(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let digits = text
+        .get(..3)
+        .filter(|p| p.eq_ignore_ascii_case("WP-"))
+        .map_or(text, |p| &text[p.len()..]);
+    let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all.then_some(digits)
 }
 
 #[cfg(test)]
@@ -315,39 +416,63 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_unique_ascending_and_of_the_first_thousand() {
-        assert!(CODES.windows(2).all(|pair| pair[0].number < pair[1].number));
-        assert!(CODES.iter().all(|code| (1000..2000).contains(&code.number)));
-        assert_eq!(CODES.len(), CodeId::ALL.len());
-        for (code, id) in CODES.iter().zip(CodeId::ALL) {
-            assert_eq!((code, code.number), (id.entry(), *id as u16));
+    fn numbers_are_unique_and_ascending_and_names_have_their_numbers() {
+        let codes: Vec<&Code> = Code::all().collect();
+        assert!(codes.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert!(codes.iter().all(|code| (1000..10_000).contains(&code.number)));
+        for id in CodeId::ALL {
+            assert_eq!(id.entry().number, *id as u16);
+        }
+        for id in CommandCode::ALL {
+            assert_eq!(id.entry().number, *id as u16);
+        }
+        for id in RefusalCode::ALL {
+            assert_eq!(id.entry().number, *id as u16);
+        }
+        for (part, thousands) in REGISTRY.iter().zip([1, 1, 1, 2, 3, 4, 5, 8]) {
+            let all = part.codes.iter().all(|code| code.number / 1_000 == thousands);
+            assert!(all, "{} has a code outside of {thousands}000", part.title);
         }
     }
 
     #[test]
     fn every_text_is_a_sentence_and_every_remedy_names_who_acts() {
-        for code in CODES {
+        const WHO: [&str; 4] = ["Operator: ", "Caller: ", "Sender: ", "Nobody: "];
+        for code in Code::all() {
             for text in [code.cause, code.effect, code.remedy] {
-                assert!(text.ends_with('.') && text.len() > 10, "WP-{}: {text}", code.number);
+                let sentence = text.ends_with('.') && text.len() > 4 && !text.contains(['\n', '|']);
+                assert!(sentence, "WP-{}: {text}", code.number);
             }
-            assert!(code.remedy.starts_with("Operator: "), "WP-{}", code.number);
-            assert!(
-                !code.title.is_empty() && !code.title.ends_with('.'),
-                "WP-{}",
-                code.number
-            );
+            let who = WHO.iter().any(|who| code.remedy.starts_with(who));
+            assert!(who, "WP-{}: {}", code.number, code.remedy);
+            let title = !code.title.is_empty() && !code.title.ends_with('.');
+            assert!(title, "WP-{}", code.number);
         }
     }
 
     #[test]
     fn a_code_is_found_as_people_write_it() {
-        for text in ["WP-1207", "wp-1207", "1207"] {
+        for text in ["WP-1207", "wp-1207", "1207", " WP-1207\n"] {
             assert_eq!(Code::find(text).map(|c| c.title), Some("unknown key"), "{text}");
         }
-        for text in ["", "WP-", "WP-9999", "wp1207", "–1207", "é"] {
+        for text in ["", "WP-", "WP-9999", "wp1207", "–1207", "+207", "é", "01207"] {
             assert_eq!(Code::find(text), None, "{text}");
         }
         assert_eq!(CodeId::UnknownKey.to_string(), "WP-1207");
+    }
+
+    #[test]
+    fn the_nearest_code_is_the_one_that_a_slip_of_the_finger_leads_to() {
+        for (text, meant) in [
+            ("WP-1270", Some(1210)),
+            ("1299", Some(1209)),
+            ("WP-12070", Some(1207)),
+            ("WP-9999", None),
+            ("unknown key", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(Code::nearest(text).map(|code| code.number), meant, "{text}");
+        }
     }
 
     #[test]

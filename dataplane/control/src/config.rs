@@ -9,13 +9,16 @@ use std::path::PathBuf;
 
 use waterpark_ring::{ClusterId, NodeId, PORT_MAX, SHARDS_MAX};
 
+use crate::mllp::Mllp;
 use crate::names::NodeName;
 use crate::problem::{Problem, What};
 use crate::quantities::{Bytes, Duration};
 use crate::source::{Place, quoted};
 
+/// Native clients that a shard takes at most.
+pub const CLIENTS_MAX: u32 = 16_384;
 /// Ports that a node uses from its first.
-pub(crate) const PORTS_PER_NODE: u16 = 256;
+pub const PORTS_PER_NODE: u16 = 256;
 
 /// One cluster; equal on all its nodes, overrides aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct ClusterConfig {
     pub kinds: BTreeMap<String, History>,
     /// Between nodes.
     pub links: Links,
+    /// HL7 from senders.
+    pub mllp: Mllp,
     /// For nodes that say nothing of their own.
     pub defaults: Defaults,
     /// The nodes in the order of the file; at least one.
@@ -73,6 +78,8 @@ pub struct Defaults {
     pub workers: Workers,
     /// 1 GiB, if the file says nothing.
     pub memory: Bytes,
+    /// Native clients that each shard takes, from 1 to [`CLIENTS_MAX`], which it is if the file says nothing.
+    pub clients: u32,
 }
 
 /// One node; what it does not say itself is taken from the defaults.

@@ -9,6 +9,7 @@ use waterpark_ring::{ClusterId, NodeId};
 use crate::config::{ClusterConfig, Compression, Defaults, History, Links, NodeConfig, Workers};
 use crate::explain::{Explained, Origin};
 use crate::fields::Got;
+use crate::mllp::DraftMllp;
 use crate::names::NodeName;
 use crate::quantities::{Bytes, Duration};
 use crate::source::Place;
@@ -28,8 +29,10 @@ pub(crate) struct Draft {
     pub(crate) kinds: Vec<(Box<str>, Got<History>)>,
     pub(crate) delays: Vec<DraftDelay>,
     pub(crate) compression: Option<Got<Compression>>,
+    pub(crate) mllp: DraftMllp,
     pub(crate) workers: Option<Got<Workers>>,
     pub(crate) memory: Option<Got<Bytes>>,
+    pub(crate) clients: Option<Got<u64>>,
     pub(crate) nodes: Vec<DraftNode>,
     /// There is a `node`, but it is no array of tables; that is the problem then, not the absence of nodes.
     pub(crate) nodes_unread: bool,
@@ -88,10 +91,10 @@ impl DraftNode {
 
 /// Collects what `config explain` shows.
 #[derive(Default)]
-struct Ledger(Vec<Explained>);
+pub(crate) struct Ledger(Vec<Explained>);
 
 impl Ledger {
-    fn note<T>(&mut self, key: impl Into<Box<str>>, got: &Got<T>, shown: impl ToString) {
+    pub(crate) fn note<T>(&mut self, key: impl Into<Box<str>>, got: &Got<T>, shown: impl ToString) {
         self.0.push(Explained {
             key: key.into(),
             value: shown.to_string().into(),
@@ -127,9 +130,12 @@ impl Draft {
         }
         let compression = self.compression?;
         ledger.note("links.compression", &compression, compression.value);
+        let mllp = self.mllp.finish(&mut ledger)?;
         let (workers, memory) = (self.workers?, self.memory?);
         ledger.note("defaults.workers", &workers, &workers.value);
         ledger.note("defaults.memory", &memory, memory.value);
+        let clients = self.clients?;
+        ledger.note("defaults.clients", &clients, clients.value);
 
         let nodes = self
             .nodes
@@ -165,9 +171,11 @@ impl Draft {
                     .collect(),
                 compression: compression.value,
             },
+            mllp,
             defaults: Defaults {
                 workers: workers.value,
                 memory: memory.value,
+                clients: u32::try_from(clients.value).ok()?,
             },
         };
         Some((config, ledger.0))

@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         within
     }
 
-    fn got<T>(&self, value: T, span: Range<usize>) -> Got<T> {
+    pub(crate) fn got<T>(&self, value: T, span: Range<usize>) -> Got<T> {
         let origin = Origin::File {
             line: self.source.line_number(span.start),
         };
@@ -221,6 +221,22 @@ impl<'a, 'r> Fields<'a, 'r> {
                     .bounded(key, number, &got.value, bounds, got.place.clone())?;
                 Some(got.map(|_| number))
             }
+        }
+    }
+
+    /// True or false.
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<Got<bool>> {
+        match self.given(key)? {
+            Given::File(value) => {
+                let Some(flag) = value.get_ref().as_bool() else {
+                    self.reader.wrong_type(key, Expected::Flag, value);
+                    return None;
+                };
+                Some(self.reader.got(flag, value.span()))
+            }
+            Given::Variable(got) => self.parse_got(got, |text| {
+                crate::read::one_of(key, text, &["true", "false"], |text| text.parse().ok())
+            }),
         }
     }
 

@@ -31,6 +31,7 @@ mod init;
 mod into_topology;
 mod key;
 mod load;
+mod mllp;
 mod names;
 mod nearest;
 mod overrides;
@@ -41,13 +42,18 @@ mod render;
 mod source;
 mod template;
 
-pub use codes::{CODES, Code, CodeId};
-pub use config::{ClusterConfig, Compression, Defaults, History, Links, NodeConfig, NodePorts, Workers};
+pub use codes::{
+    Code, CodeId, CommandCode, EdgeCode, HostCode, MeasuringCode, Part, REGISTRY, RefusalCode, StartCode, WireCode,
+};
+pub use config::{
+    CLIENTS_MAX, ClusterConfig, Compression, Defaults, History, Links, NodeConfig, NodePorts, PORTS_PER_NODE, Workers,
+};
 pub use error::ConfigError;
 pub use explain::{Explained, Origin};
 pub use init::{ENTROPY_BYTES, InitError, InitOptions, Nodes, Plan, Written, init, plan};
 pub use key::{ClusterKey, KeyFile};
 pub use load::{FILE_BYTES_MAX, Loaded, load, parse, parse_bytes};
+pub use mllp::{MESSAGE_MAX, Mllp, MllpFrom, MllpMode};
 pub use names::{NodeName, NodeNameError};
 pub use problem::{Expected, KeyFault, Problem, Severity, What};
 pub use quantities::{Bytes, Duration, QuantityError};

@@ -14,11 +14,17 @@ use crate::source::{Place, quoted};
 const PREFIX: &str = "WATERPARK_";
 
 /// Variables of single keys: after the prefix, the table, the key.
-const KEYS: [(&str, &str, &str); 4] = [
+const KEYS: [(&str, &str, &str); 10] = [
     ("CLUSTER_KEY_FILE", "cluster", "key_file"),
     ("DEFAULTS_WORKERS", "defaults", "workers"),
     ("DEFAULTS_MEMORY", "defaults", "memory"),
+    ("DEFAULTS_CLIENTS", "defaults", "clients"),
     ("LINKS_COMPRESSION", "links", "compression"),
+    ("MLLP_LISTEN", "mllp", "listen"),
+    ("MLLP_FROM", "mllp", "from"),
+    ("MLLP_MODE", "mllp", "mode"),
+    ("MLLP_TIMEOUT", "mllp", "timeout"),
+    ("MLLP_MESSAGE_MAX", "mllp", "message_max"),
 ];
 /// Keys of a node that can be overridden.
 const NODE_KEYS: [(&str, &str); 5] = [
@@ -29,19 +35,20 @@ const NODE_KEYS: [(&str, &str); 5] = [
     ("SHARDS", "shards"),
 ];
 /// Begins of variables that would reach what was fixed, or what a single value cannot say.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "FORMAT",
     "CLUSTER_ID",
     "CLUSTER_GROUPS",
     "CLUSTER_CLASSES",
     "CLUSTER_MEMBERS",
     "LINKS_DELAY",
+    "MLLP_AUTHORITIES",
     "FACILITIES_",
     "CLASSES_",
     "KINDS_",
 ];
 /// Begins of variables that are meant for a key.
-const TABLES: [&str; 4] = ["CLUSTER_", "DEFAULTS_", "LINKS_", "NODE_"];
+const TABLES: [&str; 5] = ["CLUSTER_", "DEFAULTS_", "LINKS_", "MLLP_", "NODE_"];
 
 /// A variable that overrides a key.
 #[derive(Clone, Debug)]
@@ -195,7 +202,13 @@ mod tests {
             ("WATERPARK_CLUSTER_KEY_FILE", "cluster", "key_file"),
             ("WATERPARK_DEFAULTS_MEMORY", "defaults", "memory"),
             ("WATERPARK_DEFAULTS_WORKERS", "defaults", "workers"),
+            ("WATERPARK_DEFAULTS_CLIENTS", "defaults", "clients"),
             ("WATERPARK_LINKS_COMPRESSION", "links", "compression"),
+            ("WATERPARK_MLLP_LISTEN", "mllp", "listen"),
+            ("WATERPARK_MLLP_FROM", "mllp", "from"),
+            ("WATERPARK_MLLP_MODE", "mllp", "mode"),
+            ("WATERPARK_MLLP_TIMEOUT", "mllp", "timeout"),
+            ("WATERPARK_MLLP_MESSAGE_MAX", "mllp", "message_max"),
             ("WATERPARK_NODE_TN_A_1_HOST", "node.TN-A-1", "host"),
             ("WATERPARK_NODE_FL_A_1_SHARDS", "node.FL-A-1", "shards"),
         ];
@@ -248,6 +261,11 @@ mod tests {
                 "WATERPARK_KINDS_RECORD",
                 "WP-1402 WATERPARK_KINDS_RECORD would change what was fixed with the cluster",
             ),
+            (
+                "WATERPARK_MLLP_AUTHORITIES",
+                "WP-1402 WATERPARK_MLLP_AUTHORITIES would change what was fixed with the cluster",
+            ),
+            ("WATERPARK_MLLP_FORM", "WP-1401 WATERPARK_MLLP_FORM overrides nothing"),
             (
                 "WATERPARK_DEFAULT_MEMORY",
                 "WP-1403 WATERPARK_DEFAULT_MEMORY overrides nothing, but its name is near to one that does",

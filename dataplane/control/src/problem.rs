@@ -41,6 +41,10 @@ pub enum Expected {
     Text,
     /// Either.
     NumberOrText,
+    /// A list of strings.
+    Texts,
+    /// True or false.
+    Flag,
     /// A table.
     Table,
     /// The array of tables that holds the nodes.
@@ -53,6 +57,8 @@ impl Expected {
             Expected::Number => "a whole number",
             Expected::Text => "a string in quotes",
             Expected::NumberOrText => "a whole number or a string in quotes",
+            Expected::Texts => "a list of strings in quotes",
+            Expected::Flag => "true or false",
             Expected::Table => "a table",
             Expected::Nodes => "one table per node, each under `[[node]]`",
         }
@@ -148,6 +154,10 @@ pub enum What {
     },
     FacilityName {
         bytes: usize,
+    },
+    Authority {
+        found: Box<str>,
+        again: bool,
     },
     // Its meaning.
     NodeName {
@@ -277,6 +287,7 @@ impl What {
             What::Workers { .. } => CodeId::Workers,
             What::KindName { .. } => CodeId::KindName,
             What::FacilityName { .. } => CodeId::FacilityName,
+            What::Authority { .. } => CodeId::Authority,
             What::NodeName { .. } => CodeId::NodeName,
             What::NodeNameTaken { .. } => CodeId::NodeNameTaken,
             What::NodeIdTaken { .. } => CodeId::NodeIdTaken,
@@ -374,6 +385,7 @@ impl What {
             | What::FormatUnknown { .. }
             | What::Syntax { .. }
             | What::FacilityName { .. }
+            | What::Authority { .. }
             | What::NodeNameTaken { .. }
             | What::PortTooHigh { .. }
             | What::PortEphemeral { .. }
@@ -457,6 +469,8 @@ impl fmt::Display for What {
             What::KindName { found } => write!(f, "no kind can be named `{found}`"),
             What::FacilityName { bytes: 0 } => f.write_str("a facility's name cannot be empty"),
             What::FacilityName { bytes } => write!(f, "a facility's name cannot have {bytes} bytes"),
+            What::Authority { found, again: true } => write!(f, "the authority `{found}` was named before"),
+            What::Authority { found, again: false } => write!(f, "no assigning authority can be named `{found}`"),
             What::NodeName { found, .. } => write!(f, "no node can be named `{found}`"),
             What::NodeNameTaken { name } => write!(f, "another node is named {name}"),
             What::NodeIdTaken { id } => write!(f, "another node has the id {id}"),

@@ -4,9 +4,10 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 use waterpark_ring::{ClusterId, GROUPS_MAX, NodeId, SHARDS_MAX};
 
-use crate::config::{Compression, History, Workers, from_hex};
+use crate::config::{CLIENTS_MAX, Compression, History, Workers, from_hex};
 use crate::draft::{Draft, DraftDelay, DraftHome, DraftNode};
 use crate::fields::{Fields, Got, Reader};
+use crate::mllp::{DraftMllp, read_mllp};
 use crate::names::{NodeName, is_kind};
 use crate::overrides::Overrides;
 use crate::problem::{Expected, Problem, What};
@@ -97,11 +98,14 @@ fn top<'a>(reader: &mut Reader<'a>, document: &'a DeTable<'a>) -> Draft {
     let classes = top.table("classes");
     let kinds = top.table("kinds");
     let links = top.table("links");
+    let mllp = top.table("mllp");
     let defaults = top.table("defaults");
     let nodes = top.value("node");
     top.finish();
 
-    let mut draft = empty(file, cluster.as_ref().map(|(_, place)| place.clone()));
+    let (table, header) = or_absent(mllp, &file);
+    let mllp = read_mllp(reader, table, header);
+    let mut draft = empty(file, mllp, cluster.as_ref().map(|(_, place)| place.clone()));
     if let Some((table, header)) = cluster {
         read_cluster(reader, table, header, &mut draft);
     }
@@ -117,7 +121,7 @@ fn top<'a>(reader: &mut Reader<'a>, document: &'a DeTable<'a>) -> Draft {
     draft
 }
 
-fn empty(file: Place, cluster: Option<Place>) -> Draft {
+fn empty(file: Place, mllp: DraftMllp, cluster: Option<Place>) -> Draft {
     Draft {
         cluster: cluster.unwrap_or_else(|| file.clone()),
         file,
@@ -133,8 +137,10 @@ fn empty(file: Place, cluster: Option<Place>) -> Draft {
         kinds: Vec::new(),
         delays: Vec::new(),
         compression: None,
+        mllp,
         workers: None,
         memory: None,
+        clients: None,
         nodes: Vec::new(),
     }
 }
@@ -256,12 +262,7 @@ fn read_links<'a>(reader: &mut Reader<'a>, table: Option<(&'a DeTable<'a>, Place
     let delay = fields.table("delay");
     let unset = fields.is_unset("compression");
     draft.compression = fields.parsed("compression", |text| {
-        Compression::from_word(text).ok_or_else(|| What::NotOneOf {
-            key: "compression",
-            found: quoted(text),
-            allowed: Compression::WORDS,
-            meant: crate::nearest::nearest(text, Compression::WORDS.iter().copied()),
-        })
+        one_of("compression", text, Compression::WORDS, Compression::from_word)
     });
     if unset {
         draft.compression = Some(Got::default(Compression::default(), draft.file.clone()));
@@ -314,9 +315,14 @@ fn read_defaults<'a>(reader: &mut Reader<'a>, table: Option<(&'a DeTable<'a>, Pl
     let (table, header) = or_absent(table, &draft.file);
     let mut fields = Fields::new(reader, table, "defaults", "[defaults]", header);
     let (no_workers, no_memory) = (fields.is_unset("workers"), fields.is_unset("memory"));
+    let no_clients = fields.is_unset("clients");
     draft.workers = fields.parsed_or_number("workers", workers);
     draft.memory = fields.parsed("memory", memory);
+    draft.clients = fields.number("clients", 1..=u64::from(CLIENTS_MAX));
     fields.finish();
+    if no_clients {
+        draft.clients = Some(Got::default(u64::from(CLIENTS_MAX), draft.file.clone()));
+    }
     if no_workers {
         draft.workers = Some(Got::default(Workers::Count(1), draft.file.clone()));
     }
@@ -397,7 +403,7 @@ fn workers(text: &str) -> Result<Workers, What> {
     Workers::from_text(text).ok_or_else(|| What::Workers { found: quoted(text) })
 }
 
-fn duration(text: &str) -> Result<Duration, What> {
+pub(crate) fn duration(text: &str) -> Result<Duration, What> {
     text.parse().map_err(|error| What::Quantity {
         found: quoted(text),
         error,
@@ -407,21 +413,40 @@ fn duration(text: &str) -> Result<Duration, What> {
 }
 
 fn memory(text: &str) -> Result<Bytes, What> {
-    let memory: Bytes = text.parse().map_err(|error| What::Quantity {
+    size("memory", text, MEMORY_MIN, MEMORY_MAX)
+}
+
+/// A size within bounds.
+pub(crate) fn size(key: &'static str, text: &str, min: Bytes, max: Bytes) -> Result<Bytes, What> {
+    let size: Bytes = text.parse().map_err(|error| What::Quantity {
         found: quoted(text),
         error,
         noun: "size",
         form: Bytes::FORM,
     })?;
-    if (MEMORY_MIN..=MEMORY_MAX).contains(&memory) {
-        return Ok(memory);
+    if (min..=max).contains(&size) {
+        return Ok(size);
     }
-    let (min, max) = (MEMORY_MIN.to_string().into(), MEMORY_MAX.to_string().into());
     Err(What::OutOfRange {
-        key: "memory".into(),
+        key: key.into(),
         found: quoted(text),
-        min,
-        max,
+        min: min.to_string().into(),
+        max: max.to_string().into(),
+    })
+}
+
+/// What one of a few words means.
+pub(crate) fn one_of<T>(
+    key: &'static str,
+    text: &str,
+    words: &'static [&'static str],
+    meaning: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, What> {
+    meaning(text).ok_or_else(|| What::NotOneOf {
+        key,
+        found: quoted(text),
+        allowed: words,
+        meant: crate::nearest::nearest(text, words.iter().copied()),
     })
 }
 

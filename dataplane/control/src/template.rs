@@ -40,6 +40,10 @@ const OPTIONAL: &str = "\
 # Round trips between data centres, and compression of links:       [links]
 #                                                                   delay = { FL-TN = \"18ms\" }
 #                                                                   compression = \"lz4\"
+# HL7 over MLLP: whose patient ids are keys, who may send           [mllp]
+# (loopback, any), and how messages are acknowledged                authorities = [\"HOSPX\"]
+# (original, enhanced):                                             from = \"any\"
+#                                                                   mode = \"original\"
 ";
 
 const NODES: &str = "\
@@ -62,7 +66,7 @@ pub(crate) fn render(values: &Values<'_>) -> String {
         line(&mut text, "key_file", &quoted(key_file));
     }
     text.push_str(
-        "\n[defaults]\n# Shards per node, each on a core of its own; or cores (\"2-31\"). Memory budget per node.\n",
+        "\n[defaults]\n# Shards per node, each on a core of its own; or cores (\"2-31\"). Memory budget per node. A shard takes `clients` native clients.\n",
     );
     line(&mut text, "workers", &values.workers);
     line(&mut text, "memory", &quoted(&values.memory.to_string()));

@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use waterpark_control::{
-    Bytes, ClusterKey, Compression, ENTROPY_BYTES, Explained, History, InitError, InitOptions, Loaded, Nodes, Origin,
-    Workers, init, load, parse, plan,
+    Bytes, CLIENTS_MAX, ClusterKey, Compression, ENTROPY_BYTES, Explained, History, InitError, InitOptions, Loaded,
+    MESSAGE_MAX, MllpFrom, MllpMode, Nodes, Origin, Workers, init, load, parse, plan,
 };
 use waterpark_ring::{Keyspace, Topology, TopologySpec};
 
@@ -95,7 +95,7 @@ fn the_examples_in_the_comments_of_a_new_file_are_right() {
         .filter_map(|line| line.strip_prefix('#').filter(|line| line.contains("  ")))
         .filter_map(|line| line.rsplit_once("  ").map(|(_, example)| format!("{example}\n")))
         .collect();
-    assert_eq!(optional.lines().count(), 9);
+    assert_eq!(optional.lines().count(), 13);
     let config = parsed(&format!("{text}\n{optional}"), &[]).config;
     assert_eq!(config.facilities.get("HOSPX"), Some(&0));
     assert_eq!(config.class_homes.get(&0).map(String::as_str), Some("FL"));
@@ -105,6 +105,99 @@ fn the_examples_in_the_comments_of_a_new_file_are_right() {
     );
     assert_eq!(config.links.delay[&("FL".to_owned(), "TN".to_owned())].as_ms(), 18);
     assert_eq!(config.links.compression, Compression::Lz4);
+    assert_eq!(config.mllp.authorities, ["HOSPX"]);
+    assert_eq!(
+        (config.mllp.from, config.mllp.mode),
+        (MllpFrom::Any, MllpMode::Original)
+    );
+}
+
+#[test]
+fn a_file_that_says_nothing_of_mllp_serves_senders_on_its_own_machine() {
+    let loaded = parsed(&default_text(), &[]);
+    let mllp = &loaded.config.mllp;
+    assert_eq!(
+        (mllp.listen, mllp.from, mllp.mode),
+        (true, MllpFrom::Loopback, MllpMode::Original)
+    );
+    assert_eq!((mllp.timeout.as_ms(), mllp.message_max), (10_000, MESSAGE_MAX));
+    assert!(mllp.authorities.is_empty());
+    for (key, value) in [
+        ("mllp.listen", "true"),
+        ("mllp.from", "loopback"),
+        ("mllp.mode", "original"),
+        ("mllp.timeout", "10s"),
+        ("mllp.message_max", "1MiB"),
+        ("mllp.authorities", "[]"),
+    ] {
+        assert_eq!(explained(&loaded, key), (value.to_owned(), Origin::Default), "{key}");
+    }
+}
+
+#[test]
+fn mllp_is_served_as_the_file_or_a_variable_says() {
+    let table =
+        "\n[mllp]\nauthorities = [\"MR\", \"1.2.3\"]\nmode = \"enhanced\"\ntimeout = \"3s\"\nmessage_max = \"64KiB\"\n";
+    let text = default_text() + table + "from = \"any\"\nlisten = false\n";
+    let mllp = parsed(&text, &[]).config.mllp;
+    assert_eq!(mllp.authorities, ["MR", "1.2.3"]);
+    assert_eq!(
+        (mllp.listen, mllp.from, mllp.mode),
+        (false, MllpFrom::Any, MllpMode::Enhanced)
+    );
+    assert_eq!((mllp.timeout.as_ms(), mllp.message_max), (3_000, Bytes::new(64 << 10)));
+
+    let variables = [
+        ("WATERPARK_MLLP_LISTEN", "true"),
+        ("WATERPARK_MLLP_FROM", "loopback"),
+        ("WATERPARK_MLLP_MODE", "original"),
+        ("WATERPARK_MLLP_TIMEOUT", "4s"),
+        ("WATERPARK_MLLP_MESSAGE_MAX", "32KiB"),
+    ];
+    let loaded = parsed(&text, &variables);
+    let mllp = &loaded.config.mllp;
+    assert_eq!(
+        (mllp.listen, mllp.from, mllp.mode),
+        (true, MllpFrom::Loopback, MllpMode::Original)
+    );
+    assert_eq!((mllp.timeout.as_ms(), mllp.message_max), (4_000, Bytes::new(32 << 10)));
+    for (name, value) in variables {
+        let key = name.trim_start_matches("WATERPARK_MLLP_").to_ascii_lowercase();
+        let (said, origin) = explained(&loaded, &format!("mllp.{key}"));
+        let of_variable = matches!(&origin, Origin::Variable { name: found, instead_of: Some(_) } if **found == *name);
+        assert!(said == value && of_variable, "{key}: {said} {origin:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_mllp_cannot_mean_is_refused() {
+    for (name, value) in [
+        ("WATERPARK_MLLP_LISTEN", "yes"),
+        ("WATERPARK_MLLP_FROM", "10.0.0.0/8"),
+        ("WATERPARK_MLLP_MODE", ""),
+        ("WATERPARK_MLLP_TIMEOUT", "0s"),
+        ("WATERPARK_MLLP_MESSAGE_MAX", "2MiB"),
+        ("WATERPARK_MLLP_AUTHORITIES", "MR"),
+    ] {
+        let refused = parse("cluster.toml", &default_text(), [(name.to_owned(), value.to_owned())]);
+        assert_eq!(refused.unwrap_err().problems().len(), 1, "{name}={value}");
+    }
+}
+
+#[test]
+fn a_shard_takes_as_many_clients_as_the_file_or_a_variable_says() {
+    let text = default_text();
+    assert_eq!(parsed(&text, &[]).config.defaults.clients, CLIENTS_MAX);
+    let fewer = text.replace("[defaults]\n", "[defaults]\nclients = 250\n");
+    assert_eq!(parsed(&fewer, &[]).config.defaults.clients, 250);
+    let variable = parsed(&fewer, &[("WATERPARK_DEFAULTS_CLIENTS", "7")]);
+    assert_eq!(variable.config.defaults.clients, 7);
+    assert_eq!(explained(&variable, "defaults.clients").0, "7");
+    for wrong in ["0", "16385", "-1", "\"many\""] {
+        let text = text.replace("[defaults]\n", &format!("[defaults]\nclients = {wrong}\n"));
+        let refused = parse("cluster.toml", &text, []);
+        assert!(refused.is_err(), "{wrong}");
+    }
 }
 
 #[test]

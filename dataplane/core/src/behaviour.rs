@@ -45,6 +45,8 @@ pub enum Verdict {
     Refused,
     /// The handler failed: logged without an event.
     Trapped,
+    /// The same message came before and is an entry already. Its number and the reply are logged; message and event are not.
+    Known,
 }
 
 /// Where the event's bytes are.

@@ -160,6 +160,8 @@ pub struct Limits {
     pub client_backlog_bytes_max: usize,
     /// Requests of one group that may wait for their commit.
     pub waiting_per_group_max: usize,
+    /// Requests of all groups of a shard together that may: what is refused beyond them would only have waited longer.
+    pub waiting_per_shard_max: usize,
     /// Requests that a mailroom may have passed on without a reply.
     pub pending_max: usize,
     /// Rows of lanes in a group.
@@ -193,6 +195,7 @@ impl Default for Limits {
             link_frames_max: 64,
             client_backlog_bytes_max: 4 << 20,
             waiting_per_group_max: 16_384,
+            waiting_per_shard_max: 32_768,
             pending_max: 65_536,
             lanes_per_group_max: 4_096,
             held_per_group_max: 1_024,

@@ -97,6 +97,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if !slot_fits || config.writer() != from || self.out {
             return;
         }
+        // A log that was contradicted holds nothing that could count: who adopted on top of it would be believed again.
+        if group.role == Role::Quarantined {
+            return;
+        }
         let own = config.position(self.settings.node).expect("the slot holds this node");
         if config.members[own].incarnation != self.settings.incarnation {
             return self.on_out(config.group, config.members[own].incarnation);
@@ -179,12 +183,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return Ok(Some(exception(id, Answer::NeedAdopt, view, 0)));
         };
         let group = &mut self.groups[index];
+        // What was promised to a newer view is first: a writer of an older one stops at this word, and at no other.
+        if view < group.promised || group.role == Role::Quarantined {
+            return Ok(Some(exception(id, Answer::Nack, view, group.promised.0)));
+        }
         let is_writers = group.config.as_ref().is_some_and(|config| config.writer() == from);
         if self.out || !is_writers || group.role != Role::Follower || view > group.promised || group.log_view != view {
             return Ok(Some(exception(id, Answer::NeedAdopt, view, 0)));
-        }
-        if view < group.promised {
-            return Ok(Some(exception(id, Answer::Nack, view, group.promised.0)));
         }
         match group.log.take_run(&mut self.memory, bytes) {
             Ok(taken) => {
@@ -201,8 +206,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             // What has no room is not held: the writer hears how far this member is, and that its memory presses.
             Err(NotTaken::Gap | NotTaken::Full) => Ok(Some(exception(id, Answer::Gap, view, group.log.sealed_seq().0))),
             Err(NotTaken::Contradicts) => {
+                let promised = group.promised;
                 self.quarantine(index);
-                Ok(Some(exception(id, Answer::Nack, view, view.0)))
+                Ok(Some(exception(id, Answer::Nack, view, promised.0)))
             }
         }
     }

@@ -96,6 +96,12 @@ pub(crate) struct Contradiction;
 
 impl<S: Default + core::fmt::Debug> Group<S> {
     pub(crate) fn new(id: GroupId, slot: Vec<NodeId>, followers: Vec<Progress>) -> Group<S> {
+        // Answers wait at its writer, entries at the others.
+        let (unapplied, waiting) = if followers.is_empty() {
+            (Unapplied::with_room(), WaitingQueue::default())
+        } else {
+            (Unapplied::default(), WaitingQueue::with_room())
+        };
         Group {
             id,
             slot,
@@ -106,13 +112,13 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             log: Log::new(id),
             commit: Seq::ZERO,
             applied: Seq::ZERO,
-            unapplied: Unapplied::default(),
+            unapplied,
             time_ms: 0,
             registry: Registry::default(),
             lanes: Lanes::default(),
             retained: Retained::default(),
             followers,
-            waiting: WaitingQueue::default(),
+            waiting,
             first_deadline_ns: u64::MAX,
             held: Vec::new(),
             offered_ns: 0,

@@ -44,6 +44,11 @@ impl Seq {
     }
 }
 
+impl ClientId {
+    /// Whatever else of this process asks this shard: it has no connection and no frames.
+    pub const LOCAL: ClientId = ClientId(u64::MAX);
+}
+
 /// One process of one node. A process that restarts is a different member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Member {

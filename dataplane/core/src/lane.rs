@@ -76,8 +76,6 @@ pub enum Standing {
         /// The number expected next.
         expected: u32,
     },
-    /// It is too far above the mark.
-    Full,
 }
 
 /// One lane.
@@ -112,17 +110,18 @@ impl Lane {
     }
 
     /// What is known of `number`, sent with `mark`.
+    ///
+    /// # Panics
+    /// If the number lies [`LANE_WINDOW`] or more above its mark: such a request is malformed, and its connection was cut.
     #[must_use]
     pub fn standing(&self, number: u32, mark: u32) -> Standing {
+        assert!(number.saturating_sub(mark) < LANE_WINDOW, "checked with the request");
         if let Some(seq) = self.kept(number) {
             return Standing::Known(seq);
         }
         let mark = mark.max(self.mark);
         if number < mark {
             return Standing::Old;
-        }
-        if number - mark >= LANE_WINDOW {
-            return Standing::Full;
         }
         if !self.session.is_ordered() {
             return Standing::New;
@@ -270,6 +269,8 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waterpark_wire::Item;
+    use waterpark_wire::request::{self, RequestHeader, RequestView};
 
     fn lane(ordered: bool) -> Lane {
         Lane::new(Session::new(1_000, ordered, [7; 8]))
@@ -284,7 +285,23 @@ mod tests {
             assert_eq!(lane.standing(number, 1), Standing::Known(Seq(seq)));
         }
         assert_eq!(lane.standing(2, 1), Standing::New);
-        assert_eq!(lane.standing(257, 1), Standing::Full);
+        assert_eq!(lane.standing(256, 1), Standing::New);
+    }
+
+    #[test]
+    fn a_number_beyond_the_window_is_no_request_and_comes_to_no_lane() {
+        let is_request = |number: u32| {
+            let header = RequestHeader {
+                number: number.into(),
+                mark: 7.into(),
+                ..RequestHeader::default()
+            };
+            let mut bytes = Vec::new();
+            request::push(&mut bytes, &header, b"key", b"message");
+            Item::new_checked(&bytes).is_ok_and(|item| RequestView::new_checked(&item).is_ok())
+        };
+        assert!(is_request(7) && is_request(6 + LANE_WINDOW));
+        assert!(!is_request(7 + LANE_WINDOW) && !is_request(6));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod group;
 pub mod ids;
 pub mod lane;
 mod link;
+mod local;
 pub mod log;
 mod mailroom;
 pub mod memory;

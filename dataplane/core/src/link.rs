@@ -12,6 +12,12 @@ use waterpark_wire::link::{Assembly, Exception};
 use crate::ids::{GroupId, Incarnation, NodeId, Seq, View};
 use crate::outbox::Outbox;
 
+/// Un-acked frames that a link has room for from the beginning: more than are under way at full load, so that nothing grows in the midst
+/// of it.
+const FRAMES: usize = 64;
+/// And what they carried.
+const RECORDS: usize = 512;
+
 /// What a numbered frame carried of one group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
@@ -100,11 +106,11 @@ impl Link {
             next_number: 1,
             acked_to: 0,
             early_acks: Vec::new(),
-            frames: VecDeque::new(),
-            records: VecDeque::new(),
+            frames: VecDeque::with_capacity(FRAMES),
+            records: VecDeque::with_capacity(RECORDS),
             answered: 0,
             acked: 0,
-            arrived: VecDeque::new(),
+            arrived: VecDeque::with_capacity(FRAMES),
             exceptions: Vec::new(),
         }
     }

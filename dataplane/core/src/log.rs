@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** what was sealed is never written again where it lies; `last_hash` covers every sealed run.
 
+mod marks;
 mod rewrite;
 
 use waterpark_wire::FrameError;
@@ -15,6 +16,7 @@ use waterpark_wire::run::{EntryParts, EntryView, HASHED_FROM, RUN_BYTES_MAX, RUN
 
 use crate::ids::{GroupId, Seq, View};
 use crate::memory::{ChunkId, Memory, MemoryFull};
+use marks::{Marks, chunk_bytes};
 pub(crate) use rewrite::{Live, Stretch};
 
 /// The first chunk of a log.
@@ -25,10 +27,10 @@ const CHUNK_BYTES_MAX: usize = 1 << 20;
 const SWEPT_CHUNK_BYTES_MIN: usize = 32 << 10;
 /// Such a log gets chunks of one part in so many of what it keeps.
 const SWEPT_PART: usize = 4;
+/// Books that are set aside for one log at the most, in chunks: a shard of that much memory can afford to ask for more.
+const BOOKS_MAX: usize = 4_096;
 /// A cache line.
 const LINE: u32 = 64;
-/// One mark of the index per so many bytes of a chunk.
-const MARK_BYTES: u32 = 16 << 10;
 
 /// Where a run begins. Good until messages are dropped from the log: chunks then change their numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,8 +88,7 @@ struct Chunk {
     /// Where its last sealed run ends.
     used: u32,
     length: u32,
-    /// Where the first run begins, and the first at or behind each multiple of [`MARK_BYTES`].
-    marks: Vec<(Seq, u32)>,
+    marks: Marks,
     /// What the last sweep found out about it.
     live: Option<Live>,
 }
@@ -100,21 +101,20 @@ impl Chunk {
             start: 0,
             used: 0,
             length,
-            marks: Vec::with_capacity((length / MARK_BYTES) as usize + 1),
+            marks: Marks::new(length),
             live: None,
         }
     }
 
     /// Whether it has room for so many more bytes.
     fn has_room(&self, bytes: usize) -> bool {
-        self.used as usize + bytes <= self.length as usize
+        self.used as usize + bytes <= self.marks.at() as usize
     }
 
     /// A run was sealed behind the last one.
-    fn took(&mut self, first_seq: Seq, bytes: u32) {
-        let last = self.marks.last();
-        if last.is_none_or(|(_, offset)| self.used / MARK_BYTES > offset / MARK_BYTES) {
-            self.marks.push((first_seq, self.used));
+    fn took<M: Memory>(&mut self, memory: &mut M, first_seq: Seq, bytes: u32) {
+        if self.marks.is_due(self.used) {
+            self.marks.add(memory.bytes_mut(self.id), first_seq, self.used);
         }
         self.used += bytes;
     }
@@ -164,6 +164,14 @@ impl Log {
             warmed: 0,
             scratch: Vec::new(),
         }
+    }
+
+    /// Sets room aside for the books of so many bytes of chunks: until it has more, the log grows without asking the allocator.
+    pub fn expect_bytes(&mut self, bytes: u64) {
+        let doubling = (CHUNK_BYTES_MAX / CHUNK_BYTES_MIN).ilog2();
+        let full = bytes.div_ceil(CHUNK_BYTES_MAX as u64);
+        let full = usize::try_from(full).unwrap_or(usize::MAX).min(BOOKS_MAX);
+        self.chunks.reserve(full + doubling as usize);
     }
 
     /// Seq of the last entry, sealed or not.
@@ -240,7 +248,7 @@ impl Log {
         let Some(chunk) = self.chunks.last() else { return };
         let end = chunk.used + self.open.as_ref().map_or(0, |open| open.bytes);
         let from = self.warmed.max(end).next_multiple_of(LINE);
-        let until = (self.warmed.max(end) + bytes).min(chunk.length);
+        let until = (self.warmed.max(end) + bytes).min(chunk.marks.at());
         if from >= until {
             return;
         }
@@ -255,7 +263,7 @@ impl Log {
         };
         let bytes = open.bytes as usize + length;
         bytes <= RUN_BYTES_MAX
-            && chunk.used as usize + bytes <= chunk.length as usize
+            && chunk.has_room(bytes)
             && open.count < u16::MAX
             && time_ms.saturating_sub(open.base_time_ms) <= u64::from(u16::MAX)
     }
@@ -277,7 +285,7 @@ impl Log {
         if self.chunks.last().is_some_and(|chunk| chunk.has_room(bytes)) {
             return Ok(());
         }
-        let chunk = self.reserve(memory, self.next_chunk_bytes().max(bytes), self.sealed_seq.next())?;
+        let chunk = self.reserve(memory, self.next_chunk_bytes(), bytes, self.sealed_seq.next())?;
         self.warmed = 0;
         self.chunks.push(chunk);
         Ok(())
@@ -297,8 +305,15 @@ impl Log {
         wanted.min(CHUNK_BYTES_MAX)
     }
 
-    fn reserve<M: Memory>(&mut self, memory: &mut M, bytes: usize, first_seq: Seq) -> Result<Chunk, MemoryFull> {
-        let id = memory.reserve(bytes)?;
+    /// A chunk of about `wanted` bytes, at least of as many as room for `room` bytes of runs takes.
+    fn reserve<M: Memory>(
+        &mut self,
+        memory: &mut M,
+        wanted: usize,
+        room: usize,
+        first_seq: Seq,
+    ) -> Result<Chunk, MemoryFull> {
+        let id = memory.reserve(wanted.max(chunk_bytes(room)))?;
         let length = u32::try_from(memory.bytes(id).len()).unwrap_or(u32::MAX);
         self.bytes += u64::from(length);
         Ok(Chunk::new(id, length, first_seq))
@@ -335,7 +350,7 @@ impl Log {
         }
         .put(run);
         let last_seq = Seq(open.first_seq.0 + u64::from(open.count) - 1);
-        chunk.took(open.first_seq, open.bytes);
+        chunk.took(memory, open.first_seq, open.bytes);
         self.count(open.bytes);
         self.sealed_seq = last_seq;
         self.last_hash = hash;
@@ -375,7 +390,7 @@ impl Log {
         memory.bytes_mut(chunk.id)[at..at + bytes.len()].copy_from_slice(bytes);
         let place = (chunk.id, chunk.used);
         let length = u32::try_from(bytes.len()).expect("a run fits its chunk");
-        chunk.took(Seq(first), length);
+        chunk.took(memory, Seq(first), length);
         self.count(length);
         self.sealed_seq = Seq(last);
         self.last_hash = hash;
@@ -438,13 +453,9 @@ impl Log {
                 offset: chunk.used,
             });
         }
-        let mark = chunk
-            .marks
-            .partition_point(|(first, _)| *first <= seq)
-            .saturating_sub(1);
         let mut at = Position {
             chunk: number,
-            offset: chunk.marks[mark].1,
+            offset: chunk.marks.before(memory.bytes(chunk.id), seq),
         };
         loop {
             let run = self.run_at(memory, at)?;

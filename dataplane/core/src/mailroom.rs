@@ -20,6 +20,7 @@ use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::{MS, Now};
 use crate::waiting::Origin;
+use crate::writer::held_request;
 
 /// Hops between nodes after which a request is not passed on any more.
 const HOPS_MAX: u8 = 3;
@@ -83,7 +84,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         aims.clear();
         aims.extend(items.clone().map(aim));
+        // One step for all of them, then the next: what a step reads is far, and where the next one reads depends on it.
         let registry = |aim: &Aim| Some(&self.groups[self.group_index(aim.group)?].registry);
+        let near = |aim: &Aim| registry(aim).map_or(0, |registry| registry.touch_index(aim.hash));
+        std::hint::black_box(aims.iter().flatten().fold(0, |sum, aim| sum ^ near(aim)));
         for aim in aims.iter_mut().flatten() {
             aim.place = registry(aim).and_then(|registry| registry.glance(aim.hash));
         }
@@ -98,10 +102,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
         }
         let registry = |aim: &Aim| Some(&self.groups[self.group_index(aim.group)?].registry);
-        let near = aims.iter().flatten().fold(0, |sum, aim| {
-            let place = aim.place.zip(registry(aim));
-            sum ^ place.map_or(0, |(place, registry)| registry.touch(place))
-        });
+        let found = |aim: &Aim| aim.place.zip(registry(aim));
+        let row = |aim: &Aim| found(aim).map_or(0, |(place, registry)| registry.touch(place));
+        let key = |aim: &Aim| found(aim).map_or(0, |(place, registry)| registry.touch_key(place));
+        let near = aims.iter().flatten().fold(0, |sum, aim| sum ^ row(aim));
+        let near = aims.iter().flatten().fold(near, |sum, aim| sum ^ key(aim));
         std::hint::black_box(near);
     }
 
@@ -175,7 +180,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    fn on_client_request(&mut self, now: Now, client: ClientId, request: &RequestView<'_>, aim: Option<&Aim>) {
+    pub(crate) fn on_client_request(
+        &mut self,
+        now: Now,
+        client: ClientId,
+        request: &RequestView<'_>,
+        aim: Option<&Aim>,
+    ) {
         let origin = Origin::Client(client);
         let Some(aim) = aim else {
             return self.refuse(origin, request, Outcome::BadRequest, 0);
@@ -266,7 +277,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             Sent::Times(times) => times,
         };
         pending.sent = Sent::Times(times + 1);
-        let Some(view) = crate::writer::held_request(&pending.bytes) else {
+        let Some(view) = held_request(&pending.bytes) else {
             return;
         };
         let mut flags = view.header.item.flags | FORWARDED;
@@ -392,8 +403,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             } else {
                 Outcome::Unknown
             };
+            // That this copy never left says nothing of one that its sender sent another way.
+            let in_doubt = held_request(&pending.bytes).is_none_or(|request| request.has(SENT_BEFORE));
             let header = ReplyHeader {
                 item: ItemHeader {
+                    flags: if in_doubt { MAYBE } else { 0 },
                     group: pending.group.0.into(),
                     ..ItemHeader::default()
                 },
@@ -411,6 +425,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// A reply leaves toward whoever asked.
     pub(crate) fn send_reply(&mut self, origin: Origin, header: &ReplyHeader, body: &[u8]) {
         match origin {
+            Origin::Client(ClientId::LOCAL) => reply::push(&mut self.local, header, body),
             Origin::Client(client) => {
                 let Some(row) = self.clients.get_mut(&client) else {
                     return;

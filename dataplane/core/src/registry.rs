@@ -1,18 +1,25 @@
 //! The actors of one group, by key and by dense number.
 //!
-//! Rows lie in one table, keys in one buffer: an idle actor is a row, an index entry and its key, no object of its own. Numbers are given in
-//! the order of introduction, so they are the same on every member.
+//! An idle actor is a row, its key and a place in an index, no object of its own; all three lie in blocks that are set aside as the group
+//! grows and never move, so that growing neither copies nor leaves behind what was there. Numbers are given in the order of introduction,
+//! so they are the same on every member.
 //!
-//! With millions of actors each look-up misses the caches. So the index tells row and key apart from the hash alone, and both can be asked
+//! With millions of actors each look-up misses the caches. So the index tells rows apart from the hash alone, and rows and keys can be asked
 //! for ahead of their use, for all requests of a frame at once: the misses then overlap instead of adding up.
 
-use hashbrown::HashTable;
+mod index;
+mod keys;
 
 use crate::behaviour::KindId;
 use crate::ids::Seq;
+use index::Index;
+use keys::Keys;
 
 /// No actor: a `Void` or a tick.
 pub(crate) const NO_ACTOR: u32 = u32::MAX;
+
+/// Rows of one block: few enough that the one that is being filled costs little, so many that the list of blocks stays near.
+const BLOCK_ROWS: usize = 1_024;
 
 /// One actor. Laid out as written, so that its two ends are known: a row may lie across two cache lines.
 #[derive(Debug)]
@@ -22,108 +29,165 @@ pub(crate) struct Actor<S> {
     pub(crate) last_seq: Seq,
     /// Its projections.
     pub(crate) state: S,
+    key_at: u32,
     /// Its kind.
     pub(crate) kind: KindId,
 }
 
-/// Where an actor lies.
+/// Where an actor probably lies.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    hash: u64,
-    number: u32,
-    key_at: u32,
-}
+pub(crate) struct Place(u32);
 
 /// The actors of one group.
 #[derive(Debug)]
 pub(crate) struct Registry<S> {
-    index: HashTable<Place>,
-    actors: Vec<Actor<S>>,
-    /// Each key with its length in two bytes before it.
-    keys: Vec<u8>,
+    index: Index,
+    /// Rows by number; all blocks but the last are full.
+    blocks: Vec<Vec<Actor<S>>>,
+    keys: Keys,
+    count: u32,
 }
 
 impl<S> Default for Registry<S> {
     fn default() -> Registry<S> {
         Registry {
-            index: HashTable::new(),
-            actors: Vec::new(),
-            keys: Vec::new(),
+            index: Index::default(),
+            blocks: Vec::new(),
+            keys: Keys::default(),
+            count: 0,
         }
     }
 }
 
 impl<S: Default> Registry<S> {
     /// How many actors there are; also the next one's number.
-    ///
-    /// # Panics
-    /// Never below 2^32 − 1 actors in one group, which [`Registry::introduce`] refuses.
     pub(crate) fn len(&self) -> u32 {
-        u32::try_from(self.actors.len()).expect("bounded by introduce")
+        self.count
     }
 
     /// The number of the actor with this key.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        let same = |place: &Place| place.hash == hash && self.key_at(place.key_at) == key;
-        self.index.find(hash, same).map(|place| place.number)
+        let is_meant = |number| {
+            let actor = self.actor(number).expect("the index names actors");
+            self.keys.key(actor.key_at) == key
+        };
+        self.index.find(hash, is_meant)
+    }
+
+    /// Reads the line of the index in which a hash is looked for first, so that it is near then.
+    ///
+    /// Nothing here or in the other `touch_*` branches on what was read: a guess that turns out wrong throws away the reads behind it.
+    #[inline]
+    pub(crate) fn touch_index(&self, hash: u64) -> u64 {
+        self.index.touch(hash)
     }
 
     /// Where an actor with this hash probably lies. Reads the index alone.
     #[inline]
     pub(crate) fn glance(&self, hash: u64) -> Option<Place> {
-        self.index.find(hash, |place| place.hash == hash).copied()
+        self.index.find(hash, |_| true).map(Place)
     }
 
-    /// Reads the first bytes of an actor's row and key, so that they are near when they are used.
+    /// Reads both ends of an actor's row.
     #[inline]
     pub(crate) fn touch(&self, place: Place) -> u64 {
-        // Most keys are shorter than half a line: with both ends all of them is near.
-        let near = |at: usize| u64::from(self.keys.get(at).copied().unwrap_or(0));
-        let at = place.key_at as usize;
-        self.touch_row(place.number) ^ near(at) ^ near(at + 31)
+        self.touch_row(place.0)
     }
 
-    /// The same for the row of a number alone.
+    /// Reads the ends of an actor's key, whose row is near.
+    #[inline]
+    pub(crate) fn touch_key(&self, place: Place) -> u64 {
+        self.actor(place.0).map_or(0, |actor| self.keys.touch(actor.key_at))
+    }
+
+    /// The same for an actor whose number is known.
     #[inline]
     pub(crate) fn touch_row(&self, number: u32) -> u64 {
-        let row = self.actors.get(number as usize);
+        let row = self.actor(number);
         row.map_or(0, |actor| actor.last_seq.0 ^ u64::from(actor.kind.0))
     }
 
     /// Adds an actor under the next number; `None` if the tables of this group are full.
     pub(crate) fn introduce(&mut self, hash: u64, key: &[u8], kind: KindId) -> Option<u32> {
-        let number = u32::try_from(self.actors.len())
-            .ok()
-            .filter(|number| *number != NO_ACTOR)?;
-        let key_at = u32::try_from(self.keys.len()).ok()?;
-        let length = u16::try_from(key.len()).ok()?;
-        self.keys.extend_from_slice(&length.to_le_bytes());
-        self.keys.extend_from_slice(key);
-        self.actors.push(Actor {
+        let number = self.count;
+        if number == NO_ACTOR {
+            return None;
+        }
+        let key_at = self.keys.put(key)?;
+        if self.blocks.last().is_none_or(|block| block.len() == BLOCK_ROWS) {
+            // All of it at once: what is set aside costs memory where it is written, what has outgrown its place costs it at once.
+            self.blocks.push(Vec::with_capacity(BLOCK_ROWS));
+        }
+        self.blocks.last_mut().expect("pushed above").push(Actor {
             last_seq: Seq::ZERO,
             state: S::default(),
+            key_at,
             kind,
         });
-        let place = Place { hash, number, key_at };
-        self.index.insert_unique(hash, place, |other| other.hash);
+        self.index.add(hash, number);
+        self.count += 1;
         Some(number)
     }
 
     /// An actor by number.
+    #[inline]
     pub(crate) fn actor(&self, number: u32) -> Option<&Actor<S>> {
-        self.actors.get(number as usize)
+        let block = self.blocks.get(number as usize / BLOCK_ROWS)?;
+        block.get(number as usize % BLOCK_ROWS)
     }
 
     /// An actor by number, for changing it.
+    #[inline]
     pub(crate) fn actor_mut(&mut self, number: u32) -> Option<&mut Actor<S>> {
-        self.actors.get_mut(number as usize)
+        let block = self.blocks.get_mut(number as usize / BLOCK_ROWS)?;
+        block.get_mut(number as usize % BLOCK_ROWS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: KindId = KindId(3);
+
+    #[test]
+    fn an_actor_is_found_by_its_key_and_by_its_number() {
+        let mut registry: Registry<u64> = Registry::default();
+        let key = |number: u32| format!("key/{number}").into_bytes();
+        // Every third hash belongs to three keys: keys decide.
+        let hash = |number: u32| u64::from(number / 3).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        for number in 0..1_000 {
+            assert_eq!(registry.find(hash(number), &key(number)), None);
+            assert_eq!(registry.introduce(hash(number), &key(number), KIND), Some(number));
+            registry.actor_mut(number).unwrap().state = u64::from(number) + 7;
+        }
+        assert_eq!(registry.len(), 1_000);
+        for number in 0..1_000 {
+            assert_eq!(registry.find(hash(number), &key(number)), Some(number));
+            let place = registry.glance(hash(number)).unwrap();
+            assert_eq!(place.0 / 3, number / 3, "one of those with this hash");
+            registry.touch(place);
+            registry.touch_key(place);
+            registry.touch_index(hash(number));
+            let actor = registry.actor(number).unwrap();
+            assert_eq!((actor.state, actor.kind), (u64::from(number) + 7, KIND));
+        }
+        assert_eq!(registry.find(hash(5), b"key/none"), None);
+        assert!(registry.actor(1_000).is_none() && registry.actor(NO_ACTOR).is_none());
+        assert_eq!(registry.touch_row(NO_ACTOR), 0);
     }
 
-    fn key_at(&self, at: u32) -> &[u8] {
-        let (length, rest) = self.keys[at as usize..]
-            .split_first_chunk::<2>()
-            .expect("written with its length");
-        &rest[..usize::from(u16::from_le_bytes(*length))]
+    #[test]
+    fn a_key_that_has_no_room_introduces_nobody() {
+        let mut registry: Registry<u64> = Registry::default();
+        assert_eq!(registry.introduce(1, &vec![0; 70_000], KIND), None);
+        assert_eq!(registry.len(), 0);
+        assert_eq!(registry.introduce(1, b"short", KIND), Some(0));
+    }
+
+    #[test]
+    fn a_row_of_a_small_state_has_no_more_than_16_bytes_beside_it() {
+        assert_eq!(size_of::<Actor<[u64; 3]>>(), 24 + 16);
     }
 }

@@ -169,6 +169,10 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) pendings: Pendings,
     /// Items for the other shards of this node.
     pub(crate) mail: Vec<Vec<u8>>,
+    /// Answers of all groups that wait for their commit.
+    pub(crate) waiting: usize,
+    /// Replies to local requests that wait to be taken.
+    pub(crate) local: Vec<u8>,
     /// Groups with new entries in this turn.
     pub(crate) touched: Vec<u32>,
     /// Where a frame is folded; kept for its memory.
@@ -213,6 +217,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let mut shard = Shard {
             group_at: vec![NO_GROUP; placement.table().groups() as usize],
             mail: vec![Vec::new(); usize::from(settings.shards_of(settings.node))],
+            waiting: 0,
+            local: Vec::new(),
             pendings: Pendings::new(settings.shard, settings.limits.pending_max),
             met: vec![Incarnation::default(); nodes],
             node_out: vec![false; nodes],
@@ -270,6 +276,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             };
             self.group_at[id.0 as usize] = u32::try_from(self.groups.len()).expect("groups are counted in 32 bits");
             self.groups.push(Group::new(id, slot, followers));
+        }
+        // Groups fill the memory unevenly: each has books for twice its share.
+        let share = self.memory.usage().budget / self.groups.len().max(1) as u64;
+        for group in &mut self.groups {
+            group.log.expect_bytes(share.saturating_mul(2));
         }
     }
 

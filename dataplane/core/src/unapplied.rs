@@ -34,6 +34,11 @@ pub(crate) struct Entry {
     pub(crate) offset: u32,
 }
 
+/// Runs that a follower's list has room for from the beginning.
+const RUNS: usize = 64;
+/// And entries: what a group has under way at full load, so that a list need not grow in the midst of it.
+const ENTRIES: usize = 512;
+
 /// Runs and entries that wait for their commit.
 #[derive(Debug, Default)]
 pub(crate) struct Unapplied {
@@ -42,6 +47,14 @@ pub(crate) struct Unapplied {
 }
 
 impl Unapplied {
+    /// Nothing waits yet, and there is room for what usually will.
+    pub(crate) fn with_room() -> Unapplied {
+        Unapplied {
+            runs: VecDeque::with_capacity(RUNS),
+            entries: VecDeque::with_capacity(ENTRIES),
+        }
+    }
+
     /// A run was taken; it lies in this chunk, its entries from `offset` on.
     pub(crate) fn took(&mut self, chunk: ChunkId, offset: u32, run: &RunView<'_>) {
         self.runs.push_back(Run {

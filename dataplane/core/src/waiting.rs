@@ -73,6 +73,14 @@ pub(crate) struct WaitingQueue {
 }
 
 impl WaitingQueue {
+    /// Nothing waits yet, and there is room for what does at full load: a queue need not grow in the midst of it.
+    pub(crate) fn with_room() -> WaitingQueue {
+        WaitingQueue {
+            rows: Vec::with_capacity(ROWS),
+            front: 0,
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn push(&mut self, waiting: Waiting) {
         self.rows.push(waiting);
@@ -107,6 +115,8 @@ impl WaitingQueue {
     }
 }
 
+/// Answers that a queue has room for from the beginning.
+const ROWS: usize = 256;
 /// Taken places at the front of a queue that never runs empty are given back at this many.
 const FRONT_MAX: usize = 4_096;
 

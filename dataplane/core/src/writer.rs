@@ -308,12 +308,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if full_rows || !admits && (self.has_pressure() || self.followers_press(index)) {
             return Some((Outcome::Full, 0));
         }
-        if group.waiting.len() >= limits.waiting_per_group_max {
+        if group.waiting.len() >= limits.waiting_per_group_max || self.waiting >= limits.waiting_per_shard_max {
             return Some((Outcome::Busy, BUSY_RETRY_MS));
         }
         match standing {
             Standing::Old => Some((Outcome::Old, 0)),
-            Standing::Full => Some((Outcome::Full, 0)),
             Standing::New | Standing::Known(_) | Standing::Gap { .. } => None,
         }
     }
@@ -381,21 +380,19 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let last = found
             .and_then(|number| group.registry.actor(number))
             .map(|actor| actor.last_seq.0);
+        // Such an entry is a number's alone: it is no actor's and has no message.
+        let bare = void || self.answer.verdict == Verdict::Known;
         let outcome = match (void, self.answer.verdict) {
             (true, _) => Outcome::Voided,
-            (false, Verdict::Done) => Outcome::Done,
+            (false, Verdict::Done | Verdict::Known) => Outcome::Done,
             (false, Verdict::Refused) => Outcome::Refused,
             (false, Verdict::Trapped) => Outcome::Trapped,
         };
-        let flags = if void { VOID } else { 0 }
-            | if self.answer.event == Event::Message {
-                EVENT_IS_MESSAGE
-            } else {
-                0
-            };
+        let event = if bare { Event::None } else { self.answer.event };
+        let flags = if bare { VOID } else { 0 } | if event == Event::Message { EVENT_IS_MESSAGE } else { 0 };
         let number = request.header.number.get();
         let header = EntryHeader {
-            actor: if void {
+            actor: if bare {
                 NO_ACTOR
             } else {
                 found.unwrap_or(group.registry.len())
@@ -403,6 +400,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .into(),
             lane: lane.unwrap_or_else(|| group.lanes.next_number()).into(),
             back: last
+                .filter(|_| !bare)
                 .map_or(0, |last| u32::try_from(seq.0 - last).unwrap_or(u32::MAX))
                 .into(),
             number: number.into(),
@@ -412,21 +410,21 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             outcome: outcome as u8,
             ..EntryHeader::default()
         };
-        let introduces = !void && found.is_none();
+        let introduces = !bare && found.is_none();
         let session = lane.is_none().then_some(&request.header.session);
         let parts = EntryParts {
             header,
-            message: if void { &[] } else { request.message },
+            message: if bare { &[] } else { request.message },
             key: introduces.then_some(request.key),
             session,
-            event: (self.answer.event == Event::Bytes).then_some(&self.answer.event_bytes),
+            event: (event == Event::Bytes).then_some(&self.answer.event_bytes),
             reply: &self.answer.reply,
         };
         let Ok(logged) = group.log.append(&mut self.memory, group.log_view, &parts, time_ms) else {
             return self.refuse(arrival.origin, request, Outcome::Full, 0);
         };
         assert_eq!(logged, seq, "an entry takes the next seq");
-        let event = match self.answer.event {
+        let event = match event {
             Event::None => None,
             Event::Message => Some(request.message),
             Event::Bytes => Some(self.answer.event_bytes.as_slice()),
@@ -461,6 +459,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if R::REPLY_BEFORE_COMMIT || (R::REFUSAL_FROM_SPECULATIVE_STATE && outcome == Outcome::Refused) {
             return self.release(index, waiting);
         }
+        self.waiting += 1;
         self.groups[index].waiting.push(waiting);
     }
 
@@ -502,6 +501,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return self.release(index, waiting);
         }
         group.first_deadline_ns = group.first_deadline_ns.min(deadline_ns);
+        self.waiting += 1;
         group.waiting.push(waiting);
     }
 
@@ -620,6 +620,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.commit = commit;
         self.list_untold(index);
         while let Some(waiting) = self.groups[index].waiting.pop(commit) {
+            self.waiting -= 1;
             self.release(index, waiting);
         }
     }

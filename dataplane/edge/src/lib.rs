@@ -6,6 +6,7 @@
 
 pub mod ack;
 pub mod hl7;
+pub mod inbound;
 pub mod key;
 pub mod mllp;
 pub mod resend;

@@ -10,14 +10,19 @@ use waterpark_wire::checksum;
 
 use crate::hl7::Message;
 
-/// How many messages an actor looks back.
-pub const RECENT: usize = 256;
+/// What the handler of patients replies to a message that came before.
+pub const KNOWN: &[u8] = b"known";
+/// What it replies to one whose control id came before with other bytes.
+pub const REUSED_ID: &[u8] = b"reused id";
+
+/// How many messages an actor looks back: more than a patient of many years has, in 96 KiB beside the 16 MB that they are.
+pub const RECENT: usize = 4096;
 
 /// What a message is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
-    /// Hash of MSH-4 and MSH-10 as they were sent.
-    pub id: u128,
+    /// Hash of MSH-4 and MSH-10 as they were sent. Two ids with one hash count as one that was used twice, which loses nothing.
+    pub id: u64,
     /// Hash of the original bytes.
     pub bytes: u128,
 }
@@ -44,7 +49,7 @@ impl Fingerprint {
         both[..16].copy_from_slice(&xxh3_128(facility).to_le_bytes());
         both[16..].copy_from_slice(&xxh3_128(header.control_id()).to_le_bytes());
         Fingerprint {
-            id: xxh3_128(&both),
+            id: checksum::bytes(&both),
             bytes: xxh3_128(message.original()),
         }
     }
@@ -70,21 +75,40 @@ fn xxh3_128(bytes: &[u8]) -> u128 {
     checksum::chain(bytes)
 }
 
-/// The fingerprints of the last [`RECENT`] messages of one actor, in 8 KiB at most.
-#[derive(Clone, Debug, Default)]
+/// The fingerprints of the last [`RECENT`] messages of one actor. In columns: an id that is not there is seen by its own column alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
-    known: VecDeque<Fingerprint>,
+    ids: VecDeque<u64>,
+    bytes: VecDeque<u128>,
 }
 
 impl Recent {
-    /// Says what is known of a message, and remembers it unless it is a repeat. The oldest is forgotten for it.
+    /// What is known of a message.
+    #[must_use]
+    pub fn sighting(&self, message: Fingerprint) -> Sighting {
+        let of_id = |(_, bytes): (&u64, &u128)| Fingerprint {
+            id: message.id,
+            bytes: *bytes,
+        };
+        let same_id = self.ids.iter().zip(&self.bytes).filter(|(id, _)| **id == message.id);
+        message.among(same_id.map(of_id))
+    }
+
+    /// Remembers a message that is no repeat; the oldest is forgotten for it.
+    pub fn remember(&mut self, message: Fingerprint) {
+        if self.ids.len() == RECENT {
+            self.ids.pop_front();
+            self.bytes.pop_front();
+        }
+        self.ids.push_back(message.id);
+        self.bytes.push_back(message.bytes);
+    }
+
+    /// Both: says what is known of a message, and remembers it unless it is a repeat.
     pub fn note(&mut self, message: Fingerprint) -> Sighting {
-        let sighting = message.among(self.known.iter().copied());
+        let sighting = self.sighting(message);
         if sighting != Sighting::Same {
-            if self.known.len() == RECENT {
-                self.known.pop_front();
-            }
-            self.known.push_back(message);
+            self.remember(message);
         }
         sighting
     }
@@ -92,13 +116,13 @@ impl Recent {
     /// How many are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.ids.len()
     }
 
     /// Whether none is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.ids.is_empty()
     }
 }
 
@@ -134,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_256_are_remembered_and_a_repeat_takes_no_place() {
+    fn the_last_4096_are_remembered_and_a_repeat_takes_no_place() {
         let mut recent = Recent::default();
         assert!(recent.is_empty());
         for number in 0..RECENT {

@@ -1,7 +1,8 @@
-//! The built-in kinds: record, register, pool.
+//! The built-in kinds: record, register, pool, patient.
 //!
 //! Handlers are pure: a message and a state give a verdict, an event and a reply. They know nothing of logs, members or commits.
 
+mod patient;
 mod pool;
 mod record;
 mod register;
@@ -19,6 +20,8 @@ pub enum Handler {
     Register,
     /// Numbered things that are taken and given back; refuses when empty.
     Pool,
+    /// HL7 messages of one patient, each kept once.
+    Patient,
 }
 
 /// An actor's state: the projection of its kind. Small, because a million of them lie in one table.
@@ -33,6 +36,8 @@ pub enum State {
     Register(Box<register::Register>),
     /// A pool's things.
     Pool(Box<pool::Pool>),
+    /// A patient's projection.
+    Patient(Box<patient::Patient>),
 }
 
 /// The kinds that a node knows, each with its handler and how much history it keeps.
@@ -50,7 +55,7 @@ struct Row {
 }
 
 impl Kinds {
-    /// The three built-in kinds under their own names, keeping everything.
+    /// The built-in kinds under their own names, keeping everything.
     #[must_use]
     pub fn built_in() -> Kinds {
         let mut kinds = Kinds {
@@ -60,6 +65,7 @@ impl Kinds {
         kinds.add("record", Handler::Record, Retention::All);
         kinds.add("register", Handler::Register, Retention::All);
         kinds.add("pool", Handler::Pool, Retention::All);
+        kinds.add(waterpark_edge::key::KIND, Handler::Patient, Retention::All);
         kinds
     }
 
@@ -126,6 +132,8 @@ impl Behaviour for Kinds {
             (Handler::Register, _) => register::execute(None, message, answer),
             (Handler::Pool, State::Pool(pool)) => pool::execute(Some(pool), message, answer),
             (Handler::Pool, _) => pool::execute(None, message, answer),
+            (Handler::Patient, State::Patient(patient)) => patient::execute(Some(patient), message, answer),
+            (Handler::Patient, _) => patient::execute(None, message, answer),
         }
     }
 
@@ -134,11 +142,13 @@ impl Behaviour for Kinds {
             (Handler::Record, State::Record(record)) => record.apply(time_ms),
             (Handler::Register, State::Register(register)) => register.apply(event, seq),
             (Handler::Pool, State::Pool(pool)) => pool.apply(event),
+            (Handler::Patient, State::Patient(patient)) => patient.apply(event, time_ms),
             (handler, _) => {
                 *state = match handler {
                     Handler::Record => State::Record(record::Record::default()),
                     Handler::Register => State::Register(Box::default()),
                     Handler::Pool => State::Pool(Box::default()),
+                    Handler::Patient => State::Patient(Box::default()),
                 };
                 self.apply(kind, state, event, seq, time_ms);
             }
@@ -153,6 +163,8 @@ impl Behaviour for Kinds {
             (Handler::Register, _) => register::Register::default().show(),
             (Handler::Pool, State::Pool(pool)) => pool.show(),
             (Handler::Pool, _) => pool::Pool::default().show(),
+            (Handler::Patient, State::Patient(patient)) => patient.show(),
+            (Handler::Patient, _) => patient::Patient::default().show(),
         };
         out.extend_from_slice(text.as_bytes());
     }

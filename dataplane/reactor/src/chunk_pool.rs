@@ -81,7 +81,8 @@ impl PoolMemory {
         Ok(Self {
             region: Arc::new(region),
             buddy: Buddy::new(blocks),
-            chunks: Vec::new(),
+            // Most chunks are whole blocks: the books of a full pool have room, so filling it asks the allocator for nothing.
+            chunks: Vec::with_capacity(2 * blocks),
             vacant: Vec::new(),
             used: 0,
             budget: (blocks * BLOCK) as u64,

@@ -58,6 +58,8 @@ pub enum SocketProfile {
     Link,
     /// A client: many connections, small messages.
     Client,
+    /// A sender of another protocol: as a client, and answers are still owed to it when it has ended its side.
+    Edge,
 }
 
 /// Sizes and limits of one driver, fixed when it opens.
@@ -139,6 +141,12 @@ pub enum Event {
         outgoing: Outgoing,
         /// Why, as the kernel says it.
         error: io::Error,
+    },
+    /// The peer has ended its side of an [`SocketProfile::Edge`] connection: nothing more is received, and what is owed can still be sent.
+    /// Whoever has sent it closes the connection.
+    Finished {
+        /// Whose.
+        connection: ConnectionId,
     },
     /// The connection is gone and its name is stale.
     Closed {

@@ -283,10 +283,16 @@ mod tests {
                     if port.prepare_sleep() {
                         sleeps.fetch_add(1, Ordering::Relaxed);
                         let slept = Instant::now();
-                        // A park may end without cause; ours lasts until there is mail, as a blocked turn's would until it is woken.
                         while !port.has_mail() {
                             thread::park_timeout(Duration::from_secs(5));
                             assert!(slept.elapsed() < Duration::from_secs(5), "a wake-up was lost");
+                            // A wake may be for mail that was taken before it came. Whoever sent it took the flag down, so a shard that
+                            // sleeps on puts it up again, as every blocked turn does.
+                            port.awake();
+                            attempts.fetch_add(1, Ordering::Relaxed);
+                            if !port.prepare_sleep() {
+                                break;
+                            }
                         }
                         port.awake();
                     }

@@ -109,7 +109,7 @@ impl Options {
     fn apply(&self, socket: BorrowedFd<'_>, profile: SocketProfile) -> io::Result<()> {
         let options = match profile {
             SocketProfile::Link => &self.link,
-            SocketProfile::Client => &self.client,
+            SocketProfile::Client | SocketProfile::Edge => &self.client,
         };
         sockopt::set_tcp_nodelay(socket, true)?;
         match &self.congestion {

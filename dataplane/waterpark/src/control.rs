@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use waterpark_core::effects::Happened;
@@ -46,6 +46,8 @@ pub(crate) struct Control {
     pub(crate) turns: Arc<[TurnCounter]>,
     pub(crate) reports: Receiver<(ShardId, Report)>,
     pub(crate) wanted: Arc<AtomicBool>,
+    /// What drivers said when they opened.
+    pub(crate) notes: Arc<Mutex<Vec<String>>>,
     pub(crate) ready: Sender<()>,
 }
 
@@ -115,7 +117,13 @@ pub(crate) fn run(control: Control) -> Ended {
                 tracing::error!(shard = shard.0, %error, "the driver failed: the process ends");
                 return Ended::Failed;
             }
-            Ok((shard, report)) => lines.write(&control.topology, shard, report, now),
+            Ok((shard, report)) => {
+                if let Report::Listening { notes, .. } = &report {
+                    let mut kept = control.notes.lock().unwrap_or_else(PoisonError::into_inner);
+                    kept.extend(notes.iter().map(ToString::to_string));
+                }
+                lines.write(&control.topology, shard, report, now);
+            }
             Err(TryRecvError::Empty) => (),
             // A shard that panicked took its end with it.
             Err(TryRecvError::Disconnected) => return Ended::Failed,
@@ -138,7 +146,7 @@ pub(crate) fn run(control: Control) -> Ended {
 
 fn each(control: &Control, command: impl Fn() -> Command) {
     for (end, waker) in control.shards.iter().zip(control.wakers.iter()) {
-        tell(end, waker.get(), command());
+        tell(&end.command, waker.get(), command());
     }
 }
 
@@ -225,6 +233,11 @@ impl Lines {
             } => {
                 if self.may_refuse(now) {
                     refused(topology, shard, peer, refusal, by_peer, theirs.as_deref());
+                }
+            }
+            Report::EdgeStranger { peer } => {
+                if self.may_refuse(now) {
+                    tracing::warn!(shard, %peer, "an MLLP sender on another host was turned away: only this host's are served");
                 }
             }
             Report::ClientCut { peer, cause } => {

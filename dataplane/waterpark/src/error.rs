@@ -37,6 +37,20 @@ pub enum NodeError {
         /// What the kernel said.
         cause: io::Error,
     },
+    /// The process may open no more files, and a port is one.
+    #[error(
+        "{node} cannot listen on {address}: this process may open {} files and has so many open\n  \
+         raise the hard limit (ulimit -Hn as root, LimitNOFILE=, limits.conf): each link and each client takes one",
+        limit.map_or("no more".to_owned(), |limit| limit.to_string())
+    )]
+    Files {
+        /// The node.
+        node: String,
+        /// The port that was one too many.
+        address: SocketAddr,
+        /// The limit of this process; none where the whole machine's is reached.
+        limit: Option<u64>,
+    },
     /// The node's own host name does not resolve.
     #[error(
         "the host `{host}` of {node} does not resolve: {cause}\n  correct `host` in cluster.toml, or the name service"
@@ -86,7 +100,8 @@ pub enum NodeError {
     },
     /// Memory for the shards was refused.
     #[error(
-        "memory of {bytes} bytes for a shard of {node} was refused: {cause}\n  lower `memory` in cluster.toml, or raise the limit"
+        "memory of {bytes} bytes for a shard of {node} was refused: {cause}\n  \
+         lower `memory` in cluster.toml (--memory of the demo), or raise the limit (ulimit -v, memory.max)"
     )]
     Memory {
         /// The node.

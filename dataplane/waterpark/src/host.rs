@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use waterpark_control::NodeConfig;
 use waterpark_core::ids::Incarnation;
 
@@ -21,6 +22,8 @@ const PORTS_AGAIN: Duration = Duration::from_millis(10);
 pub(crate) struct Listeners {
     pub(crate) peers: TcpListener,
     pub(crate) clients: TcpListener,
+    /// If the node is to have one.
+    pub(crate) mllp: Option<TcpListener>,
 }
 
 /// The first address of a host.
@@ -31,17 +34,22 @@ pub(crate) fn resolve(host: &str) -> io::Result<IpAddr> {
 }
 
 /// Listens on all ports of a node, or on none. Waits a moment for those that are in use.
-pub(crate) fn listen(node: &NodeConfig, ip: IpAddr) -> Result<Vec<Listeners>, NodeError> {
+pub(crate) fn listen(node: &NodeConfig, ip: IpAddr, mllp: bool) -> Result<Vec<Listeners>, NodeError> {
     let ports = node.ports();
     let until = Instant::now() + PORTS_TAKEN;
-    let one = |port: u16, role: &'static str, shard: u16| {
+    let one = |port: u16, role: &'static str, shard: u16, shared: bool| {
         let address = SocketAddr::new(ip, port);
-        bind_until(address, until).map_err(|cause| match cause.kind() {
-            io::ErrorKind::AddrInUse => NodeError::PortInUse {
+        bind_until(address, until, shared).map_err(|cause| match Errno::from_io_error(&cause) {
+            Some(Errno::ADDRINUSE) => NodeError::PortInUse {
                 node: node.name.to_string(),
                 address,
                 role,
                 shard,
+            },
+            Some(errno @ (Errno::MFILE | Errno::NFILE)) => NodeError::Files {
+                node: node.name.to_string(),
+                address,
+                limit: (errno == Errno::MFILE).then(file_limit).flatten(),
             },
             _ => NodeError::Listen {
                 node: node.name.to_string(),
@@ -52,17 +60,20 @@ pub(crate) fn listen(node: &NodeConfig, ip: IpAddr) -> Result<Vec<Listeners>, No
     };
     let shard = |shard: u16| {
         Ok(Listeners {
-            peers: one(ports.peer(shard), "peers", shard)?,
-            clients: one(ports.native(shard), "clients", shard)?,
+            peers: one(ports.peer(shard), "peers", shard, false)?,
+            clients: one(ports.native(shard), "clients", shard, false)?,
+            mllp: mllp
+                .then(|| one(ports.mllp(), "MLLP senders", shard, node.shards > 1))
+                .transpose()?,
         })
     };
     (0..node.shards).map(shard).collect()
 }
 
 /// Tries again while the port is in use.
-fn bind_until(address: SocketAddr, until: Instant) -> io::Result<TcpListener> {
+fn bind_until(address: SocketAddr, until: Instant, shared: bool) -> io::Result<TcpListener> {
     loop {
-        match bind(address) {
+        match bind(address, shared) {
             Err(cause) if cause.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
                 std::thread::sleep(PORTS_AGAIN);
             }
@@ -72,7 +83,7 @@ fn bind_until(address: SocketAddr, until: Instant) -> io::Result<TcpListener> {
 }
 
 /// As `TcpListener::bind`, with a backlog that ten thousand connections at once fit into.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
     let family = if address.is_ipv4() {
         AddressFamily::INET
@@ -82,9 +93,19 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // A node that restarts finds the connections of its former life in TIME_WAIT on this port.
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if shared {
+        // Each shard has a listener of its own on this port, and the kernel spreads connections over them.
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
+}
+
+/// How many files this process may open; `None` for any number.
+fn file_limit() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current
 }
 
 /// Raises the limit of open files to the hard one. Returns what holds now.
@@ -106,12 +127,19 @@ pub(crate) fn incarnation() -> Result<Incarnation, NodeError> {
     let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let word = |value: i64| u64::try_from(value).unwrap_or(0);
     let start_ms = word(wall.tv_sec) * 1_000 + word(wall.tv_nsec) / 1_000_000;
-    let mut random = [0u8; 2];
+    let random: [u8; 2] = entropy()?;
+    let start = start_ms & ((1 << 48) - 1);
+    Ok(Incarnation(start << 16 | u64::from(u16::from_le_bytes(random))))
+}
+
+/// Random bytes of the kernel.
+pub(crate) fn entropy<const BYTES: usize>() -> Result<[u8; BYTES], NodeError> {
+    let mut random = [0u8; BYTES];
+    // So few come whole.
     let got = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
     got.map_err(|cause| NodeError::Kernel {
         what: "random bytes",
         cause: cause.into(),
     })?;
-    let start = start_ms & ((1 << 48) - 1);
-    Ok(Incarnation(start << 16 | u64::from(u16::from_le_bytes(random))))
+    Ok(random)
 }

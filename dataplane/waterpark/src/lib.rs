@@ -10,11 +10,14 @@ mod control;
 mod error;
 mod host;
 mod kinds;
+mod mllp;
 mod node;
 mod placement;
 
 pub use error::NodeError;
-pub use node::{Ended, Node, Options, Stopper};
+pub use node::{Ended, Node, Options, Stopper, Trouble};
 pub use waterpark_control as config;
 pub use waterpark_handlers::Kinds;
 pub use waterpark_reactor::DriverChoice;
+pub use waterpark_reactor::event_loop::ConnectionBounds;
+pub use waterpark_reactor::event_loop::Way;

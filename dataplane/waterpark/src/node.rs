@@ -2,24 +2,26 @@
 //!
 //! **Invariant:** either all of it runs or none: whatever fails during the start ends the threads that had begun.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use waterpark_control::{Compression, Loaded, NodeConfig};
+use waterpark_control::{ClusterConfig, Compression, Loaded, MllpFrom, NodeConfig};
 use waterpark_core::Shard;
 use waterpark_core::config::{Limits, Settings};
-use waterpark_core::ids::{Incarnation, ShardId};
+use waterpark_core::ids::{Incarnation, NodeId, ShardId};
 use waterpark_handlers::Kinds;
-use waterpark_reactor::event_loop::{Command, EventLoop, LoopConfig, StartError};
+use waterpark_reactor::event_loop::{Command, ConnectionBounds, Edge, EventLoop, LoopConfig, StartError, Way};
 use waterpark_reactor::turn::TurnCounter;
 use waterpark_reactor::{DriverChoice, DriverConfig, PoolConfig, PoolMemory, Waker, cores, inbox};
 use waterpark_ring::Topology;
 use waterpark_wire::handshake::Party;
 
 use crate::control::{self, Control, ShardEnd};
+use crate::mllp::{self, Mllp};
 use crate::{NodeError, host, kinds, placement};
 
 /// Crossings that a ring between two shards holds.
@@ -36,10 +38,16 @@ pub struct Options {
     pub driver: DriverChoice,
     /// Sizes of the driver.
     pub driver_config: DriverConfig,
+    /// How many connections each shard takes; the configuration may ask for fewer clients.
+    pub bounds: ConnectionBounds,
     /// Limits and periods of the shards.
     pub limits: Limits,
     /// Bytes of each shard's memory to touch before it serves, so that no page fault falls into a measurement.
     pub prefault: u64,
+    /// Jitter and loss on links between data centres, where the configuration says that these links take time.
+    pub way: Way,
+    /// How MLLP senders are served, where `[mllp]` of the configuration has no key for it.
+    pub mllp: waterpark_edge::inbound::Options,
     /// The kinds that run. What they keep is said by the configuration, where it names them.
     pub kinds: fn() -> Kinds,
 }
@@ -49,8 +57,11 @@ impl Default for Options {
         Options {
             driver: DriverChoice::Auto,
             driver_config: DriverConfig::default(),
+            bounds: ConnectionBounds::default(),
             limits: Limits::default(),
             prefault: 0,
+            way: Way::default(),
+            mllp: waterpark_edge::inbound::Options::default(),
             kinds: Kinds::built_in,
         }
     }
@@ -71,10 +82,12 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Node {
     stopper: Stopper,
+    trouble: Trouble,
     ready: Receiver<()>,
     control: JoinHandle<Ended>,
     shards: Vec<JoinHandle<()>>,
     incarnation: Incarnation,
+    notes: Arc<Mutex<Vec<String>>>,
 }
 
 /// Stops a node from any thread.
@@ -87,6 +100,36 @@ impl Stopper {
     /// Asks the node to refuse new work, flush what it owes and end. Returns at once; [`Node::wait`] returns when it has ended.
     pub fn stop(&self) {
         self.wanted.store(true, Ordering::Release);
+    }
+}
+
+/// Makes trouble for a node that runs, to see what its cluster does about it.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    shards: Vec<Sender<Command>>,
+    wakers: Arc<[OnceLock<Waker>]>,
+}
+
+impl Trouble {
+    /// All its shards stand still, as in a process that was stopped. What is sent to them waits.
+    pub fn pause(&self) {
+        self.each(|| Command::Pause);
+    }
+
+    /// They go on.
+    pub fn resume(&self) {
+        self.each(|| Command::Resume);
+    }
+
+    /// What this node sends to another takes this way from now on.
+    pub fn set_way(&self, peer: NodeId, way: Way) {
+        self.each(|| Command::Way { peer, way });
+    }
+
+    fn each(&self, command: impl Fn() -> Command) {
+        for (shard, waker) in self.shards.iter().zip(self.wakers.iter()) {
+            tell(shard, waker.get(), command());
+        }
     }
 }
 
@@ -120,8 +163,10 @@ impl Node {
             host: node.host.clone(),
             cause,
         })?;
-        let listeners = host::listen(node, own_ip)?;
+        // Before anything is opened: ports are files too.
         host::raise_file_limit();
+        let listeners = host::listen(node, own_ip, config.mllp.listen)?;
+        let served = mllp::configured(&config.mllp, options.mllp.clone());
         let incarnation = host::incarnation()?;
 
         let shards = usize::from(node.shards);
@@ -139,17 +184,31 @@ impl Node {
             let memory = memory(node, bytes, options.prefault)?;
             let (command, commands) = mpsc::channel();
             let (started, start) = mpsc::channel();
+            let edge: Option<(TcpListener, Box<dyn Edge + Send>)> = match listener.mllp {
+                Some(listener) => {
+                    let mllp = Mllp::new(served.clone(), topology.clone(), host::entropy()?);
+                    Some((listener, Box::new(mllp)))
+                }
+                None => None,
+            };
             let loop_config = LoopConfig {
                 driver: options.driver,
                 driver_config: options.driver_config,
                 peers: listener.peers,
                 clients: listener.clients,
+                edge,
+                edge_open: config.mllp.from == MllpFrom::Any,
                 identity: identity(&topology, node, shard, incarnation),
                 key: loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes()),
                 keyed: loaded.key.is_some(),
                 lz4: config.links.compression == Compression::Lz4,
+                bounds: ConnectionBounds {
+                    clients_max: options.bounds.clients_max.min(config.defaults.clients),
+                    ..options.bounds
+                },
                 ports: by_node(&topology, |spec| spec.port),
                 hosts: hosts(&topology),
+                ways: ways(config, node, &options.way),
                 spin_budget_ns: plan.spin_budget_ns,
                 port,
                 wakers: Arc::clone(&wakers),
@@ -210,6 +269,11 @@ impl Node {
             }
             return Err(error);
         }
+        let trouble = Trouble {
+            shards: control_ends.iter().map(|end| end.command.clone()).collect(),
+            wakers: Arc::clone(&wakers),
+        };
+        let notes = Arc::default();
         let control = Control {
             node: node.name.to_string(),
             topology,
@@ -218,6 +282,7 @@ impl Node {
             turns,
             reports,
             wanted: Arc::clone(&wanted),
+            notes: Arc::clone(&notes),
             ready: ready_sender,
         };
         let control = thread::Builder::new()
@@ -226,10 +291,12 @@ impl Node {
         let control = control.map_err(thread_error)?;
         Ok(Node {
             stopper: Stopper { wanted },
+            trouble,
             ready,
             control,
             shards: threads,
             incarnation,
+            notes,
         })
     }
 
@@ -239,16 +306,40 @@ impl Node {
         self.incarnation.0
     }
 
+    /// What the banner says of the drivers of its shards, which is little: where the host refuses something, and what serves instead. Complete
+    /// once the node serves.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        // Whoever panicked beside it has only ever added whole lines.
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What stops it, for another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
 
+    /// What makes trouble for it, for a demonstration or a test.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        self.trouble.clone()
+    }
+
     /// Waits until the node serves: all groups that it writes are open, or it has learnt that its process is out. `false` if it ended before.
     #[must_use]
     pub fn wait_ready(&self) -> bool {
         self.ready.recv().is_ok()
+    }
+
+    /// As [`Node::wait_ready`], for a moment: whether it serves by then. `None` if it has ended, or has said so before.
+    #[must_use]
+    pub fn is_ready(&self, within: Duration) -> Option<bool> {
+        match self.ready.recv_timeout(within) {
+            Ok(()) => Some(true),
+            Err(RecvTimeoutError::Timeout) => Some(false),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
     }
 
     /// Waits until the node has ended.
@@ -373,6 +464,25 @@ fn hosts(topology: &Topology) -> Vec<Option<IpAddr>> {
     by_node(topology, |spec| spec.host.parse().ok())
 }
 
+/// The way to each node, by node id: half a round trip between the two data centres, with the jitter and loss of `beside`. Links within a
+/// data centre, and those that the configuration does not name, are direct.
+fn ways(config: &ClusterConfig, own: &NodeConfig, beside: &Way) -> Vec<Way> {
+    let length = config.nodes.iter().map(|node| usize::from(node.id.0) + 1).max();
+    let mut ways = vec![Way::default(); length.unwrap_or(1)];
+    for node in &config.nodes {
+        let (a, b) = (own.name.dc(), node.name.dc());
+        let pair = if a < b { (a, b) } else { (b, a) };
+        let delay = config.links.delay.get(&(pair.0.to_owned(), pair.1.to_owned()));
+        if let Some(delay) = delay {
+            ways[usize::from(node.id.0)] = Way {
+                one_way_ns: delay.as_us().saturating_mul(500),
+                ..*beside
+            };
+        }
+    }
+    ways
+}
+
 fn memory(node: &NodeConfig, bytes: u64, prefault: u64) -> Result<PoolMemory, NodeError> {
     let refused = |cause| NodeError::Memory {
         node: node.name.to_string(),
@@ -409,9 +519,9 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Sends a command and makes the shard look at it.
-pub(crate) fn tell(end: &ShardEnd, waker: Option<&Waker>, command: Command) {
+pub(crate) fn tell(shard: &Sender<Command>, waker: Option<&Waker>, command: Command) {
     // A shard that has ended wants no more commands.
-    if end.command.send(command).is_ok()
+    if shard.send(command).is_ok()
         && let Some(waker) = waker
     {
         waker.wake();

@@ -69,6 +69,7 @@ fn the_limits_are_those_of_the_code() {
         ),
         ("| un-acked frames of a link | 64 |", core, "link_frames_max: 64"),
         ("commit | 16,384 |", core, "waiting_per_group_max: 16_384"),
+        ("shard that do | 32,768 |", core, "waiting_per_shard_max: 32_768"),
         ("keeps | 65,536 |", core, "pending_max: 65_536"),
         ("| 4,096; 256 numbers each |", core, "lanes_per_group_max: 4_096"),
         (
@@ -77,6 +78,16 @@ fn the_limits_are_those_of_the_code() {
             "LANE_WINDOW: u32 = 256",
         ),
         ("does not read | 4 MiB |", core, "client_backlog_bytes_max: 4 << 20"),
+        (
+            "| 16,384; 1,024; one more is told `Busy`",
+            "dataplane/reactor/src/event_loop/connection.rs",
+            "clients_max: 16_384",
+        ),
+        (
+            "| 16,384; 1,024; one more is told `Busy`",
+            "dataplane/reactor/src/event_loop/connection.rs",
+            "handshakes_max: 1_024",
+        ),
         (
             "| 512; 64; 1,048,576 |",
             "ring/src/topology.rs",

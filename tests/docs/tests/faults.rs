@@ -137,7 +137,7 @@ fn the_limits_that_the_page_tells_are_those_of_the_code() {
     let page = page::in_one_line(&read("docs/faults.md"));
     for (said, path, stands) in [
         (
-            "16,384 answers",
+            "16,384 answers of its group or 32,768 of its shard",
             "dataplane/core/src/config.rs",
             "waiting_per_group_max: 16_384",
         ),

@@ -369,7 +369,7 @@ fn every_bench_of_the_page_is_declared_and_every_declared_one_is_on_the_page() {
         })
         .collect();
     let mut declared = BTreeSet::new();
-    for file in ["bench", "wire", "ring", "dataplane/reactor"] {
+    for file in ["bench", "wire", "ring", "dataplane/edge", "dataplane/reactor"] {
         let manifest = read(&format!("{file}/Cargo.toml"));
         let quoted = |text: &str| {
             let name = text.split("name = \"").nth(1).and_then(|rest| rest.split('"').next());

@@ -216,6 +216,7 @@ fn no_dialer_makes_the_acceptor_panic() {
         HandshakeRefusal::Stopping,
         HandshakeRefusal::NotLoopback,
         HandshakeRefusal::Purpose,
+        HandshakeRefusal::Late,
     ];
     seen.assert_reached(&by_us, &told_by_strangers, cases);
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use waterpark_core::lane::Session;
 use waterpark_ring::{GroupId, Key};
-use waterpark_wire::request::{self, Operation, RequestHeader, SENT_BEFORE};
+use waterpark_wire::reply::Outcome;
+use waterpark_wire::request::{self, HERE, Operation, RequestHeader, SENT_BEFORE};
 
 use crate::rng::Rng;
 
@@ -31,6 +32,26 @@ pub struct Open {
     pub attempts: u32,
     /// It is sent again at this virtual instant, in ns.
     pub again_ns: u64,
+    /// Its key goes out malformed.
+    pub is_spoiled: bool,
+    /// Only its number is wanted any more.
+    pub is_void: bool,
+    /// A copy was made that does not say that it is one.
+    pub is_doubled: bool,
+    /// The last refusal that came for it.
+    pub refused: Option<Outcome>,
+}
+
+/// The first copy of a request names this number in its correlation, and says of no other copy.
+pub const FIRST: u32 = 0;
+
+/// The request and the copy of it that a correlation names.
+#[must_use]
+pub fn of_correlation(client: u32, correlation: u64) -> (RequestId, u32) {
+    let low = |bits: u64| u32::try_from(bits & 0xFFFF_FFFF).expect("32 bits");
+    let group = GroupId(low(correlation >> 32 & 0xFFFF));
+    let number = low(correlation);
+    (RequestId { client, group, number }, low(correlation >> 48))
 }
 
 /// One client.
@@ -40,9 +61,14 @@ pub struct SimClient {
     session: Session,
     /// The next number of each lane.
     next: BTreeMap<GroupId, u32>,
+    /// Its session is over: it opens nothing more.
+    pub is_retired: bool,
     /// What is under way.
     pub open: BTreeMap<(GroupId, u32), Open>,
 }
+
+/// What stands where a key should.
+const NO_KEY: &[u8] = b"\xFFno key";
 
 /// Attempts after which a request is given up for good: the mark then passes it.
 pub const ATTEMPTS_MAX: u32 = 40;
@@ -58,6 +84,7 @@ impl SimClient {
             number,
             session,
             next: BTreeMap::new(),
+            is_retired: false,
             open: BTreeMap::new(),
         }
     }
@@ -86,6 +113,10 @@ impl SimClient {
                 message,
                 attempts: 0,
                 again_ns: 0,
+                is_spoiled: false,
+                is_void: false,
+                is_doubled: false,
+                refused: None,
             },
         );
         RequestId {
@@ -103,25 +134,27 @@ impl SimClient {
         )
     }
 
-    /// The item of a request, once more.
-    pub fn item(&mut self, id: RequestId, bytes: &mut Vec<u8>) -> bool {
+    /// The item of a request, once more; `false` if it is not open. `here` asks the node that gets it to answer itself.
+    pub fn item(&mut self, id: RequestId, here: bool, bytes: &mut Vec<u8>) -> bool {
         let mark = self.mark(id.group);
         let Some(open) = self.open.get_mut(&(id.group, id.number)) else {
             return false;
         };
         let mut header = RequestHeader {
             session: self.session.0,
-            correlation: (u64::from(id.group.0) << 32 | u64::from(id.number)).into(),
+            correlation: (u64::from(open.attempts) << 48 | u64::from(id.group.0) << 32 | u64::from(id.number)).into(),
             number: id.number.into(),
             mark: mark.into(),
             timeout_ms: TIMEOUT_MS.into(),
-            operation: Operation::Send as u8,
+            operation: if open.is_void { Operation::Void } else { Operation::Send } as u8,
             ..RequestHeader::default()
         };
         header.item.group = id.group.0.into();
-        header.item.flags = if open.attempts > 0 { SENT_BEFORE } else { 0 };
+        header.item.flags = if open.attempts > FIRST { SENT_BEFORE } else { 0 } | if here { HERE } else { 0 };
         open.attempts += 1;
-        request::push(bytes, &header, open.key.bytes(), &open.message);
+        let key = if open.is_spoiled { NO_KEY } else { open.key.bytes() };
+        let message: &[u8] = if open.is_void { &[] } else { &open.message };
+        request::push(bytes, &header, key, message);
         true
     }
 }

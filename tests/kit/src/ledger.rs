@@ -43,6 +43,10 @@ pub enum Violation {
     Diverged(GroupId, u64),
     /// One request took effect twice.
     TookEffectTwice(RequestId, u64, u64),
+    /// A request took effect of which its sender was told that no copy had or would.
+    RefusedYetTookEffect(RequestId, Outcome, u64),
+    /// A refusal of one copy was definite, though that copy said that it was not the only one.
+    DefiniteInDoubt(RequestId, Outcome),
     /// A group that can serve does not.
     Stuck(GroupId),
     /// A member found its log contradicted.
@@ -54,6 +58,7 @@ pub enum Violation {
 pub struct Ledger {
     acked: BTreeMap<Token, RequestId>,
     tokens: BTreeMap<RequestId, (Token, Outcome, Vec<u8>)>,
+    refused: BTreeMap<RequestId, Outcome>,
     /// What was broken so far.
     pub violations: Vec<Violation>,
 }
@@ -76,9 +81,30 @@ impl Ledger {
         }
     }
 
-    /// Everything acked.
-    pub fn acked(&self) -> impl Iterator<Item = (Token, RequestId)> + '_ {
-        self.acked.iter().map(|(token, id)| (*token, *id))
+    /// A request was refused for certain, and its sender made and makes no other copy.
+    pub fn on_refused(&mut self, id: RequestId, outcome: Outcome) {
+        self.refused.insert(id, outcome);
+    }
+
+    /// What is broken by a request having its entry at a seq.
+    #[must_use]
+    pub fn judge_effect(&self, id: RequestId, seq: u64) -> Option<Violation> {
+        let outcome = self.refused.get(&id)?;
+        Some(Violation::RefusedYetTookEffect(id, *outcome, seq))
+    }
+
+    /// A refusal came for a copy of a request that said that it was not the only one, and carries no doubt.
+    pub fn on_definite_refusal_of_a_copy(&mut self, id: RequestId, outcome: Outcome) {
+        // These two promise nothing anyway.
+        if !matches!(outcome, Outcome::Old | Outcome::Unknown) {
+            self.violations.push(Violation::DefiniteInDoubt(id, outcome));
+        }
+    }
+
+    /// Everything acked, with the outcome that its sender was told.
+    pub fn acked(&self) -> impl Iterator<Item = (Token, RequestId, Outcome)> + '_ {
+        let outcome = |id: &RequestId| self.tokens[id].1;
+        self.acked.iter().map(move |(token, id)| (*token, *id, outcome(id)))
     }
 
     /// How many requests were acked.
@@ -122,6 +148,28 @@ mod tests {
         assert!(ledger.violations.is_empty());
         ledger.on_ack(id(2), token(1), Outcome::Done, b"");
         assert_eq!(ledger.violations, [Violation::TokenTwice(token(1), id(1), id(2))]);
+    }
+
+    #[test]
+    fn a_forged_effect_of_what_was_refused_for_certain_is_found() {
+        let mut ledger = Ledger::default();
+        ledger.on_refused(id(1), Outcome::Busy);
+        assert_eq!(ledger.judge_effect(id(2), 1), None);
+        let wrong = Violation::RefusedYetTookEffect(id(1), Outcome::Busy, 2);
+        assert_eq!(ledger.judge_effect(id(1), 2), Some(wrong));
+    }
+
+    #[test]
+    fn a_forged_definite_refusal_of_a_copy_is_found_where_it_promises_something() {
+        let mut ledger = Ledger::default();
+        ledger.on_definite_refusal_of_a_copy(id(1), Outcome::Old);
+        ledger.on_definite_refusal_of_a_copy(id(1), Outcome::Unknown);
+        assert!(ledger.violations.is_empty());
+        ledger.on_definite_refusal_of_a_copy(id(1), Outcome::NoQuorum);
+        assert_eq!(
+            ledger.violations,
+            [Violation::DefiniteInDoubt(id(1), Outcome::NoQuorum)]
+        );
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //!
 //! One seed gives one run, bit for bit. Nothing here reads a clock or draws from outside its seed.
 
+pub mod behaviour;
 pub mod client;
 pub mod cluster;
 pub mod faults;
+pub mod garbage;
 pub mod ledger;
 pub mod memory;
+pub mod reach;
 pub mod retention;
 pub mod rng;
 

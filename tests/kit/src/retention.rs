@@ -11,6 +11,8 @@ use waterpark_ring::KeyRef;
 use waterpark_wire::run::{DROPPED, EntryView, SWEEP, TICK, VOID};
 use waterpark_wire::sweep::{SweepRule, SweepView, left_length, write_left};
 
+use crate::behaviour::SimKinds;
+
 /// Kinds that keep less than everything, with what they keep.
 pub const RULED: [(&str, Retention); 3] = [
     ("recent", Retention::Last(3)),
@@ -18,14 +20,14 @@ pub const RULED: [(&str, Retention); 3] = [
     ("trace", Retention::None),
 ];
 
-/// The built-in kinds, which keep everything, and one record for each other rule.
+/// The built-in kinds, which keep everything, one that fails, and one record for each other rule.
 #[must_use]
-pub fn kinds() -> Kinds {
+pub fn kinds() -> SimKinds {
     let mut kinds = Kinds::built_in();
     for (name, retention) in RULED {
         kinds.add(name, Handler::Record, retention);
     }
-    kinds
+    SimKinds::new(kinds)
 }
 
 /// An entry with its seq and its group time in ms.

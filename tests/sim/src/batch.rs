@@ -3,27 +3,19 @@
 use std::collections::BTreeMap;
 
 use waterpark_kit::Report;
+use waterpark_kit::reach::{Expect, Reached};
 
-/// What must have happened at least once in a long batch, or the batch is blind to it.
-pub const SOMETIMES: [&str; 17] = [
-    "crossed",
-    "forwarded",
-    "frame delayed",
-    "frame lost",
-    "frame repeated",
-    "frames_repeated",
-    "group opened",
-    "late request",
-    "link cut",
-    "node paused",
-    "node restarted",
-    "peer out",
-    "process out",
-    "repeats",
-    "runs_refused",
-    "sweeps",
-    "swept",
-];
+/// A batch of so many seeds reaches everything that it must, or something is wrong with it.
+pub const SEEDS_FOR_ALL: u64 = 200;
+
+/// How often a batch reached something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Times in all.
+    pub times: u64,
+    /// Seeds in which it was reached.
+    pub seeds: u64,
+}
 
 /// The sum of a batch.
 #[derive(Clone, Debug, Default)]
@@ -34,14 +26,29 @@ pub struct Batch {
     pub failures: Vec<(u64, Report)>,
     /// Requests acked.
     pub acked: u64,
-    /// Replies by outcome.
-    pub outcomes: BTreeMap<String, u64>,
-    /// What happened, by name.
-    pub sometimes: BTreeMap<&'static str, u64>,
+    /// What was reached; what was not is not in it.
+    pub reached: BTreeMap<Reached, Count>,
     /// Virtual milliseconds.
     pub virtual_ms: u64,
     /// The traces of all seeds, in order.
     pub trace: u64,
+}
+
+impl Batch {
+    /// What it had to reach and did not: nothing is demanded of fewer than [`SEEDS_FOR_ALL`] seeds.
+    #[must_use]
+    pub fn never_reached(&self) -> Vec<Reached> {
+        let mut all = Reached::all();
+        all.retain(|reached| reached.expect() == Expect::Reached && !self.reached.contains_key(reached));
+        if self.seeds < SEEDS_FOR_ALL { Vec::new() } else { all }
+    }
+
+    /// What it reached although that cannot occur: the reason that is given for it is wrong, or a rule is broken.
+    #[must_use]
+    pub fn wrongly_reached(&self) -> Vec<Reached> {
+        let never = |reached: &&Reached| matches!(reached.expect(), Expect::Never(_));
+        self.reached.keys().filter(never).copied().collect()
+    }
 }
 
 /// Runs seeds one after the other. `on_seed` hears of each and says whether to go on.
@@ -58,11 +65,10 @@ pub fn run_seeds(
         batch.acked += report.acked;
         batch.virtual_ms += report.virtual_ms;
         batch.trace = batch.trace.rotate_left(9) ^ report.trace;
-        for (outcome, count) in &report.outcomes {
-            *batch.outcomes.entry(format!("{outcome:?}")).or_default() += count;
-        }
-        for (name, count) in &report.sometimes {
-            *batch.sometimes.entry(name).or_default() += count;
+        for (reached, times) in &report.reached {
+            let count = batch.reached.entry(*reached).or_default();
+            count.times += times;
+            count.seeds += 1;
         }
         let go_on = on_seed(seed, &report);
         if !report.violations.is_empty() {
@@ -73,4 +79,53 @@ pub fn run_seeds(
         }
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waterpark_kit::reach::{EventKind, Fault};
+
+    const fn report() -> Report {
+        Report {
+            violations: Vec::new(),
+            acked: 1,
+            opened: 1,
+            reached: BTreeMap::new(),
+            trace: 1,
+            virtual_ms: 1,
+        }
+    }
+
+    fn everything(but: Reached) -> Report {
+        let mut all = Reached::all();
+        all.retain(|reached| reached.expect() == Expect::Reached && *reached != but);
+        Report {
+            reached: all.into_iter().map(|reached| (reached, 2)).collect(),
+            ..report()
+        }
+    }
+
+    #[test]
+    fn a_long_batch_that_never_met_a_fault_says_which_and_a_short_one_says_nothing() {
+        let missing = Reached::Fault(Fault::LinkCut);
+        let run = |_| everything(Reached::Fault(Fault::LinkCut));
+        assert_eq!(run_seeds(run, 1, SEEDS_FOR_ALL, |_, _| true).never_reached(), [missing]);
+        assert_eq!(run_seeds(run, 1, SEEDS_FOR_ALL - 1, |_, _| true).never_reached(), []);
+    }
+
+    #[test]
+    fn what_cannot_occur_is_named_when_it_does() {
+        let impossible = Reached::Event(EventKind::Quarantined);
+        let run = |seed| Report {
+            reached: (seed == 2)
+                .then_some((Reached::Event(EventKind::Quarantined), 3))
+                .into_iter()
+                .collect(),
+            ..report()
+        };
+        let batch = run_seeds(run, 1, 3, |_, _| true);
+        assert_eq!(batch.wrongly_reached(), [impossible]);
+        assert_eq!(batch.reached[&impossible], Count { times: 3, seeds: 1 });
+    }
 }

@@ -5,8 +5,9 @@
 mod batch;
 mod mutants;
 
-pub use batch::{Batch, SOMETIMES, run_seeds};
+pub use batch::{Batch, Count, SEEDS_FOR_ALL, run_seeds};
 pub use mutants::{MUTANTS, Mutant};
+pub use waterpark_kit::reach::{Expect, Reached};
 
 use waterpark_core::rules::Rules;
 use waterpark_kit::rng::Rng;

@@ -393,8 +393,8 @@ impl Refused {
     }
 }
 
-/// A refusal for a side that has not proven the key, as for one that comes while there are too many handshakes or while
-/// the process is stopping. The caller sends it in the place of a Challenge.
+/// A refusal for a side that has not proven the key, as for one that comes while there are too many handshakes, while
+/// the process is stopping, or that takes too long. The caller sends it in the place of what comes next.
 ///
 /// A refusal that a stranger may not be told goes out as `Key`.
 #[must_use]
@@ -412,7 +412,7 @@ pub(super) fn is_for_strangers(refusal: HandshakeRefusal) -> bool {
     use HandshakeRefusal as R;
     match refusal {
         R::Malformed | R::TooLong | R::Format { .. } | R::Cluster | R::Key => true,
-        R::Busy | R::Stopping | R::NotLoopback | R::Purpose => true,
+        R::Busy | R::Stopping | R::NotLoopback | R::Purpose | R::Late => true,
         R::Topology { .. } | R::UnknownNode | R::Oneself => false,
         R::WrongDialer | R::WrongLink | R::StaleIncarnation => false,
     }

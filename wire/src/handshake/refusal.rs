@@ -1,5 +1,5 @@
-//! Why a handshake ends without a connection. Numbers are stable and lie above those of [`crate::FrameError`], so that
-//! one field can carry either.
+//! Why a handshake ends without a connection. Numbers are stable and lie above those of [`crate::FrameError`] and
+//! below 512, so that one field can carry either, or what a [`crate::ConnectionRefusal`] has of its own.
 
 /// Defines the refusals with their numbers, so that the list of all of them cannot miss one.
 macro_rules! refusals {
@@ -73,12 +73,14 @@ refusals! {
     WrongLink = 265, "no link of that number ends at this shard: the dialer must be mended";
     /// A newer process of the dialer's name was met. The older one has to end.
     StaleIncarnation = 266, "a newer process of that node was met: the older one must end";
-    /// Too many handshakes at once. The dialer comes back later.
-    Busy = 267, "too many handshakes at once: come back later";
+    /// The shard has as many clients, or the port as many handshakes at once, as it takes. The dialer comes back later.
+    Busy = 267, "too many clients, or too many handshakes at once: come back later";
     /// The process is ending. The dialer goes elsewhere or comes back later.
     Stopping = 268, "the process is stopping: come back later";
     /// Without a cluster key only loopback is accepted. The operator should make a key.
     NotLoopback = 269, "without a cluster key only loopback is accepted: make a key";
     /// The port is not for what the dialer wants. The operator should correct the port.
     Purpose = 270, "the port is not for that: correct the port";
+    /// The handshake was not done in time. The dialer comes back, has to be mended, or is no Waterpark at all.
+    Late = 271, "the handshake was not done in time: the other end hangs, or speaks another protocol";
 }

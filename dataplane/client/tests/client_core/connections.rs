@@ -3,11 +3,11 @@
 use std::io::ErrorKind;
 
 use waterpark_client::{ClientError, ClientOptions, PeerId, SendOptions};
-use waterpark_wire::FrameError;
 use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::Refusal;
 use waterpark_wire::reply::Outcome;
+use waterpark_wire::{ConnectionRefusal, FrameError};
 
 use crate::script::{MS, Script, WALL_MS, frame_of, table, welcome, writer};
 
@@ -216,13 +216,14 @@ fn what_a_node_says_before_it_closes_is_kept() {
     let reasons = [
         (
             u32::from(FrameError::Checksum as u8),
-            ClientError::Frame(FrameError::Checksum),
+            ConnectionRefusal::Frame(FrameError::Checksum),
         ),
         (
             u32::from(HandshakeRefusal::Stopping.number()),
-            ClientError::Handshake(HandshakeRefusal::Stopping),
+            ConnectionRefusal::Handshake(HandshakeRefusal::Stopping),
         ),
-        (60_000, ClientError::Io(ErrorKind::ConnectionAborted)),
+        (512, ConnectionRefusal::Stranger),
+        (60_000, ConnectionRefusal::Unlisted { number: 60_000 }),
     ];
     for (number, wanted) in reasons {
         let mut script = script();
@@ -236,7 +237,7 @@ fn what_a_node_says_before_it_closes_is_kept() {
         let mut item = Vec::new();
         refusal.push(&mut item, b"");
         script.say(PeerId(0), &item);
-        assert_eq!(script.core.last_failure(), Some(wanted));
+        assert_eq!(script.core.last_failure(), Some(ClientError::Cut(wanted)));
     }
 }
 

@@ -311,7 +311,6 @@ impl World {
         }
         match standing {
             Standing::Old => return refuse(Outcome::Old, 0),
-            Standing::Full => return refuse(Outcome::Full, 0),
             Standing::Gap { expected } => return refuse(Outcome::Gap, expected),
             Standing::New | Standing::Known(_) => {}
         }

@@ -196,14 +196,14 @@ error[WP-1207]: unknown key `facilites` in the file
    |
 10 | [facilites]
    |  ^^^^^^^^^
-   = help: did you mean `facilities`? allowed here: format, cluster, facilities, classes, kinds, links, defaults, node
+   = help: did you mean `facilities`? allowed here: format, cluster, facilities, classes, kinds, links, mllp, defaults, node
 
 error[WP-1207]: unknown key `memroy` in [defaults]
   --> cluster.toml:25:3
    |
 25 |   memroy = "2GiB"
    |   ^^^^^^
-   = help: did you mean `memory`? allowed here: workers, memory
+   = help: did you mean `memory`? allowed here: workers, memory, clients
 
 2 errors; the configuration was not used"#,
     },
@@ -308,6 +308,104 @@ error[WP-1212]: a facility's name cannot be empty
 11 | "" = 3
    | ^^
    = help: write the name as the keys carry it
+
+1 error; the configuration was not used"#,
+    },
+    Case {
+        fact: "mllp as nobody could serve it",
+        edits: &[(
+            "[defaults]\n",
+            "[mllp]\nauthorities = [\"MR\", \"\", \"MR\", \" MR\"]\nfrom = \"all\"\nmode = \"extended\"\ntimeout = \"1ms\"\nmessage_max = \"2MiB\"\nlisten = \"no\"\ntimout = \"1s\"\n\n[defaults]\n",
+        )],
+        said: r#"
+error[WP-1213]: no assigning authority can be named ``
+  --> cluster.toml:24:22
+   |
+24 | authorities = ["MR", "", "MR", " MR"]
+   |                      ^^
+   = help: write each authority once, as senders write it in the fourth component of PID-3
+
+error[WP-1213]: the authority `MR` was named before
+  --> cluster.toml:24:26
+   |
+24 | authorities = ["MR", "", "MR", " MR"]
+   |                          ^^^^
+   = help: write each authority once, as senders write it in the fourth component of PID-3
+
+error[WP-1213]: no assigning authority can be named ` MR`
+  --> cluster.toml:24:32
+   |
+24 | authorities = ["MR", "", "MR", " MR"]
+   |                                ^^^^^
+   = help: write each authority once, as senders write it in the fourth component of PID-3
+
+error[WP-1205]: `from` cannot be `all`
+  --> cluster.toml:25:8
+   |
+25 | from = "all"
+   |        ^^^^^
+   = help: allowed: loopback, any
+
+error[WP-1205]: `mode` cannot be `extended`
+  --> cluster.toml:26:8
+   |
+26 | mode = "extended"
+   |        ^^^^^^^^^^
+   = help: allowed: original, enhanced
+
+error[WP-1204]: `timeout` cannot be 1ms
+  --> cluster.toml:27:11
+   |
+27 | timeout = "1ms"
+   |           ^^^^^
+   = help: choose from 100ms to 10m
+
+error[WP-1204]: `message_max` cannot be 2MiB
+  --> cluster.toml:28:15
+   |
+28 | message_max = "2MiB"
+   |               ^^^^^^
+   = help: choose from 1KiB to 1MiB
+
+error[WP-1203]: `listen` takes true or false, this is a string
+  --> cluster.toml:29:10
+   |
+29 | listen = "no"
+   |          ^^^^
+   = help: write true or false
+
+error[WP-1207]: unknown key `timout` in [mllp]
+  --> cluster.toml:30:1
+   |
+30 | timout = "1s"
+   | ^^^^^^
+   = help: did you mean `timeout`? allowed here: listen, from, mode, timeout, message_max, authorities
+
+9 errors; the configuration was not used"#,
+    },
+    Case {
+        fact: "authorities that are no list of names",
+        edits: &[("[defaults]\n", "[mllp]\nauthorities = \"MR\"\n\n[defaults]\n")],
+        said: r#"
+error[WP-1203]: `authorities` takes a list of strings in quotes, this is a string
+  --> cluster.toml:24:15
+   |
+24 | authorities = "MR"
+   |               ^^^^
+   = help: write a list of strings in quotes
+
+1 error; the configuration was not used"#,
+    },
+    Case {
+        fact: "an authority that is no name",
+        edits: &[("[defaults]\n", "[mllp]\nauthorities = [\"MR\", 7]\n\n[defaults]\n")],
+        said: r#"
+error[WP-1203]: `authorities` takes a list of strings in quotes, this is a whole number
+  --> cluster.toml:24:22
+   |
+24 | authorities = ["MR", 7]
+   |                      ^
+   = help: write a list of strings in quotes
 
 1 error; the configuration was not used"#,
     },

@@ -147,11 +147,11 @@ impl Log {
             let bytes = self.scratch.len();
             if !self.has_room_before(index, bytes) {
                 let wanted = bytes_left.next_power_of_two();
-                let wanted = wanted.clamp(CHUNK_BYTES_MIN, self.next_chunk_bytes()).max(bytes);
-                match self.reserve(memory, wanted, first) {
+                let wanted = wanted.clamp(CHUNK_BYTES_MIN, self.next_chunk_bytes());
+                match self.reserve(memory, wanted, bytes, first) {
                     Ok(chunk) => self.chunks.insert(index, chunk),
                     Err(full) => {
-                        self.chunks[index].forget_moved();
+                        self.chunks[index].forget_moved(memory);
                         return Err((first, full));
                     }
                 }
@@ -165,7 +165,7 @@ impl Log {
             let target = &mut self.chunks[index - 1];
             let at = target.used as usize;
             memory.bytes_mut(target.id)[at..at + bytes].copy_from_slice(&self.scratch);
-            target.took(first, u32::try_from(bytes).expect("a run only becomes shorter"));
+            target.took(memory, first, u32::try_from(bytes).expect("a run only becomes shorter"));
             if let Some(known) = &mut target.live {
                 known.join(live, last);
             }
@@ -175,7 +175,7 @@ impl Log {
             bytes_left = bytes_left.saturating_sub(bytes);
             self.run_bytes -= u64::from(length) - bytes as u64;
         }
-        self.chunks[index].forget_moved();
+        self.chunks[index].forget_moved(memory);
         self.release_empty(memory);
         Ok(())
     }
@@ -206,13 +206,9 @@ impl Log {
 
 impl Chunk {
     /// Runs before its new start are found elsewhere, and what was known of them stands there.
-    fn forget_moved(&mut self) {
-        let start = self.start;
-        self.marks.retain(|(_, offset)| *offset >= start);
-        let begins = self.marks.first().is_some_and(|(_, offset)| *offset == start);
-        if !begins && start < self.used {
-            self.marks.insert(0, (self.first_seq, start));
-        }
+    fn forget_moved<M: Memory>(&mut self, memory: &mut M) {
+        let first = (self.start < self.used).then_some(self.first_seq);
+        self.marks.forget_before(memory.bytes_mut(self.id), self.start, first);
         self.live = None;
     }
 }

@@ -38,7 +38,7 @@ const EVENTFD: u64 = 0;
 fn pool(profile: SocketProfile) -> usize {
     match profile {
         SocketProfile::Link => 0,
-        SocketProfile::Client => 1,
+        SocketProfile::Client | SocketProfile::Edge => 1,
     }
 }
 
@@ -91,7 +91,7 @@ impl Connection {
 
     fn wants_receive(&self) -> bool {
         match self.phase {
-            Phase::Open => !self.paused,
+            Phase::Open => !self.paused && !self.ended,
             Phase::Lingering => !self.ended,
             Phase::Connecting | Phase::Flushing => false,
         }

@@ -12,7 +12,7 @@ use rustix::net::RecvFlags;
 use super::{Connection, EpollDriver, Phase, pool};
 use crate::buffer_pool::ReceivedBuffer;
 use crate::connection::ConnectionId;
-use crate::driver::{CloseCause, Event};
+use crate::driver::{CloseCause, Event, SocketProfile};
 use crate::linger::DISCARD_MAX;
 use crate::send_op::{FLAGS, SendOp};
 
@@ -108,6 +108,9 @@ impl EpollDriver {
                     connection.ended = true;
                     match connection.phase {
                         Phase::Lingering => self.end(id, CloseCause::Requested, Errno::CANCELED, events),
+                        Phase::Open if profile == SocketProfile::Edge => {
+                            events.push(Event::Finished { connection: id });
+                        }
                         _ => self.begin_close(id, CloseCause::PeerClosed, events),
                     }
                     return Reading::Over;

@@ -6,7 +6,9 @@ use waterpark_core::effects::Cut;
 use waterpark_wire::FrameError;
 use waterpark_wire::body::CounterBody;
 use waterpark_wire::handshake::HandshakeRefusal;
+use waterpark_wire::refusal::ConnectionRefusal;
 
+use super::Edge;
 use crate::driver::TurnCost;
 
 /// Sums since the thread began.
@@ -26,10 +28,18 @@ pub(super) struct LoopCounters {
     pub(super) accepted: u64,
     pub(super) accepts_refused: u64,
     pub(super) connections: u64,
+    pub(super) clients: u64,
+    pub(super) handshakes: u64,
     pub(super) handshakes_late: u64,
     /// Ended by the other side before they were done, without a word.
     pub(super) handshakes_left: u64,
     pub(super) clients_cut: u64,
+    /// Cut because they did not read their answers.
+    pub(super) edges_cut: u64,
+    /// Closed at once because they came from another host.
+    pub(super) edge_strangers: u64,
+    pub(super) edges_received_bytes: u64,
+    pub(super) edges_sent_bytes: u64,
     pub(super) crossings_held: u64,
     pub(super) reports_dropped: u64,
     pub(super) allocations: u64,
@@ -44,7 +54,7 @@ impl LoopCounters {
         self.completed += u64::from(cost.completed);
     }
 
-    fn named(&self) -> [(&'static str, u64); 20] {
+    fn named(&self) -> [(&'static str, u64); 26] {
         [
             ("turns", self.turns),
             ("turns_blocked", self.turns_blocked),
@@ -60,9 +70,15 @@ impl LoopCounters {
             ("accepted", self.accepted),
             ("accepts_refused", self.accepts_refused),
             ("connections", self.connections),
+            ("clients", self.clients),
+            ("handshakes", self.handshakes),
             ("handshakes_late", self.handshakes_late),
             ("handshakes_left", self.handshakes_left),
             ("clients_cut", self.clients_cut),
+            ("edges_cut", self.edges_cut),
+            ("edge_strangers", self.edge_strangers),
+            ("edges_received_bytes", self.edges_received_bytes),
+            ("edges_sent_bytes", self.edges_sent_bytes),
             ("crossings_held", self.crossings_held),
             ("reports_dropped", self.reports_dropped),
             ("allocations", self.allocations),
@@ -79,10 +95,20 @@ impl Reasons {
         self.add(format!("malformed_{error:?}"));
     }
 
+    /// The other side of a link has refused what this side sent over it.
+    pub(super) fn refused_by_peer(&mut self, refusal: ConnectionRefusal) {
+        let name = match refusal {
+            ConnectionRefusal::Frame(error) => format!("{error:?}"),
+            ConnectionRefusal::Handshake(refusal) => name_of(refusal),
+            ConnectionRefusal::Stranger => "Stranger".to_owned(),
+            // Which number it was stands in the log: the list of counters is not for peers to lengthen.
+            ConnectionRefusal::Unlisted { .. } => "Unlisted".to_owned(),
+        };
+        self.add(format!("refused_by_peer_{name}"));
+    }
+
     pub(super) fn handshake(&mut self, refusal: HandshakeRefusal, by_peer: bool) {
-        // The details of a refusal are the peer's; the name alone keeps the list short.
-        let debug = format!("{refusal:?}");
-        let name = debug.split([' ', '{', '(']).next().unwrap_or("Malformed");
+        let name = name_of(refusal);
         let side = if by_peer {
             "handshake_refused_by_peer"
         } else {
@@ -103,14 +129,22 @@ impl Reasons {
     }
 }
 
+/// The details of a refusal are the peer's; the name alone keeps the list short.
+fn name_of(refusal: HandshakeRefusal) -> String {
+    let debug = format!("{refusal:?}");
+    debug.split([' ', '{', '(']).next().unwrap_or("Malformed").to_owned()
+}
+
 /// Writes the counters where the status document reads them; the names are allocated once.
-pub(super) fn publish(counters: &LoopCounters, reasons: &Reasons, out: &mut Vec<CounterBody>) {
-    let named = counters.named();
-    let fixed = named.iter().map(|(name, value)| (*name, *value));
-    let all = fixed.chain(reasons.0.iter().map(|(name, value)| (name.as_str(), *value)));
+pub(super) fn publish(
+    counters: &LoopCounters,
+    reasons: &Reasons,
+    edge: Option<&(dyn Edge + 'static)>,
+    out: &mut Vec<CounterBody>,
+) {
     let mut length = 0;
-    for (index, (name, value)) in all.enumerate() {
-        match out.get_mut(index) {
+    let mut put = |name: &str, value: u64| {
+        match out.get_mut(length) {
             Some(row) => {
                 if row.name != name {
                     name.clone_into(&mut row.name);
@@ -122,7 +156,12 @@ pub(super) fn publish(counters: &LoopCounters, reasons: &Reasons, out: &mut Vec<
                 value,
             }),
         }
-        length = index + 1;
+        length += 1;
+    };
+    counters.named().into_iter().for_each(|(name, value)| put(name, value));
+    if let Some(edge) = edge {
+        edge.count(&mut |name, value| put(name, value));
     }
+    reasons.0.iter().for_each(|(name, value)| put(name, *value));
     out.truncate(length);
 }

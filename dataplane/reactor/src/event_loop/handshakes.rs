@@ -8,17 +8,19 @@ use std::net::SocketAddr;
 use waterpark_core::PeerUp;
 use waterpark_core::behaviour::Behaviour;
 use waterpark_core::effects::Cut;
-use waterpark_core::ids::{ClientId, Incarnation, NodeId};
+use waterpark_core::ids::{ClientId, Incarnation, LinkId, NodeId};
 use waterpark_core::time::Now;
 use waterpark_wire::FrameError;
+use waterpark_wire::frame::{FrameAddress, FrameKind};
 use waterpark_wire::handshake::{
     Acceptor, Claim, HandshakeRefusal, Offer, Party, Purpose, Step, Welcome, refuse_stranger,
 };
+use waterpark_wire::refusal::ConnectionRefusal;
 
 use super::connection::{Connection, Established, Role, plain};
 use super::links::LinkRow;
 use super::report::{LinkEnd, Report};
-use super::{CLIENTS, EventLoop, HANDSHAKE_MS, PEERS};
+use super::{CLIENTS, EDGES, EventLoop, HANDSHAKE_MS, PEERS};
 use crate::ConnectionId;
 use crate::driver::Driver;
 
@@ -50,21 +52,28 @@ impl<B: Behaviour> EventLoop<B> {
 
     pub(super) fn on_accepted(&mut self, now: Now, listener: u32, id: ConnectionId, peer: SocketAddr) {
         self.counters.accepted += 1;
+        if listener == EDGES {
+            return self.on_edge_accepted(id, peer);
+        }
         let acceptor = Acceptor::new(self.party(0), &self.key, self.entropy.nonce());
         let acceptor = Box::new(acceptor);
-        self.table
-            .insert(Connection::new(id, peer, Role::Accepting { listener, acceptor }));
+        let mut connection = Connection::new(id, peer, Role::Accepting { listener, acceptor });
+        // Without a key anybody could prove it.
+        let stranger = (!self.keyed && !peer.ip().is_loopback()).then_some(HandshakeRefusal::NotLoopback);
+        let full = self.table.handshakes(listener) >= self.bounds.handshakes_max;
+        let refusal = stranger.or(full.then_some(HandshakeRefusal::Busy));
+        connection.waiting.extend(refusal.map(refuse_stranger));
+        self.table.insert(connection);
+        self.give_time(now, id);
+        if let Some(refusal) = refusal {
+            self.refused(now, id, refusal, false, None);
+        }
+    }
+
+    /// Whatever is begun with a connection is done within the time of a handshake, or it is cut.
+    pub(super) fn give_time(&mut self, now: Now, id: ConnectionId) {
         self.young.push_back((now.after_ms(HANDSHAKE_MS), id));
         self.timers_at_ns = self.timers_at_ns.min(now.after_ms(HANDSHAKE_MS));
-        if !self.keyed && !peer.ip().is_loopback() {
-            // Without a key anybody could prove it.
-            if let Some(connection) = self.table.get_mut(id) {
-                connection
-                    .waiting
-                    .push_back(refuse_stranger(HandshakeRefusal::NotLoopback));
-            }
-            self.refused(now, id, HandshakeRefusal::NotLoopback, false, None);
-        }
     }
 
     /// Bytes of a connection whose handshake is not done.
@@ -74,9 +83,18 @@ impl<B: Behaviour> EventLoop<B> {
                 return;
             };
             let (used, turned) = match &mut connection.role {
-                Role::Welcoming { early, .. } => {
+                Role::Welcoming { established, early } => {
                     early.extend_from_slice(input);
                     let flood = early.len() > EARLY_BYTES_MAX;
+                    if flood {
+                        // Behind the Welcome, so in the language of frames.
+                        let address = match established {
+                            Established::Client(_) => TO_A_CLIENT,
+                            Established::Link(link, up) => self.address_on(*link, up.incarnation, up.epoch),
+                        };
+                        let words = ConnectionRefusal::Handshake(HandshakeRefusal::TooLong);
+                        connection.waiting.push_back(words.frame(&address));
+                    }
                     self.table.insert(connection);
                     if flood {
                         self.refused(now, id, HandshakeRefusal::TooLong, false, None);
@@ -92,6 +110,7 @@ impl<B: Behaviour> EventLoop<B> {
                         me: self.shard.settings().node,
                         met: &|node| self.shard.met(node),
                         stopping: self.stop_at_ns.is_some(),
+                        full: self.table.clients() >= self.bounds.clients_max,
                         offer: Offer {
                             wall_ms: now.wall_ms,
                             message_bytes_max: self.message_bytes_max(),
@@ -153,7 +172,7 @@ impl<B: Behaviour> EventLoop<B> {
                     };
                     (used, turned)
                 }
-                Role::Link(_) | Role::Client(_) | Role::Closing => {
+                Role::Link(_) | Role::Client(_) | Role::Edge { .. } | Role::Closing => {
                     self.table.insert(connection);
                     return;
                 }
@@ -228,20 +247,39 @@ impl<B: Behaviour> EventLoop<B> {
         topology: Option<Box<[u8]>>,
     ) {
         self.reasons.handshake(refusal, by_peer);
-        let Some(connection) = self.table.get_mut(id) else {
+        let Some(peer) = self.table.get_mut(id).map(|connection| connection.peer) else {
             return;
         };
-        let peer = connection.peer;
-        let role = std::mem::replace(&mut connection.role, Role::Closing);
+        let role = self.table.give_role(id, Role::Closing);
         self.reports.tell(Report::HandshakeRefused {
             peer,
             refusal,
             by_peer,
             topology,
         });
-        if let Role::Dialing { link, .. } = role {
+        if let Some(
+            Role::Dialing { link, .. }
+            | Role::Welcoming {
+                established: Established::Link(link, _),
+                ..
+            },
+        ) = role
+        {
             self.link_lost(now, link, id, None);
         }
+        self.pump(id);
+    }
+
+    /// Nothing more is heard of a connection in use: it ends behind what is being sent and these words, or is cut when that takes too long,
+    /// as with one that does not read.
+    pub(super) fn last_words(&mut self, now: Now, id: ConnectionId, words: Option<Vec<u8>>) {
+        if self.table.give_role(id, Role::Closing).is_none() {
+            return;
+        }
+        if let Some(connection) = self.table.get_mut(id) {
+            connection.waiting.extend(words);
+        }
+        self.give_time(now, id);
         self.pump(id);
     }
 
@@ -278,11 +316,11 @@ impl<B: Behaviour> EventLoop<B> {
         let (established, early) = (*established, std::mem::take(early));
         match established {
             Established::Client(client) => {
-                connection.role = Role::Client(client);
+                self.table.give_role(id, Role::Client(client));
                 self.shard.on_client_up(client);
             }
             Established::Link(link, up) => {
-                connection.role = Role::Link(link);
+                self.table.give_role(id, Role::Link(link));
                 self.link_is_up(now, link, id, up);
             }
         }
@@ -301,16 +339,25 @@ impl<B: Behaviour> EventLoop<B> {
             let Some(connection) = self.table.get_mut(id) else {
                 continue;
             };
-            if matches!(connection.role, Role::Link(_) | Role::Client(_)) {
+            if matches!(connection.role, Role::Link(_) | Role::Client(_) | Role::Edge { .. }) {
                 continue;
             }
             self.counters.handshakes_late += u64::from(!matches!(connection.role, Role::Closing));
-            let role = std::mem::replace(&mut connection.role, Role::Closing);
-            if let Role::Dialing { link, .. }
-            | Role::Welcoming {
-                established: Established::Link(link, _),
-                ..
-            } = role
+            if matches!(connection.role, Role::Accepting { .. }) {
+                connection.waiting.push_back(refuse_stranger(HandshakeRefusal::Late));
+                self.refused(now, id, HandshakeRefusal::Late, false, None);
+                // One that does not read is cut the next time.
+                self.give_time(now, id);
+                continue;
+            }
+            let role = self.table.give_role(id, Role::Closing);
+            if let Some(
+                Role::Dialing { link, .. }
+                | Role::Welcoming {
+                    established: Established::Link(link, _),
+                    ..
+                },
+            ) = role
             {
                 self.link_lost(now, link, id, None);
             }
@@ -327,7 +374,7 @@ impl<B: Behaviour> EventLoop<B> {
         match connection.role {
             Role::Link(link) => {
                 self.reasons.malformed(error);
-                self.cut_link(now, link, LinkEnd::Malformed(error));
+                self.refuse_link(now, link, LinkEnd::Malformed(error), ConnectionRefusal::Frame(error));
             }
             Role::Client(client) => {
                 self.shard.on_client_down(client);
@@ -344,18 +391,39 @@ impl<B: Behaviour> EventLoop<B> {
         let Some(connection) = self.table.get_mut(id) else {
             return;
         };
-        connection.role = Role::Closing;
         let peer = connection.peer;
-        if let Cut::Malformed(error) = cause {
-            connection.waiting.push_back(super::refusal_frame(error));
-        }
         self.reports.tell(Report::ClientCut { peer, cause });
-        // One that does not read what it is sent never lets the refusal leave.
-        self.young.push_back((now.after_ms(HANDSHAKE_MS), id));
-        self.timers_at_ns = self.timers_at_ns.min(now.after_ms(HANDSHAKE_MS));
-        self.pump(id);
+        let words = refusal_of(cause).map(|refusal| refusal.frame(&TO_A_CLIENT));
+        self.last_words(now, id, words);
+    }
+
+    /// The shard has no more use for a link: one that sent what has no place is told so, one that is silent would not hear it.
+    pub(super) fn end_link(&mut self, now: Now, link: LinkId, cause: Cut) {
+        self.reasons.cut(cause);
+        match refusal_of(cause) {
+            Some(refusal) => self.refuse_link(now, link, LinkEnd::Cut(cause), refusal),
+            None => self.cut_link(now, link, LinkEnd::Cut(cause)),
+        }
     }
 }
+
+/// What the other side of a connection is told when it is cut; `None` where it did nothing wrong, or reads nothing.
+fn refusal_of(cause: Cut) -> Option<ConnectionRefusal> {
+    match cause {
+        Cut::Malformed(error) => Some(ConnectionRefusal::Frame(error)),
+        Cut::Stranger => Some(ConnectionRefusal::Stranger),
+        Cut::Silent | Cut::Backlog => None,
+    }
+}
+
+/// Frames to clients name neither side.
+const TO_A_CLIENT: FrameAddress = FrameAddress {
+    kind: FrameKind::Node,
+    sender: (0, 0),
+    receiver: (0, 0),
+    number: 0,
+    epoch: 0,
+};
 
 /// What a claim is held against.
 struct Judge<'a> {
@@ -366,6 +434,8 @@ struct Judge<'a> {
     me: NodeId,
     met: &'a dyn Fn(NodeId) -> Incarnation,
     stopping: bool,
+    /// The shard has as many clients as it takes.
+    full: bool,
     offer: Offer,
 }
 
@@ -373,6 +443,7 @@ impl Judge<'_> {
     fn judge(&self, claim: &Claim) -> Result<Offer, HandshakeRefusal> {
         let number = match (claim.purpose, self.purpose_is_link) {
             (Purpose::Client, false) if self.stopping => return Err(HandshakeRefusal::Stopping),
+            (Purpose::Client, false) if self.full => return Err(HandshakeRefusal::Busy),
             (Purpose::Client, false) => return Ok(self.offer),
             (Purpose::Link { number }, true) => number,
             _ => return Err(HandshakeRefusal::Purpose),
@@ -405,4 +476,4 @@ impl Judge<'_> {
 }
 
 // The listeners' tags are what the judge reads; the compiler keeps them apart.
-const _: () = assert!(PEERS != CLIENTS);
+const _: () = assert!(PEERS != CLIENTS && CLIENTS != EDGES && EDGES != PEERS);

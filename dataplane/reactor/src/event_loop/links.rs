@@ -6,12 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use waterpark_core::LinkInfo;
 use waterpark_core::behaviour::Behaviour;
-use waterpark_core::ids::LinkId;
+use waterpark_core::ids::{Incarnation, LinkId};
 use waterpark_core::time::Now;
+use waterpark_wire::frame::{FrameAddress, FrameKind};
 use waterpark_wire::handshake::{Dialer, Purpose};
+use waterpark_wire::refusal::ConnectionRefusal;
 
 use super::connection::{Connection, Role};
 use super::report::{LinkEnd, Report};
+use super::way::{Line, Way};
 use super::{EventLoop, unpin};
 use crate::driver::{Driver, SocketProfile};
 use crate::{CloseCause, ConnectionId};
@@ -32,23 +35,29 @@ pub(super) struct LinkRow {
     pub(super) connection: Option<ConnectionId>,
     /// A connection that is being made.
     pub(super) dialing: Option<(ConnectionId, Box<Dialer>)>,
+    /// The process at the other end of the last connection.
+    incarnation: Incarnation,
     /// The last epoch, 0 before the first.
     pub(super) epoch: u32,
     /// When to dial; monotonic ns.
     pub(super) dial_at_ns: u64,
     wait_ms: u64,
+    /// What is under way, where the link is made to take time.
+    pub(super) line: Line,
     /// The last failure was told.
     told: Option<std::io::ErrorKind>,
 }
 
 impl LinkRow {
-    pub(super) fn new(info: LinkInfo, port: u16, host: Option<IpAddr>) -> LinkRow {
+    pub(super) fn new(info: LinkInfo, port: u16, host: Option<IpAddr>, way: Way) -> LinkRow {
         LinkRow {
+            line: Line::new(way),
             info,
             port,
             host,
             connection: None,
             dialing: None,
+            incarnation: Incarnation(0),
             epoch: 0,
             dial_at_ns: 0,
             wait_ms: REDIAL_FIRST_MS,
@@ -149,15 +158,14 @@ impl<B: Behaviour> EventLoop<B> {
     /// A link has its connection: frames flow from now on.
     pub(super) fn link_is_up(&mut self, now: Now, link: LinkId, id: ConnectionId, up: waterpark_core::PeerUp) {
         let row = &mut self.links[link.0 as usize];
-        row.epoch = up.epoch;
+        (row.incarnation, row.epoch) = (up.incarnation, up.epoch);
         row.wait_ms = REDIAL_FIRST_MS;
         row.told = None;
+        row.line.clear();
         let older = row.connection.replace(id);
         let (peer, number, epoch) = (row.info.peer, row.info.number, up.epoch);
         if let Some(older) = older.filter(|older| *older != id) {
-            if let Some(connection) = self.table.get_mut(older) {
-                connection.role = Role::Closing;
-            }
+            self.table.give_role(older, Role::Closing);
             self.driver.abort(older);
             let cause = LinkEnd::Replaced;
             self.reports.tell(Report::LinkDown { peer, number, cause });
@@ -173,6 +181,7 @@ impl<B: Behaviour> EventLoop<B> {
             return;
         }
         row.connection = None;
+        row.line.clear();
         let (peer, number) = (row.info.peer, row.info.number);
         self.shard.on_link_down(link);
         if let Some(cause) = end {
@@ -187,10 +196,38 @@ impl<B: Behaviour> EventLoop<B> {
             return;
         };
         self.link_lost(now, link, id, Some(end));
-        if let Some(connection) = self.table.get_mut(id) {
-            connection.role = Role::Closing;
-        }
+        self.table.give_role(id, Role::Closing);
         self.driver.abort(id);
+    }
+
+    /// What a frame of this side says on a link whose other end is that process.
+    pub(super) fn address_on(&self, link: LinkId, incarnation: Incarnation, epoch: u32) -> FrameAddress {
+        FrameAddress {
+            kind: FrameKind::Peer,
+            sender: (self.identity.node, self.identity.incarnation),
+            receiver: (self.links[link.0 as usize].info.peer.0, incarnation.0),
+            number: 0,
+            epoch,
+        }
+    }
+
+    /// This side ends a link's connection for what came over it, and says why behind what is being sent.
+    pub(super) fn refuse_link(&mut self, now: Now, link: LinkId, end: LinkEnd, refusal: ConnectionRefusal) {
+        let row = &self.links[link.0 as usize];
+        let Some(id) = row.connection else { return };
+        let address = self.address_on(link, row.incarnation, row.epoch);
+        self.link_lost(now, link, id, Some(end));
+        self.last_words(now, id, Some(refusal.frame(&address)));
+    }
+
+    /// The other side has refused what this side sent over a link, and ends its connection.
+    pub(super) fn on_link_refused(&mut self, now: Now, id: ConnectionId, refusal: ConnectionRefusal) {
+        let Some(&Role::Link(link)) = self.table.get_mut(id).map(|connection| &connection.role) else {
+            return;
+        };
+        self.reasons.refused_by_peer(refusal);
+        self.link_lost(now, link, id, Some(LinkEnd::RefusedByPeer(refusal)));
+        self.last_words(now, id, None);
     }
 
     /// The driver says that a connection is gone.
@@ -209,16 +246,17 @@ impl<B: Behaviour> EventLoop<B> {
             CloseCause::Failed(error) => LinkEnd::Failed(error.kind()),
             CloseCause::PeerClosed | CloseCause::Requested => LinkEnd::PeerClosed,
         };
-        match connection.role {
-            Role::Link(link) => self.link_lost(now, link, id, Some(end)),
-            Role::Dialing { link, .. } => self.link_lost(now, link, id, None),
-            Role::Client(client) => self.shard.on_client_down(client),
+        match &connection.role {
+            Role::Link(link) => self.link_lost(now, *link, id, Some(end)),
+            Role::Dialing { link, .. } => self.link_lost(now, *link, id, None),
+            Role::Client(client) => self.shard.on_client_down(*client),
             Role::Welcoming { established, .. } => {
                 if let super::connection::Established::Link(link, _) = established {
-                    self.link_lost(now, link, id, None);
+                    self.link_lost(now, *link, id, None);
                 }
             }
             Role::Accepting { .. } => self.counters.handshakes_left += 1,
+            Role::Edge { .. } => self.edge_closed(id),
             Role::Closing => (),
         }
     }
@@ -243,11 +281,20 @@ impl<B: Behaviour> EventLoop<B> {
         match connection.role {
             Role::Link(link) if connection.waiting.is_empty() => {
                 self.counters.links_sent_bytes += outgoing.len() as u64;
-                self.shard.on_link_sent(link, outgoing);
+                if self.links[link.0 as usize].line.has_sent() {
+                    self.line_sent(now, link);
+                } else {
+                    self.shard.on_link_sent(link, outgoing);
+                }
             }
             Role::Client(client) if connection.waiting.is_empty() => {
                 self.counters.clients_sent_bytes += outgoing.len() as u64;
                 self.shard.on_client_sent(client, outgoing);
+            }
+            Role::Edge { .. } => {
+                self.counters.edges_sent_bytes += outgoing.len() as u64;
+                self.pump(id);
+                self.close_if_answered(id);
             }
             _ => {
                 self.pump(id);

@@ -12,14 +12,18 @@
 //! | `links.rs` | dialling, and what becomes of a link's connection |
 //! | `handshakes.rs` | from a connection to a link or client |
 //! | `connection.rs` | the table of connections |
+//! | `way.rs` | links that are made to take time |
+//! | `edges.rs` | connections of other protocols |
 //! | `report.rs` | words to and from the control thread |
 //! | `counters.rs` | what the status document shows of all this |
 
 mod connection;
 mod counters;
+mod edges;
 mod handshakes;
 mod links;
 mod report;
+mod way;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, TcpListener};
@@ -34,11 +38,8 @@ use waterpark_core::ids::{ClientId, NodeId, ShardId};
 use waterpark_core::memory::{Memory, Outgoing};
 use waterpark_core::rules::Production;
 use waterpark_core::time::{MS, Now};
-use waterpark_wire::frame::{FrameAddress, FrameBuilder};
 use waterpark_wire::handshake::Party;
-use waterpark_wire::item::ItemHeader;
-use waterpark_wire::link::Refusal;
-use waterpark_wire::{FrameError, FrameKind};
+use waterpark_wire::{ConnectionRefusal, FrameError};
 
 use crate::chunk_pool::PoolMemory;
 use crate::driver::{AnyDriver, Driver, DriverChoice, DriverConfig, Event, OpenError, SocketProfile, Wait, open};
@@ -46,16 +47,22 @@ use crate::inbox::Port;
 use crate::spin::{Next, Spinner};
 use crate::turn::TurnCounter;
 use crate::{ConnectionId, ReceivedBuffer, Waker};
+pub use connection::ConnectionBounds;
 use connection::{Role, Table};
 use counters::{LoopCounters, Reasons};
+use edges::EdgeRow;
+pub use edges::{Edge, EdgeOutput};
 use links::LinkRow;
 use report::Reports;
 pub use report::{Command, LinkEnd, Report};
+pub use way::Way;
 
 /// Tag of the listener for peers.
 const PEERS: u32 = 0;
 /// Tag of the listener for native clients.
 const CLIENTS: u32 = 1;
+/// Tag of the listener for another protocol.
+const EDGES: u32 = 2;
 /// A handshake that takes longer is ended.
 const HANDSHAKE_MS: u64 = 5_000;
 /// A shard with work under way ticks this often.
@@ -64,6 +71,8 @@ const TICK_BUSY_MS: u64 = 10;
 const WAITING_MS: u64 = 5_000;
 /// How often a portion of the connections is looked at for being idle.
 const REST_MS: u64 = 200;
+/// How often a paused shard looks whether it may go on.
+const PAUSED_LOOK: Duration = Duration::from_millis(10);
 /// How long a stopping shard tries to flush.
 const STOP_MS: u64 = 2_000;
 
@@ -77,6 +86,10 @@ pub struct LoopConfig {
     pub peers: TcpListener,
     /// Where native clients dial this shard.
     pub clients: TcpListener,
+    /// Where senders of another protocol dial this shard, and what serves them.
+    pub edge: Option<(TcpListener, Box<dyn Edge + Send>)>,
+    /// Whether senders from other hosts are served too.
+    pub edge_open: bool,
     /// This process as it says of itself; `out` and `epoch` are filled in per handshake.
     pub identity: Party,
     /// The cluster's key; zeros where there is none.
@@ -85,10 +98,14 @@ pub struct LoopConfig {
     pub keyed: bool,
     /// Whether frames on links may be compressed.
     pub lz4: bool,
+    /// How many connections there may be.
+    pub bounds: ConnectionBounds,
     /// Each node's first port, by node id.
     pub ports: Vec<u16>,
     /// Each node's address, by node id, where it is known already.
     pub hosts: Vec<Option<IpAddr>>,
+    /// The way to each node, by node id, where it is to take time.
+    pub ways: Vec<Way>,
     /// How long to poll before sleeping; 0 where more shards want to run than there are cores.
     pub spin_budget_ns: u64,
     /// The rings to and from the other shards of this process.
@@ -179,6 +196,7 @@ pub struct EventLoop<B: Behaviour> {
     key: [u8; 32],
     keyed: bool,
     lz4: bool,
+    bounds: ConnectionBounds,
     entropy: Entropy,
     table: Table,
     links: Vec<LinkRow>,
@@ -186,6 +204,8 @@ pub struct EventLoop<B: Behaviour> {
     young: VecDeque<(u64, ConnectionId)>,
     /// Crossings that found no room in their ring, by shard, in order.
     held: Vec<VecDeque<Crossing>>,
+    edge: Option<EdgeRow>,
+    edge_open: bool,
     counters: LoopCounters,
     reasons: Reasons,
     spinner: Spinner,
@@ -194,6 +214,10 @@ pub struct EventLoop<B: Behaviour> {
     tick_at_ns: u64,
     /// When a dial or a handshake is due; monotonic ns.
     timers_at_ns: u64,
+    /// When a frame in a line is due; monotonic ns.
+    lines_at_ns: u64,
+    /// It stands still until it is told to go on.
+    paused: bool,
     /// When some connections are next looked at for being idle; monotonic ns.
     rest_at_ns: u64,
     /// When a shard that does not serve yet says so; monotonic ns.
@@ -222,31 +246,6 @@ fn unpin(memory: &mut PoolMemory, outgoing: &Outgoing) {
     }
 }
 
-/// The frame that tells a client why its connection ends.
-fn refusal_frame(error: FrameError) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut frame = FrameBuilder::begin(&mut bytes);
-    let refusal = Refusal {
-        item: ItemHeader {
-            aux: (error as u32).into(),
-            ..ItemHeader::default()
-        },
-        detail: 0.into(),
-        detail2: 0.into(),
-    };
-    refusal.push(&mut bytes, error.to_string().as_bytes());
-    frame.pushed();
-    let address = FrameAddress {
-        kind: FrameKind::Node,
-        sender: (0, 0),
-        receiver: (0, 0),
-        number: 0,
-        epoch: 0,
-    };
-    frame.finish(&mut bytes, &address);
-    bytes
-}
-
 impl<B: Behaviour> EventLoop<B> {
     /// Opens the driver on the calling thread and listens. `make` builds the shard once the driver's name is known.
     ///
@@ -263,6 +262,11 @@ impl<B: Behaviour> EventLoop<B> {
         };
         listen(&mut driver, config.peers, SocketProfile::Link, PEERS)?;
         listen(&mut driver, config.clients, SocketProfile::Client, CLIENTS)?;
+        let mut edge = None;
+        if let Some((listener, served)) = config.edge {
+            listen(&mut driver, listener, SocketProfile::Edge, EDGES)?;
+            edge = Some(EdgeRow::new(served));
+        }
         let shard = make(&driver.kind().to_string());
         let own = shard.settings().shard;
         // Somebody who was here before has the place; then this thread is not its shard, which the process makes once.
@@ -277,7 +281,8 @@ impl<B: Behaviour> EventLoop<B> {
         });
         let row = |info: &waterpark_core::LinkInfo| {
             let node = usize::from(info.peer.0);
-            LinkRow::new(*info, config.ports[node], config.hosts[node])
+            let way = config.ways.get(node).copied().unwrap_or_default();
+            LinkRow::new(*info, config.ports[node], config.hosts[node], way)
         };
         let begun = now();
         Ok(EventLoop {
@@ -286,6 +291,8 @@ impl<B: Behaviour> EventLoop<B> {
             shard,
             port: config.port,
             held: config.wakers.iter().map(|_| VecDeque::new()).collect(),
+            edge,
+            edge_open: config.edge_open,
             wakers: config.wakers,
             turns: config.turns,
             reports,
@@ -294,6 +301,7 @@ impl<B: Behaviour> EventLoop<B> {
             key: config.key,
             keyed: config.keyed,
             lz4: config.lz4,
+            bounds: config.bounds,
             entropy,
             table: Table::default(),
             young: VecDeque::new(),
@@ -303,6 +311,8 @@ impl<B: Behaviour> EventLoop<B> {
             effects: Vec::new(),
             tick_at_ns: 0,
             timers_at_ns: 0,
+            lines_at_ns: u64::MAX,
+            paused: false,
             rest_at_ns: 0,
             waiting_at_ns: begun.after_ms(WAITING_MS),
             serving: false,
@@ -334,9 +344,18 @@ impl<B: Behaviour> EventLoop<B> {
                 self.tick_at_ns = self.tick_at_ns.min(now.after_ms(TICK_BUSY_MS));
             }
             wait = self.next_wait(now, worked);
-            if wait != Wait::Poll {
+            if wait != Wait::Poll || self.paused {
                 self.turns[own].sleeps();
             }
+            self.stand_still();
+        }
+    }
+
+    /// While it is paused it does nothing but hear whether it may go on: to all others it looks like a process that was stopped.
+    fn stand_still(&mut self) {
+        while self.paused {
+            std::thread::sleep(PAUSED_LOOK);
+            self.command(now());
         }
     }
 
@@ -358,8 +377,15 @@ impl<B: Behaviour> EventLoop<B> {
             let young_ns = self.expire_young(now);
             self.timers_at_ns = self.timers_at_ns.min(dial_ns).min(young_ns);
         }
+        if now.monotonic_ns >= self.lines_at_ns {
+            self.lines_at_ns = u64::MAX;
+            let due_ns = self.let_go(now);
+            self.lines_at_ns = self.lines_at_ns.min(due_ns);
+        }
+        self.ask_for_edges(now);
         self.shard.on_turn_end(now);
         self.act(now);
+        self.answer_for_edges(now);
         self.flush();
         worked
     }
@@ -369,7 +395,12 @@ impl<B: Behaviour> EventLoop<B> {
         if self.spinner.on_turn(worked, now.monotonic_ns) == Next::Poll || self.ended || self.holds() {
             return Wait::Poll;
         }
-        let due_ns = self.tick_at_ns.min(self.timers_at_ns);
+        let edge_ns = self.edge.as_ref().map_or(u64::MAX, |row| row.edge.due_ns());
+        let due_ns = self
+            .tick_at_ns
+            .min(self.timers_at_ns)
+            .min(self.lines_at_ns)
+            .min(edge_ns);
         let wait_ns = due_ns.saturating_sub(now.monotonic_ns);
         if wait_ns == 0 || !self.port.prepare_sleep() {
             return Wait::Poll;
@@ -378,7 +409,7 @@ impl<B: Behaviour> EventLoop<B> {
     }
 
     fn holds(&self) -> bool {
-        self.held.iter().any(|held| !held.is_empty())
+        self.held.iter().any(|held| !held.is_empty()) || self.edge.as_ref().is_some_and(EdgeRow::has_requests)
     }
 
     fn on_event(&mut self, now: Now, event: Event) {
@@ -386,8 +417,10 @@ impl<B: Behaviour> EventLoop<B> {
             Event::Received { connection, buffer } => {
                 let outcome = self.on_received(now, connection, &buffer);
                 self.driver.recycle(buffer);
-                if let Err(error) = outcome {
-                    self.malformed(now, connection, error);
+                match outcome {
+                    Ok(None) => (),
+                    Ok(Some(refusal)) => self.on_link_refused(now, connection, refusal),
+                    Err(error) => self.malformed(now, connection, error),
                 }
             }
             Event::Sent { connection, outgoing } => self.on_sent(now, connection, outgoing, true),
@@ -401,6 +434,7 @@ impl<B: Behaviour> EventLoop<B> {
             } => self.on_accepted(now, listener, connection, peer),
             Event::Connected { connection } => self.on_connected(now, connection),
             Event::ConnectFailed { connection, error } => self.on_connect_failed(now, connection, &error),
+            Event::Finished { connection } => self.on_finished(now, connection),
             Event::Closed { connection, cause } => self.on_closed(now, connection, cause),
             Event::Woken => self.command(now),
         }
@@ -408,24 +442,34 @@ impl<B: Behaviour> EventLoop<B> {
 
     /// The bytes lie in the driver's buffer while the shard reads them: frames that came whole are never copied.
     #[inline]
-    fn on_received(&mut self, now: Now, id: ConnectionId, buffer: &ReceivedBuffer) -> Result<(), FrameError> {
+    fn on_received(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        buffer: &ReceivedBuffer,
+    ) -> Result<Option<ConnectionRefusal>, FrameError> {
         let EventLoop {
             driver,
             shard,
             table,
             counters,
+            edge,
             ..
         } = self;
         let bytes = driver.received(buffer);
-        let Some(row) = table.get_mut(id) else { return Ok(()) };
+        let Some(row) = table.get_mut(id) else { return Ok(None) };
+        let mut refusal = None;
         match row.role {
             Role::Link(link) => {
                 counters.links_received_bytes += bytes.len() as u64;
                 row.framer.feed(bytes, true, |frame| {
                     counters.frames_received += 1;
-                    shard.on_link_frame(now, link, &frame);
+                    refusal = refusal.or(ConnectionRefusal::from_frame(&frame)?);
+                    if refusal.is_none() {
+                        shard.on_link_frame(now, link, &frame);
+                    }
                     Ok(())
-                })
+                })?;
             }
             Role::Client(client) => {
                 counters.clients_received_bytes += bytes.len() as u64;
@@ -433,24 +477,34 @@ impl<B: Behaviour> EventLoop<B> {
                     counters.frames_received += 1;
                     shard.on_client_frame(now, client, &frame);
                     Ok(())
-                })
+                })?;
             }
-            Role::Closing => Ok(()),
+            Role::Edge { .. } => {
+                counters.edges_received_bytes += bytes.len() as u64;
+                if let Some(row) = edge {
+                    row.received(now, id, bytes);
+                }
+            }
+            Role::Closing => (),
             Role::Dialing { .. } | Role::Accepting { .. } | Role::Welcoming { .. } => {
                 let bytes = bytes.to_vec();
                 self.on_handshake_bytes(now, id, &bytes);
-                Ok(())
             }
         }
+        Ok(refusal)
     }
 
     /// Bytes of a connection that were kept aside.
     fn on_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
         let EventLoop { shard, table, .. } = self;
         let Some(row) = table.get_mut(id) else { return };
+        let mut refusal = None;
         let outcome = match row.role {
             Role::Link(link) => row.framer.feed(bytes, true, |frame| {
-                shard.on_link_frame(now, link, &frame);
+                refusal = refusal.or(ConnectionRefusal::from_frame(&frame)?);
+                if refusal.is_none() {
+                    shard.on_link_frame(now, link, &frame);
+                }
                 Ok(())
             }),
             Role::Client(client) => row.framer.feed(bytes, false, |frame| {
@@ -459,8 +513,10 @@ impl<B: Behaviour> EventLoop<B> {
             }),
             _ => Ok(()),
         };
-        if let Err(error) = outcome {
-            self.malformed(now, id, error);
+        match (outcome, refusal) {
+            (Err(error), _) => self.malformed(now, id, error),
+            (Ok(()), Some(refusal)) => self.on_link_refused(now, id, refusal),
+            (Ok(()), None) => (),
         }
     }
 
@@ -473,8 +529,12 @@ impl<B: Behaviour> EventLoop<B> {
                     }
                     self.timers_at_ns = 0;
                 }
+                Ok(Command::Way { peer, way }) => self.set_way(peer, way),
+                Ok(Command::Pause) => self.paused = true,
+                Ok(Command::Resume) => self.paused = false,
                 // A control thread that is gone wants nothing more of us either.
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.paused = false;
                     if self.stop_at_ns.is_none() {
                         self.stop_at_ns = Some(now.after_ms(STOP_MS));
                         self.shard.on_stop();
@@ -493,17 +553,23 @@ impl<B: Behaviour> EventLoop<B> {
         if now.monotonic_ns >= self.rest_at_ns {
             self.rest_at_ns = now.after_ms(REST_MS);
             self.table.rest_some();
+            if let Some(row) = &mut self.edge {
+                row.edge.rest();
+            }
         }
         self.counters.connections = self.driver.connections() as u64;
+        self.counters.clients = self.table.clients().into();
+        self.counters.handshakes = (self.table.handshakes(PEERS) + self.table.handshakes(CLIENTS)).into();
         self.counters.accepts_refused = self.driver.refused_accepts();
         self.counters.reports_dropped = self.reports.dropped();
         self.counters.allocations = crate::allocations::allocations();
-        counters::publish(&self.counters, &self.reasons, self.shard.world_counters_mut());
+        let edge = self.edge.as_ref().map(|row| &*row.edge);
+        counters::publish(&self.counters, &self.reasons, edge, self.shard.world_counters_mut());
         if !self.serving {
             self.tell_serving(now);
         }
         if let Some(stop_at_ns) = self.stop_at_ns {
-            let flushed = self.shard.is_flushed();
+            let flushed = self.shard.is_flushed() && self.edges_are_flushed();
             if flushed || now.monotonic_ns >= stop_at_ns {
                 self.reports.tell(Report::Stopped { flushed });
                 self.ended = true;
@@ -534,14 +600,10 @@ impl<B: Behaviour> EventLoop<B> {
         for effect in effects.drain(..) {
             match effect {
                 Effect::SendLink { link, outgoing } => {
-                    let id = self.links[link.0 as usize].connection;
-                    self.send(id, outgoing);
+                    self.send_link(now, link, outgoing);
                 }
                 Effect::SendClient { client, outgoing } => self.send(Some(connection_of(client)), outgoing),
-                Effect::CutLink { link, cause } => {
-                    self.reasons.cut(cause);
-                    self.cut_link(now, link, LinkEnd::Cut(cause));
-                }
+                Effect::CutLink { link, cause } => self.end_link(now, link, cause),
                 Effect::CutClient { client, cause } => self.cut_client(now, connection_of(client), cause),
                 Effect::Deliver { shard, crossing } => self.deliver(usize::from(shard.0), crossing),
                 Effect::Event(happened) => self.reports.tell(Report::Happened(happened)),

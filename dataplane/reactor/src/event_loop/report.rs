@@ -7,6 +7,7 @@ use waterpark_core::effects::{Cut, Happened};
 use waterpark_core::ids::{NodeId, ShardId};
 use waterpark_wire::FrameError;
 use waterpark_wire::handshake::HandshakeRefusal;
+use waterpark_wire::refusal::ConnectionRefusal;
 
 use crate::driver::{DriverKind, SetupNote};
 
@@ -81,6 +82,11 @@ pub enum Report {
         /// Why.
         cause: Cut,
     },
+    /// A sender of another protocol came from another host, and only this one's are served.
+    EdgeStranger {
+        /// The sender.
+        peer: SocketAddr,
+    },
     /// Something happened in the shard.
     Happened(Happened),
     /// The shard has refused new work and flushed what it had; its thread ends.
@@ -99,6 +105,8 @@ pub enum LinkEnd {
     Cut(Cut),
     /// The peer sent bytes that are no frames.
     Malformed(FrameError),
+    /// The peer refused what this side sent, and says why.
+    RefusedByPeer(ConnectionRefusal),
     /// The peer closed it.
     PeerClosed,
     /// The kernel gave up on it.
@@ -117,6 +125,17 @@ pub enum Command {
         /// Its host.
         host: std::net::IpAddr,
     },
+    /// Links to a peer take this way from now on.
+    Way {
+        /// The peer.
+        peer: NodeId,
+        /// Their way.
+        way: super::Way,
+    },
+    /// Stand still, as a process that is stopped.
+    Pause,
+    /// Go on.
+    Resume,
     /// Refuse new work, flush, end.
     Stop,
 }

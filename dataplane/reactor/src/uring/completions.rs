@@ -12,7 +12,7 @@ use io_uring::cqueue;
 use super::operation::Operation;
 use super::{Connection, Phase, Receive, UringDriver, group};
 use crate::connection::ConnectionId;
-use crate::driver::{CloseCause, Event};
+use crate::driver::{CloseCause, Event, SocketProfile};
 use crate::linger::{ACCEPT_PAUSE, DISCARD_MAX};
 use crate::socket::peer_of;
 
@@ -179,6 +179,7 @@ impl UringDriver {
         };
         connection.ended = true;
         match connection.phase {
+            Phase::Open if connection.profile == SocketProfile::Edge => events.push(Event::Finished { connection: id }),
             Phase::Open => self.begin_close(id, CloseCause::PeerClosed, events),
             Phase::Lingering => self.end(id, CloseCause::Requested, events),
             Phase::Connecting | Phase::Flushing | Phase::Ending => {}

@@ -10,6 +10,7 @@
 
 mod buffer_ring;
 mod completions;
+mod concessions;
 mod ends;
 mod operation;
 mod ring;
@@ -26,6 +27,7 @@ use rustix::net::Shutdown;
 use waterpark_core::memory::Outgoing;
 
 use self::buffer_ring::BufferRing;
+use self::concessions::{Concessions, Refused};
 use self::operation::Operation;
 use self::ring::Ring;
 use crate::buffer_pool::ReceivedBuffer;
@@ -46,7 +48,7 @@ const GROUPS: usize = 2;
 fn group(profile: SocketProfile) -> usize {
     match profile {
         SocketProfile::Link => 0,
-        SocketProfile::Client => 1,
+        SocketProfile::Client | SocketProfile::Edge => 1,
     }
 }
 
@@ -111,7 +113,7 @@ impl Connection {
 
     fn wants_receive(&self) -> bool {
         match self.phase {
-            Phase::Open => !self.paused,
+            Phase::Open => !self.paused && !self.ended,
             Phase::Lingering => !self.ended,
             Phase::Connecting | Phase::Flushing | Phase::Ending => false,
         }
@@ -156,32 +158,35 @@ pub struct UringDriver {
     _thread: PhantomData<*const ()>,
 }
 
+/// A ring with its buffers, proven to receive. They are tried together, because their memory counts against one limit: a ring that leaves
+/// none for its buffers is too large.
+fn set_up(config: &DriverConfig, asked: &Concessions) -> Result<(Ring, [BufferRing; GROUPS]), Refused> {
+    let mut ring = Ring::open(asked.flags(), asked.entries())?;
+    let register = |group, profile, shape| {
+        BufferRing::register(&ring.submitter(), group, profile, shape).map_err(Refused::Buffers)
+    };
+    let links = register(0, SocketProfile::Link, config.link_buffers)?;
+    let mut clients = register(1, SocketProfile::Client, config.client_buffers)?;
+    ends::prove_multishot_receive(&mut ring, &mut clients).map_err(|error| {
+        Refused::Final(UringRefusal::Unsupported {
+            feature: "multishot receive",
+            error,
+        })
+    })?;
+    Ok((ring, [links, clients]))
+}
+
 impl UringDriver {
     pub(crate) fn open(
         config: &DriverConfig,
         congestion: Congestion,
         notes: &mut Vec<SetupNote>,
     ) -> Result<Self, UringRefusal> {
-        let mut ring = Ring::open(config.ring_entries, notes)?;
-        let register = |group, profile, shape| {
-            BufferRing::register(&ring.submitter(), group, profile, shape).map_err(|error| match error.raw_os_error() {
-                Some(libc::ENOMEM) => UringRefusal::LockedMemory(error),
-                _ => UringRefusal::Unsupported {
-                    feature: "provided buffer rings",
-                    error,
-                },
-            })
-        };
-        let links = register(0, SocketProfile::Link, config.link_buffers)?;
-        let mut clients = register(1, SocketProfile::Client, config.client_buffers)?;
-        ends::prove_multishot_receive(&mut ring, &mut clients).map_err(|error| UringRefusal::Unsupported {
-            feature: "multishot receive",
-            error,
-        })?;
+        let (ring, buffers) = concessions::conceding(config.ring_entries, notes, |asked| set_up(config, asked))?;
         let waker = Waker::new(Some(ring.descriptor()), false).map_err(UringRefusal::Resources)?;
         let mut driver = Self {
             ring,
-            buffers: [links, clients],
+            buffers,
             connections: Connections::new(config.connections_max),
             listeners: Vec::new(),
             sends: SendOps::new(),

@@ -1,43 +1,22 @@
-//! The ring itself: set-up with its ladder of concessions, entering, and the queue before the queue.
+//! The ring itself: set-up, entering, and the queue before the queue.
 //!
-//! It does not know what operations mean. **Invariant:** whatever an entry points to stays valid until its last completion: the caller's
+//! It does not know what operations mean, nor what to do where the kernel refuses it. **Invariant:** whatever an entry points to stays valid until its last completion: the caller's
 //! promise at [`Ring::push`]. Entries leave in the order in which they were pushed.
 #![expect(unsafe_code, reason = "entering and submitting hand addresses to the kernel")]
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::{Duration, Instant};
 
 use io_uring::{EnterFlags, IoUring, cqueue, squeue, types};
 
-use crate::driver::{SetupNote, UringRefusal, Wait};
+use super::concessions::{Flags, Refused};
+use crate::driver::{UringRefusal, Wait};
 
-/// Below this a ring is not worth having.
-const ENTRIES_MIN: u32 = 64;
 /// Completions per submission entry: multishot operations answer many times.
 const COMPLETIONS_PER_ENTRY: u32 = 4;
-/// Ring memory of a process that has just ended is given back late; this long is waited for it.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
-
 /// Registers a ring's own descriptor (`IORING_REGISTER_RING_FDS`), so that entering needs no descriptor look-up.
 const REGISTER_RING_FDS: libc::c_uint = 20;
-
-/// The flag words to try, best first, with their names for the banner.
-const LADDER: [(Flags, &str); 3] = [
-    (Flags::Deferred, "SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG"),
-    (Flags::Cooperative, "COOP_TASKRUN | TASKRUN_FLAG"),
-    (Flags::Plain, "no flags"),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flags {
-    /// Completions are worked off only when this thread enters: no interrupts of the shard, and batches (Linux 6.1).
-    Deferred,
-    /// Completions are worked off at the next transition into the kernel (5.19).
-    Cooperative,
-    Plain,
-}
 
 /// A ring of the calling thread.
 pub(crate) struct Ring {
@@ -50,56 +29,15 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Sets a ring up, with fewer flags or entries where the kernel insists; each concession becomes a note.
-    pub(crate) fn open(entries: u32, notes: &mut Vec<SetupNote>) -> Result<Self, UringRefusal> {
-        let begun = Instant::now();
-        let wanted = entries.clamp(ENTRIES_MIN, 32_768).next_power_of_two();
-        let mut entries = wanted;
-        let mut rung = 0;
-        let mut refused_flags = None;
-        let ring = loop {
-            let (flags, _) = LADDER[rung];
-            let error = match build(flags, entries) {
-                Ok(ring) => break ring,
-                Err(error) => error,
-            };
-            match error.raw_os_error() {
-                Some(libc::EINVAL) if rung + 1 < LADDER.len() => {
-                    rung += 1;
-                    refused_flags = Some(error);
-                }
-                Some(libc::ENOMEM) if entries > ENTRIES_MIN => entries /= 2,
-                Some(libc::ENOMEM) if begun.elapsed() < MEMORY_PATIENCE => {
-                    // Perhaps another process's ring is just being torn down. Its memory would allow the full size again.
-                    entries = wanted;
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Some(libc::ENOMEM) => return Err(UringRefusal::LockedMemory(error)),
-                Some(libc::EPERM | libc::EACCES) => return Err(UringRefusal::Forbidden(error)),
-                Some(libc::ENOSYS | libc::EINVAL) => {
-                    return Err(UringRefusal::Unsupported {
-                        feature: "io_uring itself",
-                        error,
-                    });
-                }
-                _ => return Err(UringRefusal::Resources(error)),
-            }
-        };
+    /// Sets a ring up with exactly these flags and entries.
+    pub(super) fn open(flags: Flags, entries: u32) -> Result<Self, Refused> {
+        let ring = build(flags, entries).map_err(Refused::Ring)?;
         if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
             let error = io::ErrorKind::Unsupported.into();
-            return Err(UringRefusal::Unsupported {
+            return Err(Refused::Final(UringRefusal::Unsupported {
                 feature: "waiting with a timeout",
                 error,
-            });
-        }
-        if let Some(error) = refused_flags {
-            notes.push(SetupNote::FlagsRefused {
-                kept: LADDER[rung].1,
-                error,
-            });
-        }
-        if entries < wanted {
-            notes.push(SetupNote::RingHalved { entries });
+            }));
         }
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if ring.params().is_feature_no_iowait() {

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use waterpark_client::ClientError;
+use waterpark_client::{ClientError, ReadOptions};
 use waterpark_wire::FrameError;
 use waterpark_wire::frame::{FrameAddress, FrameKind};
 use waterpark_wire::handshake::messages::{Challenge, Hello, Proof};
@@ -11,9 +11,7 @@ use waterpark_wire::handshake::{HandshakeRefusal, Party, Purpose};
 use waterpark_wire::item::{ItemHeader, ItemKind};
 use zerocopy::IntoBytes;
 
-use crate::support::{
-    How, Load, Machine, Nodes, Raw, binary, client_frame, client_party, eventually, five, frame, noise,
-};
+use crate::support::{How, Load, Machine, Nodes, Raw, binary, client_frame, eventually, five, frame, noise};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a node may take to close what it has refused; a busy machine included.
@@ -66,7 +64,7 @@ fn garbage_on_any_port_is_refused_and_counted_and_the_node_goes_on() {
         let key = nodes.cluster.key();
 
         // Half a Hello, and silence: these run out while the rest goes on.
-        let hello = Hello::new(&client_party(), Purpose::Client, [7; 16], false);
+        let hello = Hello::new(&Party::client(), Purpose::Client, [7; 16], false);
         let halves: Vec<Raw> = ports(&nodes, 0)
             .iter()
             .map(|(port, _)| {
@@ -94,7 +92,7 @@ fn garbage_on_any_port_is_refused_and_counted_and_the_node_goes_on() {
             let mut raw = Raw::connect(port);
             let mut party = as_peer(&nodes, 4);
             if purpose == Purpose::Client {
-                party = client_party();
+                party = Party::client();
             }
             assert!(raw.send(Hello::new(&party, purpose, [9; 16], false).as_bytes()));
             raw.take(size_of::<Challenge>());
@@ -131,7 +129,7 @@ fn garbage_on_any_port_is_refused_and_counted_and_the_node_goes_on() {
         ];
         for (error, bytes) in &wrong {
             let mut raw = Raw::connect(native);
-            raw.shake(client_party(), Purpose::Client, &key)
+            raw.shake(Party::client(), Purpose::Client, &key)
                 .expect("a client with the key");
             raw.send(bytes);
             let ending = raw.ending(CLOSE);
@@ -140,7 +138,7 @@ fn garbage_on_any_port_is_refused_and_counted_and_the_node_goes_on() {
         // Items of every kind with bodies of noise: whatever they are called, the connection ends or goes on, and the node lives.
         for kind in ItemKind::ALL {
             let mut raw = Raw::connect(native);
-            raw.shake(client_party(), Purpose::Client, &key)
+            raw.shake(Party::client(), Purpose::Client, &key)
                 .expect("a client with the key");
             for seed in 1..40 {
                 raw.send(&client_frame(
@@ -155,25 +153,15 @@ fn garbage_on_any_port_is_refused_and_counted_and_the_node_goes_on() {
         let (peers, _) = ports(&nodes, 4)[0];
         // A well-formed `Out` is believed, whatever numbers it has: who has the key is a node.
         let kinds = ItemKind::ALL.into_iter().filter(|kind| *kind != ItemKind::Out);
+        let mut again = 0;
         for kind in kinds.clone() {
-            let mut raw = Raw::connect(peers);
-            let party = as_peer(&nodes, 0);
-            let welcome = raw.shake(party.clone(), Purpose::Link { number: 0 }, &key);
-            let welcome = welcome.unwrap_or_else(|refusal| panic!("a peer with the key: {refusal:?}"));
-            let address = FrameAddress {
-                kind: FrameKind::Peer,
-                sender: (party.node, party.incarnation),
-                receiver: (welcome.node, welcome.incarnation),
-                number: 0,
-                epoch: welcome.epoch,
-            };
-            for seed in 1..40 {
-                let body = noise(seed, 16 * usize::try_from(seed).expect("small"));
-                raw.send(&frame(&address, &item(kind as u8, &body), 1));
+            // The real peer dials meanwhile, and the newer connection takes the link without a word to the older.
+            while false_peer(&nodes, peers, kind).is_none() {
+                again += 1;
+                assert!(again < 100, "a false peer is not told why: {kind:?}");
             }
-            raw.send(&noise(5, 4_096));
-            raw.ending(CLOSE);
         }
+        println!("{driver}: the real peer came first {again} times");
         eventually("the link that was taken is back", 10 * SECOND, || {
             let links = nodes.status(4).remove(0).links;
             links.iter().all(|link| link.up).then_some(())
@@ -188,6 +176,7 @@ fn garbage_on_any_port_is_refused_and_counted_and_the_node_goes_on() {
         for raw in halves {
             let ending = raw.ending(8 * SECOND);
             println!("{driver}: half a Hello was cut {:?} after the rest", ending.after);
+            assert_eq!(ending.handshake_refusal(), Some(HandshakeRefusal::Late), "{driver}");
         }
         // Counters are shown from the next tick on.
         std::thread::sleep(SECOND / 2);
@@ -220,6 +209,104 @@ fn garbage_on_any_port_is_refused_and_counted_and_the_node_goes_on() {
     }
 }
 
+#[test]
+fn more_clients_and_more_handshakes_than_a_node_takes_are_told_busy_and_those_inside_notice_nothing() {
+    const CLIENTS: usize = 40;
+    /// Handshakes under way that a port takes by default.
+    const HANDSHAKES: usize = 1_024;
+    let _machine = Machine::take("a crowd", 90 * SECOND);
+    for driver in ["io-uring", "epoll"] {
+        let mut plan = five();
+        plan.driver = driver.to_owned();
+        let fewer = |text: &str| text.replace("[defaults]\n", &format!("[defaults]\nclients = {CLIENTS}\n"));
+        let mut nodes = Nodes::start_edited(plan, fewer);
+        let mut load = Load::new(&nodes, nodes.addresses(&[0, 1]), true, 128);
+        assert_acks(&nodes, &mut load);
+        let key = nodes.cluster.key();
+        // Taken before there is no room for those who ask.
+        let watch = nodes.client(0);
+        let counter = |name: &str| {
+            let status = watch.status(nodes.id(0).0, 0, &ReadOptions::default());
+            let status = status.unwrap_or_else(|error| panic!("{error}"));
+            let mut rows = status.counters.into_iter().filter(|row| row.name == name);
+            rows.next().map_or(0, |row| row.value)
+        };
+        let (native, _) = ports(&nodes, 0)[1];
+
+        // Clients, one after the other, until the node has enough of them.
+        let mut inside = Vec::new();
+        let refused = loop {
+            let mut raw = Raw::connect(native);
+            match raw.shake(Party::client(), Purpose::Client, &key) {
+                Ok(_) => inside.push(raw),
+                Err(refused) => break refused,
+            }
+            assert!(inside.len() <= CLIENTS, "{} clients are inside", inside.len());
+        };
+        assert_eq!(refused, (true, HandshakeRefusal::Busy), "{driver}");
+        eventually("the node counts its clients", CLOSE, || {
+            (counter("clients") == CLIENTS as u64 && counter("handshake_refused_Busy") >= 1).then_some(())
+        });
+        let told = nodes.client_with_key(0, &key).map(drop);
+        assert_eq!(
+            told,
+            Err(ClientError::Handshake(HandshakeRefusal::Busy)),
+            "by name, in the library"
+        );
+        assert_acks(&nodes, &mut load);
+        drop(inside);
+        eventually("room for one more", CLOSE, || nodes.client_with_key(0, &key).ok());
+
+        // Connections that say nothing, on each port, and then one more.
+        for (port, _) in ports(&nodes, 0) {
+            let before = counter("handshake_refused_Busy");
+            let silent: Vec<Raw> = (0..HANDSHAKES).map(|_| Raw::connect(port)).collect();
+            let ending = Raw::connect(port).ending(CLOSE);
+            assert_eq!(
+                ending.handshake_refusal(),
+                Some(HandshakeRefusal::Busy),
+                "{driver}, port {port}"
+            );
+            assert_acks(&nodes, &mut load);
+            eventually("the node counts it", CLOSE, || {
+                (counter("handshake_refused_Busy") > before).then_some(())
+            });
+            drop(silent);
+        }
+        println!("{driver}: {:?}", nodes.counters(0, "handshake"));
+        eventually("all links are up", 10 * SECOND, || {
+            let links = nodes.status(0).remove(0).links;
+            links.iter().all(|link| link.up).then_some(())
+        });
+        nodes.assert_all_live();
+        load.assert_clean();
+        nodes.stop();
+    }
+}
+
+/// Takes the link of the first node to the last and sends items of this kind with bodies of noise, then noise alone. The number of what the
+/// last says of it, `None` if it says nothing.
+fn false_peer(nodes: &Nodes, port: u16, kind: ItemKind) -> Option<u32> {
+    let mut raw = Raw::connect(port);
+    let party = as_peer(nodes, 0);
+    let (node, incarnation) = (party.node, party.incarnation);
+    let welcome = raw.shake(party, Purpose::Link { number: 0 }, &nodes.cluster.key());
+    let welcome = welcome.unwrap_or_else(|refusal| panic!("a peer with the key: {refusal:?}"));
+    let address = FrameAddress {
+        kind: FrameKind::Peer,
+        sender: (node, incarnation),
+        receiver: (welcome.node, welcome.incarnation),
+        number: 0,
+        epoch: welcome.epoch,
+    };
+    for seed in 1..40 {
+        let body = noise(seed, 16 * usize::try_from(seed).expect("small"));
+        raw.send(&frame(&address, &item(kind as u8, &body), 1));
+    }
+    raw.send(&noise(5, 4_096));
+    raw.ending(CLOSE).frame_refusal()
+}
+
 /// The first shard of a node of the cluster, as it would say of itself.
 fn as_peer(nodes: &Nodes, place: usize) -> Party {
     let status = nodes.status(place).remove(0);
@@ -246,7 +333,7 @@ fn without_the_clusters_key_neither_a_client_nor_a_node_gets_in_and_both_sides_s
     assert_eq!(refused, Err(ClientError::Handshake(HandshakeRefusal::Key)));
     let (native, _) = ports(&nodes, 0)[1];
     let refused = Raw::connect(native)
-        .shake(client_party(), Purpose::Client, &[3; 32])
+        .shake(Party::client(), Purpose::Client, &[3; 32])
         .map(drop);
     assert_eq!(
         refused,

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use waterpark_bench::overload::{self, Cores, OverloadPlan};
 use waterpark_client::{ReadOptions, SendOptions};
 use waterpark_ring::Key;
 
-use crate::support::{How, Load, Machine, Nodes, five};
+use crate::support::{How, Load, Machine, Nodes, binary, five};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Reports the first refusal instead of sending again.
@@ -165,4 +166,42 @@ fn more_than_a_groups_queue_holds_is_refused_as_busy_at_once_and_what_it_holds_i
     let tally = load.tally_since(first);
     assert_eq!(tally.acked, tally.sent, "it is over: {tally:?}");
     nodes.stop();
+}
+
+#[test]
+fn what_a_crowd_of_sessions_offers_beyond_what_is_taken_is_counted_once_and_what_is_acked_is_held() {
+    let _machine = Machine::take("overload by a crowd", 120 * SECOND);
+    let plan = OverloadPlan {
+        binary: binary(),
+        driver: "auto".to_owned(),
+        actors: 4,
+        message_bytes: 128,
+        time: SECOND,
+        timeout_ms: 20_000,
+        sessions: overload::SESSIONS,
+        in_flight: 4_096,
+        cores: Cores::Shared,
+    };
+    let report = overload::measure(plan, |_| (), || true).unwrap_or_else(|error| panic!("{error}"));
+    println!("{}", report.to_text());
+    let tally = &report.tally;
+    assert!(report.findings.is_clean(), "{:#?}", report.findings);
+    let acked = report.calm.acked + tally.acked;
+    assert!(report.findings.looked_for >= acked && tally.acked > 0, "{acked} acked");
+    let ended = tally.acked + tally.refused + tally.unknown;
+    assert_eq!(tally.offered, ended, "each has one end");
+    let accounted = tally.offered + tally.not_reached + tally.not_taken;
+    assert!(
+        tally.planned.abs_diff(accounted) <= 256,
+        "{accounted} of {}",
+        tally.planned
+    );
+    let busy = tally.reasons.get("Busy").copied().unwrap_or(0);
+    assert_eq!(
+        (tally.refused, tally.unknown),
+        (busy, 0),
+        "overload has one name: {:?}",
+        tally.reasons
+    );
+    assert!(report.exits.iter().all(|code| *code == Some(0)), "{:?}", report.exits);
 }

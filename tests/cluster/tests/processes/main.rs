@@ -5,11 +5,18 @@
 //! for ever.
 
 mod begin;
+mod commands;
+mod demo;
 mod end;
 mod garbage;
 mod limits;
 mod links;
 mod losses;
+mod mllp;
+mod mllp_configured;
+mod poor_hosts;
+mod refusals;
+mod retention;
 mod shards;
 mod slow;
 mod support;

@@ -1,16 +1,19 @@
 //! Connections that take their time, or take nothing at all, beside a load that must not notice.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use waterpark_client::SendOptions;
 use waterpark_ring::Key;
-use waterpark_wire::handshake::Purpose;
+use waterpark_wire::handshake::{Party, Purpose};
 use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::link::{Ask, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, ReadBack};
 use waterpark_wire::request::{self, Operation, RequestHeader};
 
-use crate::support::{How, Load, Machine, Nodes, Raw, client_frame, client_party, eventually, five};
+use crate::support::{How, Load, Machine, Nodes, Raw, client_frame, eventually, five};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,7 +34,7 @@ fn beside_slow_connections(count: usize) {
     let mut slow: Vec<Raw> = (0..count)
         .map(|_| {
             let mut raw = Raw::connect(port);
-            raw.shake(client_party(), Purpose::Client, &key)
+            raw.shake(Party::client(), Purpose::Client, &key)
                 .expect("a client with the key");
             raw
         })
@@ -94,6 +97,118 @@ fn two_thousand_connections_that_send_a_byte_a_second_do_not_stop_a_load() {
 fn ten_thousand_connections_that_send_a_byte_a_second_do_not_stop_a_load() {
     let _machine = Machine::take("many slow connections", 120 * SECOND);
     beside_slow_connections(10_000);
+}
+
+/// Connections that a thread of their own feeds, a byte a second each or nothing at all, until they are dropped.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    feeder: Option<JoinHandle<()>>,
+}
+
+impl Crowd {
+    /// Connects so many clients, all of them before it returns.
+    fn connect(nodes: &Nodes, count: usize, feed: bool) -> Crowd {
+        let port = nodes.config.nodes[0].ports().native(0);
+        let key = nodes.cluster.key();
+        let mut slow: Vec<Raw> = (0..count)
+            .map(|_| {
+                let mut raw = Raw::connect(port);
+                raw.shake(Party::client(), Purpose::Client, &key)
+                    .expect("a client with the key");
+                raw
+            })
+            .collect();
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let feeder = std::thread::spawn(move || {
+            // Longer than any measurement has seconds: nobody gets to the end of it.
+            let question = client_frame(&document(DOCUMENT_SLOT_TABLE, 1), 1);
+            let (begun, mut bytes) = (Instant::now(), 0_usize);
+            while !told.load(Ordering::Relaxed) {
+                // Evenly: each connection has its own moment in every second.
+                let now_us = usize::try_from(begun.elapsed().as_micros()).unwrap_or(usize::MAX);
+                let due = if feed { now_us / 100 * count / 10_000 } else { 0 };
+                while bytes < due {
+                    let byte = question[bytes / count];
+                    let sent = slow[bytes % count].stream.write_all(&[byte]);
+                    sent.expect("a slow client is served as well");
+                    bytes += 1;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Crowd {
+            stop,
+            feeder: Some(feeder),
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(feeder) = self.feeder.take()
+            && feeder.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the crowd lost a connection");
+        }
+    }
+}
+
+/// A measurement, not a test of time: what a load's p99 is without, beside silent and beside slow connections, in turns. What it asserts is
+/// the memory of each connection.
+#[test]
+#[ignore = "10,000 sockets on each side, and two minutes of a quiet machine: docs/bench.md says how it is run"]
+fn a_load_of_ten_thousand_a_second_beside_ten_thousand_slow_connections_in_turns() {
+    const COUNT: usize = 10_000;
+    const RATE: u64 = 10_000;
+    const PAIRS: usize = 5;
+    const TIME: Duration = Duration::from_secs(4);
+    /// Bytes of a node's memory that a connection may take.
+    const BYTES_MAX: u64 = 4 << 10;
+    let _machine = Machine::take("slow connections in turns", 300 * SECOND);
+    let nodes = Nodes::start(five());
+    let mut load = Load::new(&nodes, nodes.addresses(&[0, 1]), true, 128);
+    load.response_us(RATE, 2 * SECOND);
+    let resident = || nodes.cluster.members()[0].resident_bytes();
+    let cpu = || nodes.cluster.members()[0].cpu_ns();
+    let gone = || (nodes.counter(0, "connections") < 100).then_some(());
+    let mut p99s = [Vec::new(), Vec::new(), Vec::new()];
+    for pair in 0..PAIRS {
+        for (kind, name) in ["without", "beside silent", "beside slow"].into_iter().enumerate() {
+            let before = resident();
+            let crowd = (kind > 0).then(|| Crowd::connect(&nodes, COUNT, kind == 2));
+            let each = resident().saturating_sub(before) / COUNT as u64;
+            let cpu_before = cpu();
+            let response_us = load.response_us(RATE, TIME);
+            let cpu_ms = (cpu() - cpu_before) / 1_000_000;
+            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| response_us.value_at_quantile(quantile));
+            p99s[kind].push(p99);
+            println!(
+                "{pair}: {name:<13} p50 {p50} µs, p99 {p99}, p99.9 {p999}; the node's cpu {cpu_ms} ms; {each} bytes a connection"
+            );
+            assert!(each <= BYTES_MAX, "{each} bytes of memory for a connection");
+            if let Some(crowd) = crowd {
+                let connections = nodes.counter(0, "connections");
+                assert!(connections >= COUNT as u64, "all are still there: {connections}");
+                drop(crowd);
+                eventually("the node forgets connections that are gone", 5 * SECOND, gone);
+            }
+        }
+    }
+    let [without, silent, slow] = p99s.map(|mut all| {
+        all.sort_unstable();
+        all[all.len() / 2]
+    });
+    let ratio = |p99: u64| Duration::from_micros(p99).div_duration_f64(Duration::from_micros(without));
+    println!(
+        "median p99: {without} µs without, {silent} beside {COUNT} silent connections ({:.2} x), {slow} beside slow ones ({:.2} x; at most 1.2 wanted)",
+        ratio(silent),
+        ratio(slow)
+    );
+    load.assert_clean();
+    nodes.stop();
 }
 
 /// A question for an actor's history.
@@ -163,7 +278,7 @@ fn asks_and_does_not_read(what: &str, question: impl Fn(&Key, u32, u64) -> Vec<u
     let resident = nodes.cluster.members()[place].resident_bytes();
 
     let mut raw = Raw::connect(nodes.config.nodes[place].ports().native(0));
-    raw.shake(client_party(), Purpose::Client, &nodes.cluster.key())
+    raw.shake(Party::client(), Purpose::Client, &nodes.cluster.key())
         .expect("a client with the key");
     let mut asked = 0;
     let mut peak = resident;

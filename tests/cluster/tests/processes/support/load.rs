@@ -276,6 +276,28 @@ impl Load {
         histogram
     }
 
+    /// Sends evenly, so many a second, waits for all ends, and gives the time from each message's planned instant to its ack, in µs: a
+    /// message that could not leave in time counts from when it should have.
+    ///
+    /// # Panics
+    /// If a message was not acked.
+    pub(crate) fn response_us(&mut self, rate: u64, time: Duration) -> Histogram<u64> {
+        let mut histogram = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that the library allows");
+        let begun_ns = self.client.now_ns();
+        let first = self.paced(rate, time, How::default(), |_| true);
+        self.settle(Duration::from_secs(10));
+        for (index, row) in (0_u64..).zip(&self.rows[first..]) {
+            let planned_ns = begun_ns + index * 1_000_000_000 / rate;
+            match row.end {
+                Some((ended_ns, Ok(Outcome::Done))) => {
+                    histogram.saturating_record(ended_ns.saturating_sub(planned_ns) / 1_000);
+                }
+                other => panic!("message {} ended with {other:?}", row.serial),
+            }
+        }
+        histogram
+    }
+
     /// The serials that were acked.
     fn acked(&self) -> impl Iterator<Item = u64> {
         let acked = self.rows.iter().filter(|row| {

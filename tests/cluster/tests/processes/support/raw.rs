@@ -147,21 +147,6 @@ impl Ending {
     }
 }
 
-/// A client, as it says of itself.
-pub(crate) fn client_party() -> Party {
-    Party {
-        cluster: [0; 16],
-        node: 0,
-        incarnation: 0,
-        shard: 0,
-        shards: 0,
-        out: false,
-        epoch: 0,
-        topology_digest: [0; 16],
-        topology: [].into(),
-    }
-}
-
 /// A frame with a right checksum around whatever items these bytes are.
 pub(crate) fn frame(address: &FrameAddress, items: &[u8], count: u32) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -1,0 +1,386 @@
+//! Load over MLLP: messages of a feed or of files, over many connections to many nodes, each answered by `AA` or not; and the read-back of
+//! what was.
+//!
+//! One thread, plain sockets, the sender of `waterpark_edge`. It speaks no native protocol while it sends, so it sees what a hospital's
+//! interface engine would. In an open loop each message has a planned instant, and its time runs from then.
+//!
+//! | file | part |
+//! |---|---|
+//! | `mod.rs` | the loop |
+//! | `line.rs` | one connection |
+//! | `source.rs` | where messages come from |
+//! | `outcome.rs` | what became of them |
+//! | `measure.rs` | the workload `hl7` |
+//! | `check.rs` | reads back from three members each |
+//!
+//! **Invariant:** messages of one patient travel on one connection in the order of the source, so their order at the cluster is known.
+
+mod check;
+mod line;
+mod measure;
+mod outcome;
+mod source;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use waterpark_edge::hl7::Message;
+use waterpark_edge::key::{KeyRules, write_key};
+use waterpark_edge::sender::{End, Fate, Options as SenderOptions};
+use waterpark_ring::Topology;
+use waterpark_wire::checksum;
+
+pub use check::{Findings, check};
+pub use measure::{Hl7Plan, Hl7Report, measure};
+pub use outcome::{Ledger, Outcomes};
+pub use source::{FolderError, Source};
+
+use line::Line;
+
+/// Of how many patients one enters the cluster in another data centre than that of its writer.
+const ROAMING: u64 = 5;
+
+/// Where to send, and how fast.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Each node's MLLP port, with its data centre.
+    pub nodes: Vec<(SocketAddr, String)>,
+    /// Connections to each.
+    pub lines_per_node: usize,
+    /// How fast.
+    pub pace: Pace,
+    /// An answer has to come within this time.
+    pub ack_timeout: Duration,
+    /// How often a message is sent at most.
+    pub attempts_max: u32,
+}
+
+/// How fast messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// So many a second, each at its planned instant.
+    Open {
+        /// Messages a second.
+        rate: f64,
+    },
+    /// One in flight per connection, the next as soon as it is answered.
+    Closed,
+}
+
+/// What an ack is told about.
+#[derive(Clone, Copy, Debug)]
+pub struct Acked {
+    /// Index of the node that gave it.
+    pub node: usize,
+    /// Whether the writer of the patient stands in that node's data centre.
+    pub is_home: bool,
+    /// From the planned instant, in an open loop, or the send.
+    pub response: Duration,
+}
+
+/// Sends over MLLP.
+#[derive(Debug)]
+pub struct Load {
+    plan: Plan,
+    topology: Topology,
+    source: Source,
+    epoll: OwnedFd,
+    lines: Vec<Line>,
+    /// Connections by data centre: those into it, and all others.
+    ways_in: BTreeMap<String, [Vec<usize>; 2]>,
+    letters: Vec<Letter>,
+    outcomes: Outcomes,
+    ledger: Ledger,
+    begun: Instant,
+    key: Vec<u8>,
+    message: Vec<u8>,
+    /// A message that found its connection's queue full waits here: the source goes on behind it.
+    held: Option<(usize, u64, Vec<u8>)>,
+}
+
+/// What is kept of each message, by tag.
+#[derive(Clone, Copy, Debug)]
+struct Letter {
+    digest: u64,
+    planned: Duration,
+    line: u32,
+    is_home: bool,
+}
+
+/// How long a turn waits for sockets at most.
+const TURN: Duration = Duration::from_millis(5);
+/// Messages that may wait on one connection in an open loop: beyond them the feed is late.
+const WAITING_MAX: usize = 4_096;
+
+impl Load {
+    /// A load that has sent nothing yet.
+    ///
+    /// # Errors
+    /// When the kernel gives no epoll.
+    pub fn new(plan: Plan, topology: Topology, source: Source) -> io::Result<Load> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let options = SenderOptions {
+            waiting_max: WAITING_MAX,
+            ack_timeout_ms: u64::try_from(plan.ack_timeout.as_millis()).unwrap_or(u64::MAX),
+            attempts_max: plan.attempts_max,
+            back_off_ms: 50,
+            back_off_max_ms: 1_000,
+            ..SenderOptions::default()
+        };
+        let lines = plan.nodes.iter().enumerate().flat_map(|(node, (address, _))| {
+            std::iter::repeat_n((node, *address), plan.lines_per_node)
+                .map(|(node, address)| Line::new(node, address, options))
+        });
+        let lines: Vec<Line> = lines.collect();
+        let mut ways_in: BTreeMap<String, [Vec<usize>; 2]> = BTreeMap::new();
+        for (_, dc) in &plan.nodes {
+            let into = |line: &usize| plan.nodes[lines[*line].node].1 == *dc;
+            let (inside, outside) = (0..lines.len()).partition(into);
+            ways_in.insert(dc.clone(), [inside, outside]);
+        }
+        Ok(Load {
+            lines,
+            ways_in,
+            topology,
+            source,
+            epoll,
+            letters: Vec::new(),
+            outcomes: Outcomes::default(),
+            ledger: Ledger::default(),
+            begun: Instant::now(),
+            key: Vec::new(),
+            message: Vec::new(),
+            held: None,
+            plan,
+        })
+    }
+
+    /// What became of the messages so far.
+    #[must_use]
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// What has to be found at the end.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Messages that have not ended.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lines.iter().map(|line| line.sender.waiting()).sum::<usize>() + usize::from(self.held.is_some())
+    }
+
+    /// Sends until `time` has passed or the source is empty, then waits until every message has ended. `on_turn` is called a few hundred
+    /// times a second and ends the sending when it answers `false`; `on_ack` with each ack.
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait. What was sent stands in the ledger.
+    pub fn run(
+        &mut self,
+        time: Duration,
+        mut on_turn: impl FnMut(&Outcomes) -> Flow,
+        mut on_ack: impl FnMut(Acked),
+    ) -> io::Result<()> {
+        self.begun = Instant::now();
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
+        let mut planned = Duration::ZERO;
+        let mut sending = true;
+        loop {
+            let now = self.begun.elapsed();
+            match on_turn(&self.outcomes) {
+                Flow::Send => (),
+                // What is not sent now is not sent later either: the plan goes on from here.
+                Flow::Hold => planned = planned.max(now),
+                Flow::End => sending = false,
+            }
+            sending &= now < time;
+            if sending {
+                sending = self.submit_due(now, &mut planned);
+            } else {
+                self.held = None;
+            }
+            self.drive(now, &mut on_ack)?;
+            if !sending && self.waiting() == 0 {
+                return Ok(());
+            }
+            let wait = match self.plan.pace {
+                Pace::Open { .. } if sending => planned.saturating_sub(now).min(TURN),
+                _ => TURN,
+            };
+            self.wait(wait, &mut events)?;
+            self.hear(&mut events, &mut on_ack);
+        }
+    }
+
+    /// Hands over what is due. `false` once the source is empty.
+    fn submit_due(&mut self, now: Duration, planned: &mut Duration) -> bool {
+        match self.plan.pace {
+            Pace::Open { rate } => {
+                while *planned <= now {
+                    if !self.submit_next(*planned) {
+                        return self.held.is_some();
+                    }
+                    *planned += Duration::from_secs_f64(1.0 / rate);
+                }
+            }
+            Pace::Closed => {
+                // A patient's connection is given by the patient: the next message may be for a busy one, and waits for it.
+                while self.lines.iter().any(|line| line.sender.waiting() == 0) {
+                    if !self.submit_next(now) {
+                        return self.held.is_some();
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Submits the next message of the source; `false` if there is none, or its connection's queue is full.
+    fn submit_next(&mut self, planned: Duration) -> bool {
+        let (line, tag, message) = match self.held.take() {
+            Some(held) => held,
+            None => {
+                let mut message = std::mem::take(&mut self.message);
+                if !self.source.next(&mut message) {
+                    return false;
+                }
+                let (line, is_home) = self.place(&message);
+                let tag = self.letters.len() as u64;
+                let digest = checksum::bytes(&message);
+                self.letters.push(Letter {
+                    digest,
+                    planned,
+                    line: u32::try_from(line).unwrap_or(u32::MAX),
+                    is_home,
+                });
+                self.ledger.sent(digest);
+                (line, tag, message)
+            }
+        };
+        let queue_max = match self.plan.pace {
+            Pace::Open { .. } => WAITING_MAX,
+            Pace::Closed => 8,
+        };
+        if self.lines[line].sender.waiting() >= queue_max {
+            self.held = Some((line, tag, message));
+            return false;
+        }
+        self.outcomes.sent += 1;
+        if self.lines[line].sender.submit(tag, message).is_err() {
+            // A file may hold what no sender can send.
+            self.outcomes.refused += 1;
+        }
+        true
+    }
+
+    /// The connection of a message's patient, and whether it leads into the data centre of the writer.
+    fn place(&mut self, message: &[u8]) -> (usize, bool) {
+        let parsed = Message::parse(message).ok();
+        let key = parsed.and_then(|message| write_key(&message, &KeyRules::default(), &mut self.key).ok());
+        let Some(key) = key else {
+            return (0, false);
+        };
+        let located = self.topology.locate(key);
+        let writer = self.topology.birth().members(located.group).writer();
+        let home = self
+            .topology
+            .node(writer)
+            .and_then(|node| node.name.split('-').next())
+            .unwrap_or("");
+        let roams = located.hash.is_multiple_of(ROAMING);
+        // A cluster in one data centre has no other.
+        let wanted = self
+            .ways_in
+            .get(home)
+            .map(|ways| &ways[usize::from(roams)])
+            .filter(|wanted| !wanted.is_empty());
+        let Some(wanted) = wanted else {
+            return (spread(located.hash, self.lines.len()), true);
+        };
+        (wanted[spread(located.hash / ROAMING, wanted.len())], !roams)
+    }
+
+    /// Dials, writes and times out, on all connections.
+    fn drive(&mut self, now: Duration, on_ack: &mut impl FnMut(Acked)) -> io::Result<()> {
+        let mut ends = Vec::new();
+        for (index, line) in self.lines.iter_mut().enumerate() {
+            line.drive(now, &self.epoll, index as u64, &mut |end| ends.push((index, end)))?;
+        }
+        self.ended(now, ends, on_ack);
+        Ok(())
+    }
+
+    fn wait(&self, wait: Duration, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+        let wait = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(wait.min(TURN).subsec_nanos()),
+        };
+        events.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&wait)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn hear(&mut self, events: &mut Vec<epoll::Event>, on_ack: &mut impl FnMut(Acked)) {
+        let now = self.begun.elapsed();
+        let mut ends = Vec::new();
+        for event in events.drain(..) {
+            let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            if let Some(line) = self.lines.get_mut(index) {
+                line.hear(now, &mut |end| ends.push((index, end)));
+            }
+        }
+        self.ended(now, ends, on_ack);
+    }
+
+    fn ended(&mut self, now: Duration, ends: Vec<(usize, End)>, on_ack: &mut impl FnMut(Acked)) {
+        for (index, end) in ends {
+            let letter = self.letters[usize::try_from(end.tag).unwrap_or(usize::MAX)];
+            debug_assert_eq!(letter.line as usize, index);
+            self.outcomes.resends += u64::from(end.attempts.saturating_sub(1));
+            match end.fate {
+                Fate::Accepted(_) => {
+                    let response = now.saturating_sub(letter.planned);
+                    let dc = &self.plan.nodes[self.lines[index].node].1;
+                    self.outcomes.acked(response, letter.is_home, dc);
+                    self.ledger.acked(letter.digest);
+                    let node = self.lines[index].node;
+                    on_ack(Acked {
+                        node,
+                        is_home: letter.is_home,
+                        response,
+                    });
+                }
+                Fate::Refused(_, text) => self.outcomes.refuse(&text),
+                Fate::Unanswered => self.outcomes.unknown += 1,
+            }
+            if self.message.capacity() == 0 {
+                self.message = end.message;
+            }
+        }
+    }
+}
+
+/// A hash as an index.
+fn spread(hash: u64, count: usize) -> usize {
+    usize::try_from(hash % count as u64).expect("below a count of this process")
+}
+
+/// What a turn wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on sending.
+    Send,
+    /// Send nothing for now.
+    Hold,
+    /// Send nothing more; what was sent is waited for.
+    End,
+}

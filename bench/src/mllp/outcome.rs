@@ -1,0 +1,119 @@
+//! What became of messages: counts, times, and which of them have to be found at the end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Reasons that are kept by name; further ones are counted together.
+const REASONS_MAX: usize = 16;
+
+/// Counts and times. `sent` = `acked` + `refused` + `unknown` + those that have not ended.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    /// Messages handed to a connection.
+    pub sent: u64,
+    /// Answered `AA`.
+    pub acked: u64,
+    /// Refused for good, or at the last attempt.
+    pub refused: u64,
+    /// Never answered.
+    pub unknown: u64,
+    /// Attempts beyond the first.
+    pub resends: u64,
+    /// What refusals said, with how often.
+    pub reasons: BTreeMap<String, u64>,
+    /// Microseconds to the ack, of messages that entered in the data centre of their writer.
+    pub home_us: Histogram<u64>,
+    /// The same of each data centre.
+    pub home_us_by_dc: BTreeMap<String, Histogram<u64>>,
+    /// The same of all others.
+    pub away_us: Histogram<u64>,
+}
+
+/// From a microsecond to ten minutes.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds are in order")
+}
+
+impl Default for Outcomes {
+    fn default() -> Outcomes {
+        Outcomes {
+            sent: 0,
+            acked: 0,
+            refused: 0,
+            unknown: 0,
+            resends: 0,
+            reasons: BTreeMap::new(),
+            home_us: histogram(),
+            home_us_by_dc: BTreeMap::new(),
+            away_us: histogram(),
+        }
+    }
+}
+
+impl Outcomes {
+    /// Messages that have not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.sent - self.acked - self.refused - self.unknown
+    }
+
+    /// Microseconds to the ack, of all messages.
+    #[must_use]
+    pub fn all_us(&self) -> Histogram<u64> {
+        let mut all = self.home_us.clone();
+        all.add(&self.away_us).expect("both have the same bounds");
+        all
+    }
+
+    pub(super) fn acked(&mut self, response: Duration, is_home: bool, dc: &str) {
+        self.acked += 1;
+        let us = u64::try_from(response.as_micros()).unwrap_or(u64::MAX);
+        if !is_home {
+            return self.away_us.saturating_record(us);
+        }
+        self.home_us.saturating_record(us);
+        match self.home_us_by_dc.get_mut(dc) {
+            Some(histogram) => histogram.saturating_record(us),
+            None => self
+                .home_us_by_dc
+                .entry(dc.to_owned())
+                .or_insert_with(histogram)
+                .saturating_record(us),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, text: &[u8]) {
+        self.refused += 1;
+        let text = String::from_utf8_lossy(text).into_owned();
+        let name = if self.reasons.len() < REASONS_MAX || self.reasons.contains_key(&text) {
+            text
+        } else {
+            "other reasons".to_owned()
+        };
+        *self.reasons.entry(name).or_default() += 1;
+    }
+}
+
+/// Every message that was sent, by the hash of its bytes, and how often it was acked. Equal bytes are one message: the cluster stores them once.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    pub(super) acked: HashMap<u64, u64>,
+}
+
+impl Ledger {
+    pub(super) fn sent(&mut self, digest: u64) {
+        self.acked.entry(digest).or_default();
+    }
+
+    pub(super) fn acked(&mut self, digest: u64) {
+        *self.acked.entry(digest).or_default() += 1;
+    }
+
+    /// How many different messages were acked.
+    #[must_use]
+    pub fn to_find(&self) -> usize {
+        self.acked.values().filter(|acks| **acks > 0).count()
+    }
+}

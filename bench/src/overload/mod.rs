@@ -1,0 +1,274 @@
+//! Overload: five times what a cluster can take, offered to it at planned instants by many sessions.
+//!
+//! A closed loop finds out what the cluster can take; then an open loop of the same sessions offers a multiple of that, and each refusal is
+//! its message's end. Everything acked is read back as in any other run. It deliberately does not know how the parts of the cluster refuse:
+//! it sees ends, memory and time. **Invariant:** what the generator did not come to, and what its own clients had no room for, is never
+//! counted as refused.
+
+mod crowd;
+mod report;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
+use waterpark_control::History;
+
+pub use self::crowd::{Crowd, Load, Tally};
+pub use self::report::OverloadReport;
+use crate::cluster::{Cluster, ClusterPlan, Member, addresses};
+use crate::ledger::Checker;
+use crate::run::{self, RunError, Verdict};
+use crate::workload::{Kind, Workload};
+
+/// How many times the capacity is offered.
+pub const TIMES: f64 = 5.0;
+/// Sessions that offer it. A lane has 256 messages under way at most, and a group 16,384 that wait for their commit: with fewer sessions than
+/// this no queue of the cluster is ever full.
+pub const SESSIONS: usize = 72;
+/// Groups of the cluster, as few as a cluster can have: the fewer queues there are, the sooner all of them are full.
+const GROUPS: u32 = 64;
+/// How long the closed loop looks for the capacity.
+const CALIBRATION: Duration = Duration::from_secs(3);
+/// Messages a second that memory is planned for.
+const PLANNED_RATE: f64 = 700_000.0;
+/// Resident memory is looked at so often.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// More of the planned messages that the generator did not come to than this, in percent, and the measurement is invalid.
+const NOT_REACHED_PERCENT: u64 = 5;
+
+/// Which cores nodes and generator run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// All share all cores.
+    Shared,
+    /// The generator has the last of the cores that this process may use, and the nodes all others: what the generator spends takes
+    /// nothing from what the cluster can do.
+    Split,
+}
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct OverloadPlan {
+    /// The binary that has `node` as a command.
+    pub binary: PathBuf,
+    /// `auto`, `io-uring` or `epoll`.
+    pub driver: String,
+    /// Actors; each gets a message before the measurement.
+    pub actors: u64,
+    /// Bytes of a message.
+    pub message_bytes: usize,
+    /// How long more than the capacity is offered.
+    pub time: Duration,
+    /// The whole call of one message, in ms.
+    pub timeout_ms: u32,
+    /// Sessions, with a connection to each node's each shard.
+    pub sessions: usize,
+    /// Messages that the closed loop keeps under way, over all sessions.
+    pub in_flight: usize,
+    /// Which cores.
+    pub cores: Cores,
+}
+
+/// Resident memory of all nodes, in bytes, and when, from the beginning of the overload.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// When.
+    pub at: Duration,
+    /// How much.
+    pub resident: u64,
+}
+
+/// The calling thread's cores while it lives; threads and processes that it starts meanwhile inherit them.
+struct Confined(Option<CpuSet>);
+
+impl Confined {
+    fn to(cores: &[usize]) -> Result<Confined, RunError> {
+        if cores.is_empty() {
+            return Ok(Confined(None));
+        }
+        let before = sched_getaffinity(None).map_err(|error| RunError::Cores(error.into()))?;
+        let mut mask = CpuSet::new();
+        cores.iter().for_each(|core| mask.set(*core));
+        sched_setaffinity(None, &mask).map_err(|error| RunError::Cores(error.into()))?;
+        Ok(Confined(Some(before)))
+    }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0
+            && sched_setaffinity(None, before).is_err()
+        {
+            // A thread that stays on fewer cores is slower, and nothing worse.
+        }
+    }
+}
+
+/// The cores of the nodes and of the generator; both empty where they share all.
+fn split(cores: Cores) -> Result<(Vec<usize>, Vec<usize>), RunError> {
+    let mask = sched_getaffinity(None).map_err(|error| RunError::Cores(error.into()))?;
+    let mut ours: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).collect();
+    match (cores, ours.len()) {
+        (Cores::Shared, _) | (Cores::Split, ..2) => Ok((Vec::new(), Vec::new())),
+        (Cores::Split, _) => {
+            let generator = ours.split_off(ours.len() - 1);
+            Ok((ours, generator))
+        }
+    }
+}
+
+/// Measures.
+///
+/// `say` is told what goes on, in a few words. Sending ends early once `go_on` is false; what was sent is still read back.
+///
+/// # Errors
+/// [`RunError`]; nothing was measured, and what was started was ended.
+pub fn measure(
+    plan: OverloadPlan,
+    mut say: impl FnMut(&str),
+    go_on: impl Fn() -> bool,
+) -> Result<OverloadReport, RunError> {
+    let per_message = run::log_bytes_per_message(plan.message_bytes);
+    let calibration = CALIBRATION.min(plan.time);
+    let seconds = (plan.time + calibration).as_secs_f64();
+    let (budget, messages_max) = run::budget(seconds, plan.actors, PLANNED_RATE, per_message)?;
+    let mut own = ClusterPlan::five(plan.binary.clone(), budget);
+    own.prefault = (plan.actors + messages_max)
+        .saturating_mul(per_message)
+        .min(budget * 9 / 10);
+    own.driver.clone_from(&plan.driver);
+    own.groups = Some(GROUPS);
+    let touched = own.prefault;
+    let (node_cores, generator_cores) = split(plan.cores)?;
+    say(&format!(
+        "five nodes of one shard, {} MiB each touched first",
+        touched >> 20
+    ));
+    let cluster = {
+        let _confined = Confined::to(&node_cores)?;
+        Cluster::start(own)?
+    };
+    let _confined = Confined::to(&generator_cores)?;
+    let config = cluster.config().clone();
+    let topology = config.topology();
+    let entries = || ClusterAddresses(addresses(&config));
+    let control = Client::connect(entries(), &cluster.key(), ConnectOptions::default())?;
+
+    let workload = Workload {
+        kind: Kind::W128,
+        actors: plan.actors,
+        message_bytes: plan.message_bytes,
+        seed: run::plan_seed(),
+        warm: plan.actors,
+    };
+    let mut crowd = Crowd::connect(plan.sessions, entries, cluster.key(), workload, plan.timeout_ms)?;
+    say(&format!("{} actors get their first message", plan.actors));
+    let closed = Load::Closed {
+        in_flight: plan.in_flight,
+    };
+    crowd.run(closed, Duration::from_secs(600), plan.actors, &go_on);
+    say("a closed loop finds the capacity");
+    crowd.expect(messages_max);
+    let calm = crowd.run(closed, calibration, messages_max, &go_on);
+    let capacity_per_s = capacity(&calm);
+
+    let resident = || cluster.members().iter().map(Member::resident_bytes).sum::<u64>();
+    let cpu = || cluster.members().iter().map(Member::cpu_ns).sum::<u64>();
+    let own_cpu = || crate::cluster::cpu_ns_of(std::process::id());
+    let before = run::totals(&control, &topology);
+    let resident_before = resident();
+    let (cpu_before, own_before) = (cpu(), own_cpu());
+    let rate = capacity_per_s * TIMES;
+    say(&format!("{rate:.0} messages a second are offered"));
+    crowd.expect(messages_max);
+    let begun = Instant::now();
+    let mut samples = Vec::new();
+    let mut next = Duration::ZERO;
+    let tally = crowd.run(Load::Open { rate }, plan.time, messages_max.saturating_mul(100), || {
+        let at = begun.elapsed();
+        if at >= next {
+            next = at + SAMPLE_EVERY;
+            samples.push(Sample {
+                at,
+                resident: resident(),
+            });
+        }
+        go_on()
+    });
+    let (cpu_ns, own_cpu_ns) = (cpu().saturating_sub(cpu_before), own_cpu().saturating_sub(own_before));
+    // Counters are published with the next tick.
+    std::thread::sleep(Duration::from_millis(150));
+    let after = run::totals(&control, &topology);
+    let resident_after = resident();
+
+    say("reading everything back from three members");
+    let checker = Checker {
+        topology: &topology,
+        key: cluster.key(),
+        workload,
+        ledger: crowd.ledger(),
+        keeps_all: config.history(workload.kind_name()) == History::All,
+    };
+    let findings = checker.check();
+    let driver = run::driver_of(&control, &topology);
+    drop(control);
+    drop(crowd);
+    let exits = cluster.stop();
+    let verdict = if !findings.is_clean() {
+        Verdict::Fail
+    } else if tally.not_reached * 100 > tally.planned * NOT_REACHED_PERCENT {
+        Verdict::Invalid
+    } else {
+        Verdict::Ok
+    };
+    Ok(OverloadReport {
+        node_cores,
+        generator_cores,
+        driver,
+        capacity_per_s,
+        calm,
+        tally,
+        cpu_ns,
+        generator_cpu_ns: own_cpu_ns,
+        resident_before,
+        samples,
+        resident_after,
+        kept_before: before.kept_bytes,
+        kept_after: after.kept_bytes,
+        touched: touched * exits.len() as u64,
+        findings,
+        exits,
+        verdict,
+        plan,
+    })
+}
+
+/// Acks per second in the best second of a closed loop, or over all of it where it was shorter.
+#[expect(clippy::cast_precision_loss, reason = "below 2^53 acks")]
+fn capacity(calm: &Tally) -> f64 {
+    let best = calm.tenths.windows(10).map(|second| second.iter().sum::<u64>()).max();
+    best.map_or_else(|| calm.per_s(calm.acked_in_time), |acked| acked as f64)
+        .max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_capacity_is_that_of_the_best_second() {
+        let mut calm = Tally::new();
+        calm.tenths = [vec![10; 10], vec![50; 10], vec![20; 10]].concat();
+        assert!((capacity(&calm) - 500.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_capacity_of_a_closed_loop_of_less_than_a_second_is_its_mean() {
+        let mut calm = Tally::new();
+        calm.tenths = vec![10; 5];
+        (calm.acked_in_time, calm.sending) = (50, Duration::from_millis(500));
+        assert!((capacity(&calm) - 100.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,65 @@
+//! Codes of bench, demo and simulator, `8xxx`: `800x` clusters of their own, `801x` verdicts, `81xx` the simulator.
+//!
+//! **Invariant:** as of the whole registry; a verdict that is no success has a code like any error.
+
+/// What became of a measurement that did not begin.
+const NOT_MEASURED: &str = "Nothing was measured; what had been started was ended.";
+
+codes! {
+    /// The name of a code of bench, demo or simulator.
+    MeasuringCode;
+    Folder = 8001, "no temporary folder for a cluster",
+        cause: "The folder for temporary files cannot be written to, or is full.",
+        effect: NOT_MEASURED,
+        remedy: "Operator: make room there, or name another folder in TMPDIR.";
+    Ports = 8002, "no free ports for a cluster",
+        cause: "Other processes, most likely other clusters, use the ports that local clusters are given.",
+        effect: NOT_MEASURED,
+        remedy: "Operator: end other clusters on this machine.";
+    Spawn = 8003, "a node's process cannot be started",
+        cause: "The program was moved or replaced, or the kernel starts no more processes for this user.",
+        effect: NOT_MEASURED,
+        remedy: "Operator: look at the cause that the kernel names; raise the limit of tasks (ulimit -u, pids.max) if it is that.";
+    NotReady = 8004, "a node of the cluster does not serve",
+        cause: "It ended, or was not ready in time; the end of its log is shown, with a code of its own.",
+        effect: NOT_MEASURED,
+        remedy: "Operator: look that code up; give the machine more time or memory if there is none.";
+    ChosenCores = 8005, "the cores of the generator cannot be chosen",
+        cause: "The host does not let this process choose among its own cores.",
+        effect: NOT_MEASURED,
+        remedy: "Operator: allow sched_setaffinity, or measure with --cores shared.";
+    NotStarted = 8006, "a measurement or demonstration did not begin",
+        cause: "The host refused what it needs before the first message, or an option serves no measurement.",
+        effect: NOT_MEASURED,
+        remedy: "Operator: look at the cause that is named.";
+
+    VerdictFail = 8011, "FAIL: acked messages are not held as they must be",
+        cause: "Something acked was lost, doubled or changed, something refused is held, or a node did not end in order.",
+        effect: "The report says what and how many. The cluster was left as it is if it was not the measurement's own.",
+        remedy: "Operator: keep the report and the nodes' logs: this is a fault of Waterpark, or of the machine's memory.";
+    VerdictInvalid = 8012, "INVALID: the generator did not keep its schedule",
+        cause: "More than 1 % of the messages were sent over 1 ms late through the generator's own doing.",
+        effect: "The messages were sent and read back; the times that were measured mean nothing.",
+        remedy: "Operator: lower --rate, or give the generator cores of its own.";
+    DemoIncomplete = 8013, "the demonstration did not go through",
+        cause: "Not everything that was sent was acked and held by three members, or a node did not end in order.",
+        effect: "The nodes of the demonstration were ended.",
+        remedy: "Operator: lower --rate or free the machine; if messages were lost, keep what it printed.";
+
+    UnknownMutant = 8101, "no such mutant",
+        cause: "The name was mistyped, or belongs to another release.",
+        effect: "Nothing was simulated.",
+        remedy: "Caller: choose one that `waterpark sim --mutants` lists.";
+    SeedFailed = 8102, "a seed broke a rule",
+        cause: "Under this seed's faults the cluster did what it must never do.",
+        effect: "None: the cluster was simulated.",
+        remedy: "Operator: replay the seed with the line that is shown, and report it: this is a fault of Waterpark.";
+    MutantEscaped = 8103, "no seed caught the mutant",
+        cause: "The rule that was broken on purpose was not missed in any of these seeds.",
+        effect: "None: the cluster was simulated.",
+        remedy: "Caller: run more seeds; if none ever catches it, a checker is missing.";
+    NotReached = 8104, "a batch of seeds did not reach all that it must",
+        cause: "Something that faults and clients of a long batch always bring about did not happen, or something happened that never may.",
+        effect: "None: the cluster was simulated, and no rule was broken.",
+        remedy: "Operator: report what is listed as never reached or wrongly reached: the simulator has grown blind there.";
+}

@@ -1,0 +1,96 @@
+//! The keys of one group's actors, one behind the other in blocks that never move.
+//!
+//! It knows neither actors nor hashes. **Invariant:** a key lies in one block, with its length in two bytes before it, and stays where it was
+//! put; a block holds no more than was set aside for it.
+
+/// Bytes of a block. Longer than any key, and short enough that the one that is being filled costs little.
+const BLOCK_BYTES: usize = 1 << BLOCK_BITS;
+const BLOCK_BITS: u32 = 15;
+
+/// All keys of a group.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    blocks: Vec<Vec<u8>>,
+}
+
+impl Keys {
+    /// Puts a key behind the others; where it lies. `None` if it is longer than a block, or all that 32 bits name is full.
+    pub(super) fn put(&mut self, key: &[u8]) -> Option<u32> {
+        let length = u16::try_from(key.len()).ok()?;
+        let bytes = key.len() + size_of_val(&length);
+        if bytes > BLOCK_BYTES {
+            return None;
+        }
+        let fits = self
+            .blocks
+            .last()
+            .is_some_and(|block| block.len() + bytes <= BLOCK_BYTES);
+        if !fits {
+            if self.blocks.len() >= 1 << (u32::BITS - BLOCK_BITS) {
+                return None;
+            }
+            self.blocks.push(Vec::with_capacity(BLOCK_BYTES));
+        }
+        let block = self.blocks.last_mut().expect("pushed above");
+        let offset = block.len();
+        block.extend_from_slice(&length.to_le_bytes());
+        block.extend_from_slice(key);
+        let at = (self.blocks.len() - 1) << BLOCK_BITS | offset;
+        Some(u32::try_from(at).expect("as many blocks as 32 bits name"))
+    }
+
+    /// The bytes from a key's length on, to the end of its block.
+    #[inline]
+    fn from(&self, at: u32) -> &[u8] {
+        let block = &self.blocks[(at >> BLOCK_BITS) as usize];
+        &block[at as usize % BLOCK_BYTES..]
+    }
+
+    /// The key that was put there.
+    ///
+    /// # Panics
+    /// If no key was: a bug in this process.
+    #[inline]
+    pub(super) fn key(&self, at: u32) -> &[u8] {
+        let (length, rest) = self.from(at).split_first_chunk::<2>().expect("written with its length");
+        &rest[..usize::from(u16::from_le_bytes(*length))]
+    }
+
+    /// Reads a byte at either end of a short key: most are shorter than half a line, so that all of it is near then.
+    #[inline]
+    pub(super) fn touch(&self, at: u32) -> u64 {
+        let bytes = self.from(at);
+        let near = |at: usize| u64::from(bytes.get(at).copied().unwrap_or(0));
+        near(0) ^ near(31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_stay_where_they_were_put_and_none_lies_across_two_blocks() {
+        let mut keys = Keys::default();
+        let key = |number: usize| vec![u8::try_from(number % 251).unwrap(); number % 513];
+        let at: Vec<u32> = (0..3_000).map(|number| keys.put(&key(number)).unwrap()).collect();
+        for (number, at) in at.iter().enumerate() {
+            assert_eq!(keys.key(*at), key(number));
+            keys.touch(*at);
+        }
+        assert!(keys.blocks.len() > 20);
+        assert!(keys.blocks.iter().all(|block| block.capacity() == BLOCK_BYTES));
+    }
+
+    #[test]
+    fn what_is_longer_than_a_block_is_refused_and_changes_nothing() {
+        let mut keys = Keys::default();
+        keys.put(b"first").unwrap();
+        assert_eq!(keys.put(&[1; BLOCK_BYTES - 1]), None);
+        assert_eq!(keys.put(&vec![1; 70_000]), None);
+        let at = keys.put(&[2; BLOCK_BYTES - 2]).unwrap();
+        assert_eq!(keys.key(at), [2; BLOCK_BYTES - 2]);
+        let at = keys.put(b"last").unwrap();
+        assert_eq!(keys.key(at), b"last");
+    }
+}

@@ -1,0 +1,248 @@
+//! What must hold in a simulated cluster: at each ack, once faults have stopped, and when all is quiet.
+//!
+//! It reads members' logs as bytes and believes no counter. **Invariant:** looking changes nothing but the list of violations.
+
+use std::collections::BTreeMap;
+
+use waterpark_core::Shard;
+use waterpark_core::ids::{GroupId, Seq};
+use waterpark_core::rules::Rules;
+use waterpark_core::time::MS;
+use waterpark_wire::reply::Outcome;
+use waterpark_wire::run::{DROPPED, EntryView, VOID};
+
+use super::event::Event;
+use super::{Cluster, WALL_MS};
+use crate::client::RequestId;
+use crate::ledger::{Token, Violation};
+use crate::retention::{self, Wrong};
+
+impl<R: Rules> Cluster<R> {
+    /// When an ack arrives, a quorum holds its entry in two data centres; what restarted since may have held it.
+    pub(super) fn check_ack(&mut self, token: Token) {
+        let members = self.members(token.group);
+        let quorum = members.len() / 2 + 1;
+        let may_hold = |node: &usize| self.entry(*node, token).is_some() || self.nodes[*node].restarts > 0;
+        let holders: Vec<usize> = members.iter().copied().filter(may_hold).collect();
+        if holders.len() < quorum {
+            self.ledger
+                .violations
+                .push(Violation::AckedTooEarly(token, holders.len()));
+        }
+        // Where a quorum fits into one data centre, as in a cluster of three, it may lie there.
+        let fellows = |node: &usize| {
+            members
+                .iter()
+                .filter(|other| self.dc(**other) == self.dc(*node))
+                .count()
+        };
+        let spread = members.iter().map(fellows).max().is_some_and(|most| most < quorum);
+        if spread && holders.len() >= quorum && holders.iter().all(|node| self.dc(*node) == self.dc(holders[0])) {
+            self.ledger.violations.push(Violation::OneDataCentre(token));
+        }
+    }
+
+    /// Every group whose Config can still commit serves a new request.
+    pub(super) fn check_liveness(&mut self) {
+        let mut probes = Vec::new();
+        let client = self.add_client((WALL_MS + self.now_ns / MS) / 1_000, false);
+        for key in self.keys.clone() {
+            let group = self.topology.locate(key.as_ref()).group;
+            let members = self.members(group);
+            let whole = members.iter().filter(|node| self.nodes[**node].restarts == 0).count();
+            if self.nodes[members[0]].restarts > 0 || whole < members.len() / 2 + 1 {
+                continue;
+            }
+            // Birth needs all members as they were met: a restart may have come first, and then the group is never born.
+            if whole < members.len() && !self.is_open(members[0], group) {
+                continue;
+            }
+            let message = self.message(&key);
+            let id = self.clients[client as usize].open(group, key, message.clone());
+            self.sent.insert(id, message);
+            probes.push(id);
+        }
+        self.schedule(self.now_ns, Event::Step { client });
+        let until_ns = self.now_ns + 5_000 * MS;
+        self.run_until(until_ns);
+        for id in probes {
+            let Some(open) = self.clients[client as usize].open.get(&(id.group, id.number)) else {
+                continue;
+            };
+            // Where there is too little of something, whoever asks is told so.
+            let is_told = self.faults.is_tight() && open.refused.is_some();
+            if !is_told {
+                self.report.violations.push(Violation::Stuck(id.group));
+            }
+        }
+    }
+
+    pub(super) fn is_open(&self, node: usize, group: GroupId) -> bool {
+        let bodies = self.nodes[node].shards.iter().flat_map(Shard::group_bodies);
+        bodies
+            .filter(|body| body.group == group.0)
+            .any(|body| body.role == "writer")
+    }
+
+    /// What must hold when all is quiet: every acked entry on every member that lived, the same bytes everywhere, each request once.
+    pub(super) fn check(&mut self) {
+        let mut violations = Vec::new();
+        for (token, id, outcome) in self.ledger.acked() {
+            let message = &self.sent[&id];
+            for node in self.members(token.group) {
+                if self.nodes[node].restarts > 0 {
+                    continue;
+                }
+                match self.entry(node, token) {
+                    None if self.nodes[self.members(token.group)[0]].restarts > 0 => {}
+                    // A member without room is never given it; those that acked it hold it still.
+                    None if self.faults.has_little_memory() && self.is_held_by_quorum(token) => {}
+                    None => violations.push(Violation::Lost(token, self.name(node).to_owned())),
+                    Some(bytes) => {
+                        // Whether it may have lost its message is judged with its group.
+                        let same = EntryView::new_checked(bytes).is_ok_and(|(entry, _)| {
+                            let is_void = entry.header.flags.get() & VOID != 0;
+                            if is_void || outcome == Outcome::Voided {
+                                return is_void && outcome == Outcome::Voided && entry.message.is_empty();
+                            }
+                            let is_dropped = entry.header.flags.get() & DROPPED != 0;
+                            let length = entry.header.message_length.get() as usize;
+                            entry.message == message.as_slice() || is_dropped && length == message.len()
+                        });
+                        if !same {
+                            violations.push(Violation::Changed(token, id));
+                        }
+                    }
+                }
+            }
+        }
+        for group in (0..self.topology.keyspace().groups()).map(GroupId) {
+            self.check_group(group, &mut violations);
+            self.check_retention(group, &mut violations);
+        }
+        self.ledger.violations.append(&mut violations);
+    }
+
+    /// Whether a quorum holds an entry, or may have held it before it started anew.
+    fn is_held_by_quorum(&self, token: Token) -> bool {
+        let members = self.members(token.group);
+        let holds = |node: &&usize| self.entry(**node, token).is_some() || self.nodes[**node].restarts > 0;
+        members.iter().filter(holds).count() > members.len() / 2
+    }
+
+    /// Each member that lived lost what its log says, and nothing else; those that know of the same commit hold the same bytes.
+    pub(super) fn check_retention(&self, group: GroupId, violations: &mut Vec<Violation>) {
+        let mut by_commit: BTreeMap<u64, usize> = BTreeMap::new();
+        for node in self.members(group) {
+            if self.nodes[node].restarts > 0 {
+                continue;
+            }
+            let rows: Vec<_> = (1..).map_while(|seq| self.row(node, group, seq)).collect();
+            let commit = self.commit(node, group);
+            for wrong in retention::check(&rows, commit) {
+                // A sweep writes what is left anew: without room for that it waits.
+                if matches!(wrong, Wrong::Kept(_)) && self.faults.has_little_memory() {
+                    continue;
+                }
+                violations.push(match wrong {
+                    Wrong::Kept(seq) => Violation::NotSwept(group, seq),
+                    Wrong::Dropped(seq) => Violation::SweptTooMuch(group, seq),
+                });
+            }
+            let other = *by_commit.entry(commit).or_insert(node);
+            for seq in 1..=commit {
+                let token = Token { group, view: 1, seq };
+                let (one, same) = (self.entry(node, token), self.entry(other, token));
+                let is_same = one == same
+                    || self.faults.has_little_memory()
+                        && one
+                            .zip(same)
+                            .is_some_and(|(one, same)| retention::same_entry(one, same));
+                if !is_same {
+                    violations.push(Violation::Diverged(group, seq));
+                }
+            }
+        }
+    }
+
+    pub(super) fn row(&self, node: usize, group: GroupId, seq: u64) -> Option<retention::Row<'_>> {
+        let shards = self.nodes[node].shards.len();
+        let shard = self.nodes[node].shards.get((group.0 as usize).checked_rem(shards)?)?;
+        let (bytes, time_ms) = shard.entry_and_time(group, Seq(seq))?;
+        let (entry, _) = EntryView::new_checked(bytes).ok()?;
+        Some((seq, time_ms, entry))
+    }
+
+    pub(super) fn commit(&self, node: usize, group: GroupId) -> u64 {
+        let mut bodies = self.nodes[node].shards.iter().flat_map(Shard::group_bodies);
+        bodies.find(|body| body.group == group.0).map_or(0, |body| body.commit)
+    }
+
+    pub(super) fn check_group(&self, group: GroupId, violations: &mut Vec<Violation>) {
+        let members = self.members(group);
+        let mut sessions: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut effects: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        for seq in 1.. {
+            let token = Token { group, view: 1, seq };
+            let lived = members.iter().filter(|node| self.nodes[**node].restarts == 0);
+            let mut entries = lived.filter_map(|node| self.entry(*node, token));
+            let Some(first) = entries.next() else { return };
+            if entries.any(|other| !retention::same_entry(first, other)) {
+                violations.push(Violation::Diverged(group, seq));
+            }
+            let Ok((entry, _)) = EntryView::new_checked(first) else {
+                violations.push(Violation::Diverged(group, seq));
+                return;
+            };
+            let lane = entry.header.lane.get();
+            if let Some(session) = entry.session {
+                let client = self.clients.iter().position(|client| client.session().0 == *session);
+                sessions.insert(lane, u32::try_from(client.unwrap_or(usize::MAX)).unwrap_or(u32::MAX));
+            }
+            let Some(client) = sessions.get(&lane) else { continue };
+            let number = entry.header.number.get();
+            let id = RequestId {
+                client: *client,
+                group,
+                number,
+            };
+            violations.extend(self.ledger.judge_effect(id, seq));
+            if let Some(earlier) = effects.insert((*client, number), seq) {
+                violations.push(Violation::TookEffectTwice(id, earlier, seq));
+            }
+        }
+    }
+
+    /// The entry of a token on a node, as bytes.
+    pub(super) fn entry(&self, node: usize, token: Token) -> Option<&[u8]> {
+        let shards = self.nodes[node].shards.len();
+        let shard = self.nodes[node]
+            .shards
+            .get((token.group.0 as usize).checked_rem(shards)?)?;
+        shard.entry_bytes(token.group, Seq(token.seq))
+    }
+
+    /// The members of a group, as node indices.
+    pub(super) fn members(&self, group: GroupId) -> Vec<usize> {
+        self.topology
+            .birth()
+            .members(group)
+            .nodes()
+            .iter()
+            .map(|node| usize::from(node.0) - 1)
+            .collect()
+    }
+
+    pub(super) fn name(&self, node: usize) -> &str {
+        let spec = self
+            .topology
+            .nodes()
+            .iter()
+            .find(|spec| usize::from(spec.id.0) == node + 1);
+        &spec.expect("every node has its specification").name
+    }
+
+    pub(super) fn dc(&self, node: usize) -> &str {
+        self.name(node).split('-').next().unwrap_or_default()
+    }
+}

@@ -1,0 +1,279 @@
+//! The nodes of a simulated cluster: a turn of a shard and its effects, and starts, pauses and restarts.
+//!
+//! It decides nothing that a shard decides. **Invariant:** a turn is one input, the end of the turn, and its effects in their order.
+
+use waterpark_core::Shard;
+use waterpark_core::config::Settings;
+use waterpark_core::effects::{Cut, Effect, Happened};
+use waterpark_core::ids::{Incarnation, NodeId, ShardId};
+use waterpark_core::rules::Rules;
+use waterpark_core::time::{MS, Now};
+
+use super::clients::client_of;
+use super::event::Event;
+use super::{Cluster, LinkKey, SimShard, checksum};
+use crate::ledger::Violation;
+use crate::memory::HeapMemory;
+use crate::reach::{CutKind, EventKind, Fault, Reached, Side};
+use crate::retention;
+
+impl<R: Rules> Cluster<R> {
+    /// A paused node's events wait until it goes on.
+    pub(super) fn is_paused(&mut self, node: usize, event: Event) -> Option<Event> {
+        let until_ns = self.nodes[node].paused_until_ns;
+        if until_ns > self.now_ns {
+            self.schedule(until_ns, event);
+            return None;
+        }
+        Some(event)
+    }
+
+    /// One turn of one shard: an input, the end of the turn, and its effects.
+    pub(super) fn turn(&mut self, node: usize, shard: usize, input: impl FnOnce(&mut SimShard<R>, Now)) {
+        let now = self.now(node);
+        let Some(row) = self.nodes[node].shards.get_mut(shard) else {
+            return;
+        };
+        input(row, now);
+        row.on_turn_end(now);
+        let mut effects = std::mem::take(&mut self.effects);
+        row.take_effects(&mut effects);
+        for effect in effects.drain(..) {
+            self.on_effect(node, shard, effect);
+        }
+        self.effects = effects;
+    }
+
+    pub(super) fn on_effect(&mut self, node: usize, shard: usize, effect: Effect) {
+        let incarnation = self.nodes[node].incarnation;
+        match effect {
+            Effect::SendLink { link, outgoing } => {
+                let info = self.nodes[node].shards[shard].links()[link.0 as usize];
+                let peer = usize::from(info.peer.0) - 1;
+                let key = (node.min(peer), node.max(peer), info.number);
+                let bytes = self.bytes_of(node, shard, &outgoing);
+                self.trace(&[1, node as u64, peer as u64, bytes.len() as u64, checksum(&bytes)]);
+                let frame = |bytes| Event::Frame {
+                    node: peer,
+                    link: key,
+                    bytes,
+                };
+                if !self.is_silent(node, peer) {
+                    self.send(frame, bytes);
+                }
+                if let Some(epoch) = self.links[&key] {
+                    let epoch = epoch.number;
+                    let sent = Event::LinkSent {
+                        node,
+                        incarnation,
+                        shard,
+                        link,
+                        epoch,
+                        outgoing,
+                    };
+                    self.schedule(self.now_ns + 20_000, sent);
+                }
+            }
+            Effect::SendClient { client, outgoing } => {
+                let bytes = self.bytes_of(node, shard, &outgoing);
+                let number = client_of(client);
+                self.trace(&[2, node as u64, client.0, checksum(&bytes)]);
+                self.send(|bytes| Event::ToClient { client: number, bytes }, bytes);
+                let reads_at = self.now_ns + 20_000 + self.slowness_ns();
+                self.schedule(
+                    reads_at,
+                    Event::ClientSent {
+                        node,
+                        incarnation,
+                        shard,
+                        client,
+                        outgoing,
+                    },
+                );
+            }
+            Effect::CutLink { link, cause } => {
+                self.on_cut(Side::Link, cause);
+                let info = self.nodes[node].shards[shard].links()[link.0 as usize];
+                let peer = usize::from(info.peer.0) - 1;
+                self.cut((node.min(peer), node.max(peer), info.number));
+            }
+            Effect::CutClient { client, cause } => {
+                self.on_cut(Side::Client, cause);
+                self.next_connection(client_of(client), node, shard);
+            }
+            Effect::Deliver { shard, crossing } => {
+                let event = Event::Deliver {
+                    node,
+                    incarnation,
+                    shard: usize::from(shard.0),
+                    crossing,
+                };
+                self.schedule(self.now_ns + 1_000, event);
+            }
+            Effect::Event(happened) => self.on_happened(happened),
+        }
+    }
+
+    pub(super) fn on_happened(&mut self, happened: Happened) {
+        self.reach(Reached::Event(EventKind::of(&happened)));
+        if let Happened::Quarantined { group } = happened {
+            self.report.violations.push(Violation::Quarantined(group));
+        }
+    }
+
+    fn on_cut(&mut self, side: Side, cause: Cut) {
+        self.reach(Reached::Cut(side, CutKind::of(cause)));
+        if let Cut::Malformed(error) = cause {
+            self.reach(Reached::Bytes(error));
+        }
+    }
+
+    /// How long a client lets lie what it is sent, in ns.
+    fn slowness_ns(&mut self) -> u64 {
+        if !self.faulty || self.faults.slow_ms == 0 || self.rng.below(4) > 0 {
+            return 0;
+        }
+        self.did(Fault::ClientSlow);
+        self.rng.below(self.faults.slow_ms) * MS
+    }
+
+    /// A node starts, or starts anew with nothing.
+    pub(super) fn on_start(&mut self, node: usize) {
+        if !self.nodes[node].down {
+            self.nodes[node].restarts += 1;
+            self.did(Fault::NodeRestarted);
+        }
+        let restarts = u64::from(self.nodes[node].restarts);
+        let incarnation = Incarnation((1 + restarts) << 16 | self.rng.below(1 << 16));
+        self.nodes[node].incarnation = incarnation;
+        self.nodes[node].down = false;
+        self.nodes[node].paused_until_ns = 0;
+        self.trace(&[4, node as u64, incarnation.0]);
+        let names: Vec<String> = {
+            let mut names = vec![String::new(); self.nodes.len() + 1];
+            for spec in self.topology.nodes() {
+                names[usize::from(spec.id.0)].clone_from(&spec.name);
+            }
+            names
+        };
+        let mut shards = vec![0; self.nodes.len() + 1];
+        for spec in self.topology.nodes() {
+            shards[usize::from(spec.id.0)] = spec.shards;
+        }
+        let id = NodeId(u16::try_from(node + 1).expect("few"));
+        let own = shards[node + 1];
+        let make = |shard: u16| {
+            let settings = Settings {
+                node: id,
+                incarnation,
+                shard: ShardId(shard),
+                shards: shards.clone(),
+                names: names.clone(),
+                driver: "simulated".to_owned(),
+                limits: self.limits.clone(),
+            };
+            let placement = self.topology.birth().clone();
+            Shard::new(
+                settings,
+                self.topology.clone(),
+                placement,
+                HeapMemory::new(self.faults.memory_bytes),
+                retention::kinds(),
+            )
+        };
+        self.nodes[node].shards = (0..own).map(make).collect();
+        for shard in 0..usize::from(own) {
+            self.schedule(
+                self.now_ns + 1 + self.now_ns % 7,
+                Event::Tick {
+                    node,
+                    incarnation,
+                    shard,
+                },
+            );
+        }
+        let keys: Vec<LinkKey> = self
+            .links
+            .keys()
+            .filter(|key| key.0 == node || key.1 == node)
+            .copied()
+            .collect();
+        for link in keys {
+            // Its sockets closed with the process: the other side hears it, and dials again.
+            if let Some(epoch) = self.links.get_mut(&link).and_then(Option::take) {
+                let peer = if link.0 == node { link.1 } else { link.0 };
+                self.schedule(
+                    self.now_ns + 1_000,
+                    Event::Down {
+                        node: peer,
+                        link,
+                        epoch: epoch.number,
+                    },
+                );
+            }
+            let at = self.now_ns + self.rng.below(40) * MS + 2_000;
+            self.schedule(at, Event::Dial { link });
+        }
+    }
+
+    pub(super) fn on_fault(&mut self) {
+        if !self.faulty {
+            return;
+        }
+        self.schedule(self.now_ns + 50 * MS, Event::Fault);
+        // Per virtual second there are twenty of these.
+        if self.rng.below(20) < self.faults.cuts {
+            let keys: Vec<LinkKey> = self.links.keys().copied().collect();
+            let link = keys[self.rng.index(keys.len())];
+            self.cut(link);
+        }
+        if self.rng.below(20) < self.faults.pauses {
+            let node = self.rng.index(self.nodes.len());
+            self.nodes[node].paused_until_ns = self.now_ns + self.rng.below(self.faults.pause_ms) * MS;
+            self.did(Fault::NodePaused);
+        }
+        if self.faults.restarts > 0 && self.rng.below(40) == 0 {
+            self.faults.restarts -= 1;
+            let node = self.rng.index(self.nodes.len());
+            if self.faults.stops && !self.nodes[node].down && self.rng.below(3) > 0 {
+                self.on_stop(node);
+            } else {
+                self.on_start(node);
+            }
+        }
+        if self.rng.below(20) < self.faults.silences {
+            self.silence();
+        }
+    }
+
+    /// A node is told to stop. It refuses what comes, and then starts anew.
+    fn on_stop(&mut self, node: usize) {
+        self.did(Fault::NodeStopped);
+        for shard in &mut self.nodes[node].shards {
+            shard.on_stop();
+        }
+        let at = self.now_ns + (200 + self.rng.below(600)) * MS;
+        self.schedule(at, Event::Start { node });
+    }
+
+    /// For a while one node does not hear another, or two each other, or one nobody. No connection ends for it.
+    fn silence(&mut self) {
+        let count = self.nodes.len();
+        let one = self.rng.index(count);
+        let other = (one + 1 + self.rng.index(count - 1)) % count;
+        let until_ns = self.now_ns + self.rng.below(self.faults.silence_ms) * MS;
+        let kind = self.rng.below(3);
+        let (fault, others) = match kind {
+            0 => (Fault::OneWaySilence, other..other + 1),
+            1 => (Fault::Silence, other..other + 1),
+            _ => (Fault::NodeSilence, 0..count),
+        };
+        self.did(fault);
+        for other in others {
+            self.silent_until_ns[one][other] = until_ns;
+            if kind > 0 {
+                self.silent_until_ns[other][one] = until_ns;
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The thread that sends, and what it says of itself ten times a second.
+
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use waterpark_bench::mllp::{Flow, Load, Outcomes, Pace, Plan as LoadPlan, Source};
+
+use super::stage::Stage;
+
+/// Connections to each node.
+const LINES_PER_NODE: usize = 4;
+/// An `AA` has to come within this time, or the message is sent again.
+const ACK_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a message is sent at most.
+const ATTEMPTS: u32 = 8;
+/// How often it says how far it is.
+const TOLD_EVERY: Duration = Duration::from_millis(100);
+/// Seconds that count as recent.
+pub(super) const RECENT_S: usize = 5;
+
+const SEND: u8 = 0;
+const HOLD: u8 = 1;
+const END: u8 = 2;
+
+/// How far it is.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) outcomes: Outcomes,
+    /// Acks in each second so far, the one that runs last.
+    pub(super) acks_by_second: Vec<u64>,
+    /// Times of the last seconds, of messages that entered in their writer's data centre, and of the others.
+    pub(super) recent: [Histogram<u64>; 2],
+    pub(super) elapsed: Duration,
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds are in order")
+}
+
+/// The feed as it runs.
+pub(super) struct Sending {
+    told: Arc<Mutex<Told>>,
+    flow: Arc<AtomicU8>,
+    thread: JoinHandle<io::Result<Load>>,
+}
+
+impl Sending {
+    /// Begins to send to the nodes of a stage.
+    pub(super) fn start(stage: &Stage, source: Source, rate: f64, time: Option<Duration>) -> io::Result<Sending> {
+        let plan = LoadPlan {
+            nodes: stage.mllp_ports(),
+            lines_per_node: LINES_PER_NODE,
+            pace: Pace::Open { rate },
+            ack_timeout: ACK_TIMEOUT,
+            attempts_max: ATTEMPTS,
+        };
+        let mut load = Load::new(plan, stage.topology().clone(), source)?;
+        let told = Arc::new(Mutex::new(Told {
+            outcomes: Outcomes::default(),
+            acks_by_second: vec![0],
+            recent: [histogram(), histogram()],
+            elapsed: Duration::ZERO,
+        }));
+        let flow = Arc::new(AtomicU8::new(SEND));
+        let thread = thread::Builder::new().name("feed".to_owned()).spawn({
+            let (told, flow) = (Arc::clone(&told), Arc::clone(&flow));
+            move || {
+                let log = std::cell::RefCell::new(Log::new());
+                load.run(
+                    time.unwrap_or(Duration::MAX),
+                    |outcomes| {
+                        log.borrow_mut().tell(outcomes, &told);
+                        match flow.load(Ordering::Relaxed) {
+                            SEND => Flow::Send,
+                            HOLD => Flow::Hold,
+                            _ => Flow::End,
+                        }
+                    },
+                    |ack| log.borrow_mut().ack(ack.response, ack.is_home),
+                )?;
+                Log::tell_now(&mut log.borrow_mut(), load.outcomes(), &told);
+                Ok(load)
+            }
+        })?;
+        Ok(Sending { told, flow, thread })
+    }
+
+    /// How far it is.
+    pub(super) fn told(&self) -> Told {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether every message has ended, and no more is sent.
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Sends nothing more; what was sent is waited for.
+    pub(super) fn end(&self) {
+        self.flow.store(END, Ordering::Relaxed);
+    }
+
+    /// Sends nothing for now, or goes on.
+    pub(super) fn hold(&self, hold: bool) {
+        let (from, to) = if hold { (SEND, HOLD) } else { (HOLD, SEND) };
+        // An end stays one.
+        self.flow
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
+            .ok();
+    }
+
+    /// What it has sent, once it is over.
+    pub(super) fn finish(self) -> Result<Load, String> {
+        match self.thread.join() {
+            Ok(Ok(load)) => Ok(load),
+            Ok(Err(error)) => Err(format!("the feed failed: {error}")),
+            Err(_) => Err("the feed failed".to_owned()),
+        }
+    }
+}
+
+/// What is kept of acks between two words.
+struct Log {
+    begun: Instant,
+    told_at: Instant,
+    acks_by_second: Vec<u64>,
+    /// By second, a ring of the last ones.
+    recent: Vec<(u64, [Histogram<u64>; 2])>,
+}
+
+impl Log {
+    fn new() -> Log {
+        let row = |_| (u64::MAX, [histogram(), histogram()]);
+        Log {
+            begun: Instant::now(),
+            told_at: Instant::now(),
+            acks_by_second: vec![0],
+            recent: (0..RECENT_S).map(row).collect(),
+        }
+    }
+
+    fn ack(&mut self, response: Duration, is_home: bool) {
+        let second = self.begun.elapsed().as_secs();
+        let place = usize::try_from(second).unwrap_or(usize::MAX);
+        if self.acks_by_second.len() <= place {
+            self.acks_by_second.resize(place + 1, 0);
+        }
+        self.acks_by_second[place] += 1;
+        let (of, histograms) = &mut self.recent[place % RECENT_S];
+        if *of != second {
+            *of = second;
+            histograms.iter_mut().for_each(Histogram::reset);
+        }
+        let us = u64::try_from(response.as_micros()).unwrap_or(u64::MAX);
+        histograms[usize::from(!is_home)].saturating_record(us);
+    }
+
+    fn tell(&mut self, outcomes: &Outcomes, told: &Mutex<Told>) {
+        if self.told_at.elapsed() >= TOLD_EVERY {
+            self.tell_now(outcomes, told);
+        }
+    }
+
+    fn tell_now(&mut self, outcomes: &Outcomes, told: &Mutex<Told>) {
+        self.told_at = Instant::now();
+        let elapsed = self.begun.elapsed();
+        let since = elapsed.as_secs().saturating_sub(RECENT_S as u64 - 1);
+        let mut recent = [histogram(), histogram()];
+        for (second, histograms) in &self.recent {
+            if (since..u64::MAX).contains(second) {
+                for (sum, part) in recent.iter_mut().zip(histograms) {
+                    sum.add(part).expect("all have the same bounds");
+                }
+            }
+        }
+        let next = Told {
+            outcomes: outcomes.clone(),
+            acks_by_second: self.acks_by_second.clone(),
+            recent,
+            elapsed,
+        };
+        *told.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}

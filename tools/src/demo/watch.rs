@@ -1,0 +1,188 @@
+//! Looks at the nodes once a second, over the native protocol as anybody would, and keeps what it saw.
+//!
+//! **Invariant:** a node that does not answer costs the others' figures a moment, never the demo: this is a thread of its own.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use waterpark_client::ReadOptions;
+use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
+use waterpark_wire::body::StatusBody;
+
+use crate::demo_screen::view::Copies;
+use crate::status::counter;
+
+/// Between two looks.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long one node may take to answer.
+const ANSWER_MS: u32 = 500;
+
+/// What one node said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) messages_per_s: u64,
+    pub(super) acks_per_s: u64,
+    pub(super) entries: u64,
+    pub(super) log_bytes: u64,
+    pub(super) actors: u64,
+    pub(super) memory_used: u64,
+    pub(super) memory_budget: u64,
+    messages: u64,
+    acks: u64,
+    at: Option<Instant>,
+}
+
+/// What all said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sight {
+    pub(super) nodes: BTreeMap<u16, Seen>,
+    pub(super) copies: Copies,
+    pub(super) driver: String,
+}
+
+/// The thread that looks.
+pub(super) struct Watch {
+    sight: Arc<Mutex<Sight>>,
+    paused: Arc<Mutex<Vec<u16>>>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Begins to look at these nodes.
+    pub(super) fn start(addresses: ClusterAddresses, key: [u8; 32], nodes: Vec<u16>, groups: u64) -> Watch {
+        let sight: Arc<Mutex<Sight>> = Arc::default();
+        let paused: Arc<Mutex<Vec<u16>>> = Arc::default();
+        let ended = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let (sight, paused, ended) = (Arc::clone(&sight), Arc::clone(&paused), Arc::clone(&ended));
+            move || {
+                let mut client = None;
+                while !ended.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    if client.is_none() {
+                        client = Client::connect(addresses.clone(), &key, ConnectOptions::default()).ok();
+                    }
+                    if let Some(client) = &client {
+                        let skipped = lock(&paused).clone();
+                        let mut next = lock(&sight).clone();
+                        look(client, &nodes, &skipped, groups, &mut next, &ended);
+                        *lock(&sight) = next;
+                    }
+                    while begun.elapsed() < PERIOD && !ended.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(20));
+                    }
+                }
+            }
+        });
+        Watch {
+            sight,
+            paused,
+            ended,
+            thread: Some(thread),
+        }
+    }
+
+    /// What was seen last.
+    pub(super) fn sight(&self) -> Sight {
+        lock(&self.sight).clone()
+    }
+
+    /// These nodes are not asked: they would not answer.
+    pub(super) fn skip(&self, nodes: Vec<u16>) {
+        *lock(&self.paused) = nodes;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has said so.
+            drop(thread.join());
+        }
+    }
+}
+
+/// What another thread left in its midst is still the newest that there is.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn look(client: &Client, nodes: &[u16], skipped: &[u16], groups: u64, sight: &mut Sight, ended: &AtomicBool) {
+    let options = ReadOptions {
+        timeout_ms: ANSWER_MS,
+        ..ReadOptions::default()
+    };
+    let mut copies = Copies {
+        groups,
+        ..Copies::default()
+    };
+    for node in nodes {
+        if ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let status = if skipped.contains(node) {
+            None
+        } else {
+            client.status(*node, 0, &options).ok()
+        };
+        let seen = sight.nodes.entry(*node).or_default();
+        match status {
+            Some(status) => {
+                count_copies(&status, &mut copies);
+                note_driver(&status.driver, &mut sight.driver);
+                see(&status, seen);
+            }
+            None => (seen.messages_per_s, seen.acks_per_s) = (0, 0),
+        }
+    }
+    // A group whose writer does not answer commits nothing now.
+    copies.fewer = groups - (copies.five + copies.four + copies.three).min(groups);
+    sight.copies = copies;
+}
+
+/// Adds a driver to those that were seen. A node keeps its driver for life, and nodes of one host may have different ones.
+fn note_driver(driver: &str, seen: &mut String) {
+    const AND: &str = " and ";
+    if seen.split(AND).any(|known| known == driver) {
+        return;
+    }
+    if !seen.is_empty() {
+        seen.push_str(AND);
+    }
+    seen.push_str(driver);
+}
+
+fn see(status: &StatusBody, seen: &mut Seen) {
+    let (messages, acks) = (counter(status, "mllp_messages"), counter(status, "mllp_accepted"));
+    let now = Instant::now();
+    if let Some(before) = seen.at.replace(now) {
+        let ms = u64::try_from(now.duration_since(before).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        seen.messages_per_s = messages.saturating_sub(seen.messages) * 1_000 / ms;
+        seen.acks_per_s = acks.saturating_sub(seen.acks) * 1_000 / ms;
+    }
+    (seen.messages, seen.acks) = (messages, acks);
+    seen.entries = status.groups.iter().map(|group| group.last_seq).sum();
+    seen.log_bytes = status.groups.iter().map(|group| group.log_bytes).sum();
+    let written = status.groups.iter().filter(|group| group.role == "writer");
+    seen.actors = written.map(|group| group.actors).sum();
+    (seen.memory_used, seen.memory_budget) = (status.memory_used, status.memory_budget);
+}
+
+/// How many members hold all that their writer has committed.
+fn count_copies(status: &StatusBody, copies: &mut Copies) {
+    for group in status.groups.iter().filter(|group| group.role == "writer") {
+        match group.held.iter().filter(|held| **held >= group.commit).count() {
+            5 => copies.five += 1,
+            4 => copies.four += 1,
+            3 => copies.three += 1,
+            _ => (),
+        }
+    }
+}
