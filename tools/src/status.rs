@@ -2,7 +2,7 @@
 //!
 //! Every shard of every node is asked itself, all nodes at once. **Invariant:** a node that does not answer has its line, with why; figures
 //! that lack its part say so. **Invariant:** a follower that is only busy is no fault: what was committed at the first look is what it must
-//! hold at the second.
+//! hold at a later one.
 
 mod sight;
 
@@ -29,8 +29,10 @@ pub(crate) use sight::counter;
 const NODE_MS_MAX: u32 = 3_000;
 /// Nodes that are asked at once.
 const AT_ONCE: usize = 64;
-/// How long a follower has to catch up with what was committed.
-const SECOND_LOOK: Duration = Duration::from_millis(300);
+/// Between two looks at a group whose members catch up or whose birth is near.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
+/// How often it is looked again, at most.
+const LOOKS_MORE: u32 = 6;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -50,10 +52,13 @@ fn show_status(reach: &Reach) -> Result<u8, Failure> {
     let cluster = reach.connect()?;
     let mut said = ask_all(&cluster, reach.timeout_ms());
     let mut groups = Groups::of(&answers(&said), cluster.groups());
-    if groups.are_behind() {
-        // Under load a copy is always a little behind: only one that stays so is missing.
-        std::thread::sleep(SECOND_LOOK);
-        let first = groups.commits();
+    // Under load a copy is always a little behind: only one that stays so is missing.
+    let first = groups.commits();
+    for _ in 0..LOOKS_MORE {
+        if !groups.may_catch_up() {
+            break;
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
         said = ask_all(&cluster, reach.timeout_ms());
         groups = Groups::since(&answers(&said), cluster.groups(), &first);
     }

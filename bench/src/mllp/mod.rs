@@ -21,7 +21,7 @@ mod measure;
 mod outcome;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -90,8 +90,8 @@ pub struct Load {
     source: Source,
     epoll: OwnedFd,
     lines: Vec<Line>,
-    /// Connections by data centre: those into it, and all others.
-    ways_in: BTreeMap<String, [Vec<usize>; 2]>,
+    /// The data centres, each with the connections into it and all others.
+    data_centres: Vec<(String, [Vec<usize>; 2])>,
     letters: Vec<Letter>,
     outcomes: Outcomes,
     ledger: Ledger,
@@ -108,7 +108,8 @@ struct Letter {
     digest: u64,
     planned: Duration,
     line: u32,
-    is_home: bool,
+    /// Index of the data centre of its patient's writer.
+    home: u8,
 }
 
 /// How long a turn waits for sockets at most.
@@ -136,15 +137,16 @@ impl Load {
                 .map(|(node, address)| Line::new(node, address, options))
         });
         let lines: Vec<Line> = lines.collect();
-        let mut ways_in: BTreeMap<String, [Vec<usize>; 2]> = BTreeMap::new();
-        for (_, dc) in &plan.nodes {
+        let names: BTreeSet<&String> = plan.nodes.iter().map(|(_, dc)| dc).collect();
+        let data_centres = names.into_iter().map(|dc| {
             let into = |line: &usize| plan.nodes[lines[*line].node].1 == *dc;
             let (inside, outside) = (0..lines.len()).partition(into);
-            ways_in.insert(dc.clone(), [inside, outside]);
-        }
+            (dc.clone(), [inside, outside])
+        });
+        let data_centres = data_centres.collect();
         Ok(Load {
             lines,
-            ways_in,
+            data_centres,
             topology,
             source,
             epoll,
@@ -251,14 +253,14 @@ impl Load {
                 if !self.source.next(&mut message) {
                     return false;
                 }
-                let (line, is_home) = self.place(&message);
+                let (line, home) = self.place(&message);
                 let tag = self.letters.len() as u64;
                 let digest = checksum::bytes(&message);
                 self.letters.push(Letter {
                     digest,
                     planned,
                     line: u32::try_from(line).unwrap_or(u32::MAX),
-                    is_home,
+                    home,
                 });
                 self.ledger.sent(digest);
                 (line, tag, message)
@@ -280,31 +282,24 @@ impl Load {
         true
     }
 
-    /// The connection of a message's patient, and whether it leads into the data centre of the writer.
-    fn place(&mut self, message: &[u8]) -> (usize, bool) {
+    /// The connection of a message's patient, and the index of the data centre of its writer.
+    fn place(&mut self, message: &[u8]) -> (usize, u8) {
         let parsed = Message::parse(message).ok();
         let key = parsed.and_then(|message| write_key(&message, &KeyRules::default(), &mut self.key).ok());
         let Some(key) = key else {
-            return (0, false);
+            return (0, 0);
         };
         let located = self.topology.locate(key);
         let writer = self.topology.birth().members(located.group).writer();
-        let home = self
-            .topology
-            .node(writer)
-            .and_then(|node| node.name.split('-').next())
-            .unwrap_or("");
+        let name = self.topology.node(writer).and_then(|node| node.name.split('-').next());
+        let home = self.data_centres.iter().position(|(dc, _)| Some(dc.as_str()) == name);
+        let home = home.expect("the plan names the nodes of the topology");
         let roams = located.hash.is_multiple_of(ROAMING);
         // A cluster in one data centre has no other.
-        let wanted = self
-            .ways_in
-            .get(home)
-            .map(|ways| &ways[usize::from(roams)])
-            .filter(|wanted| !wanted.is_empty());
-        let Some(wanted) = wanted else {
-            return (spread(located.hash, self.lines.len()), true);
-        };
-        (wanted[spread(located.hash / ROAMING, wanted.len())], !roams)
+        let wanted = Some(&self.data_centres[home].1[usize::from(roams)]).filter(|wanted| !wanted.is_empty());
+        let wanted = wanted.unwrap_or(&self.data_centres[home].1[0]);
+        let line = wanted[spread(located.hash / ROAMING, wanted.len())];
+        (line, u8::try_from(home).unwrap_or(u8::MAX))
     }
 
     /// Dials, writes and times out, on all connections.
@@ -349,13 +344,15 @@ impl Load {
             match end.fate {
                 Fate::Accepted(_) => {
                     let response = now.saturating_sub(letter.planned);
-                    let dc = &self.plan.nodes[self.lines[index].node].1;
-                    self.outcomes.acked(response, letter.is_home, dc);
+                    let entry = &self.plan.nodes[self.lines[index].node].1;
+                    let home = &self.data_centres[usize::from(letter.home)].0;
+                    let is_home = entry == home;
+                    self.outcomes.acked(response, entry, home);
                     self.ledger.acked(letter.digest);
                     let node = self.lines[index].node;
                     on_ack(Acked {
                         node,
-                        is_home: letter.is_home,
+                        is_home,
                         response,
                     });
                 }

@@ -25,15 +25,15 @@ pub struct Outcomes {
     pub reasons: BTreeMap<String, u64>,
     /// Microseconds to the ack, of messages that entered in the data centre of their writer.
     pub home_us: Histogram<u64>,
-    /// The same of each data centre.
-    pub home_us_by_dc: BTreeMap<String, Histogram<u64>>,
+    /// The same of each pair of data centres: where the message entered, where its writer stands.
+    pub us_by_pair: BTreeMap<(String, String), Histogram<u64>>,
     /// The same of all others.
     pub away_us: Histogram<u64>,
 }
 
 /// From a microsecond to ten minutes.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 600_000_000, 3).expect("bounds are in order")
+fn histogram(digits: u8) -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 600_000_000, digits).expect("bounds are in order")
 }
 
 impl Default for Outcomes {
@@ -45,9 +45,9 @@ impl Default for Outcomes {
             unknown: 0,
             resends: 0,
             reasons: BTreeMap::new(),
-            home_us: histogram(),
-            home_us_by_dc: BTreeMap::new(),
-            away_us: histogram(),
+            home_us: histogram(3),
+            us_by_pair: BTreeMap::new(),
+            away_us: histogram(3),
         }
     }
 }
@@ -67,21 +67,15 @@ impl Outcomes {
         all
     }
 
-    pub(super) fn acked(&mut self, response: Duration, is_home: bool, dc: &str) {
+    pub(super) fn acked(&mut self, response: Duration, entry: &str, home: &str) {
         self.acked += 1;
         let us = u64::try_from(response.as_micros()).unwrap_or(u64::MAX);
-        if !is_home {
-            return self.away_us.saturating_record(us);
-        }
-        self.home_us.saturating_record(us);
-        match self.home_us_by_dc.get_mut(dc) {
-            Some(histogram) => histogram.saturating_record(us),
-            None => self
-                .home_us_by_dc
-                .entry(dc.to_owned())
-                .or_insert_with(histogram)
-                .saturating_record(us),
-        }
+        let histograms = [&mut self.home_us, &mut self.away_us];
+        histograms[usize::from(entry != home)].saturating_record(us);
+        let pair = (entry.to_owned(), home.to_owned());
+        // There are many: less finely.
+        let histogram = self.us_by_pair.entry(pair).or_insert_with(|| histogram(2));
+        histogram.saturating_record(us);
     }
 
     pub(super) fn refuse(&mut self, text: &[u8]) {

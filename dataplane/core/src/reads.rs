@@ -14,6 +14,7 @@ use crate::behaviour::Behaviour;
 use crate::group::{Group, Role};
 use crate::ids::{ClientId, GroupId, Seq};
 use crate::memory::Memory;
+use crate::registry::NO_ACTOR;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::Now;
@@ -71,12 +72,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     fn read(&self, index: usize, request: &RequestView<'_>) -> Vec<u8> {
         let group = &self.groups[index];
         let hash = Self::hash_of(&self.topology, &self.behaviour, request.key);
-        let actor = hash.and_then(|(hash, _)| group.registry.find(hash, request.key));
-        let actor = actor.and_then(|number| group.registry.actor(number));
+        let number = hash.and_then(|(hash, _)| group.registry.find(hash, request.key));
+        let actor = number.and_then(|number| group.registry.actor(number));
         let mut out = Vec::new();
         match (request.operation, actor) {
             (Operation::Get, Some(actor)) => self.behaviour.show(actor.kind, &actor.state, &mut out),
-            (Operation::History, Some(actor)) => self.history(group, actor.last_seq, request.message, &mut out),
+            (Operation::History, Some(actor)) => {
+                let range = HistoryRange::read_or_default(request.message);
+                let from = self.history_from(group, number.unwrap_or(NO_ACTOR), actor.last_seq, &range);
+                self.history(group, from, &range, &mut out);
+            }
             (Operation::Where, _) => {
                 let group = self.group_body(index);
                 let node = self.settings.node.0;
@@ -92,9 +97,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         out
     }
 
+    /// Where a history begins: at the entry right below the wanted range, if that is the actor's, as whoever reads page by page knows it;
+    /// else at the actor's last.
+    fn history_from(&self, group: &Group<B::State>, number: u32, last_seq: Seq, range: &HistoryRange) -> Seq {
+        let wanted = Seq(range.before_seq.get().saturating_sub(1));
+        if wanted >= last_seq || wanted == Seq::ZERO {
+            return last_seq;
+        }
+        let entry = group.log.entry(&self.memory, wanted);
+        let is_own = entry.is_some_and(|(entry, _, _)| entry.header.actor.get() == number);
+        if is_own { wanted } else { last_seq }
+    }
+
     /// An actor's entries, newest first: seq and group time in 8 bytes each, then the entry as it lies in the log.
-    fn history(&self, group: &Group<B::State>, last_seq: Seq, range: &[u8], out: &mut Vec<u8>) {
-        let range = HistoryRange::read_or_default(range);
+    fn history(&self, group: &Group<B::State>, last_seq: Seq, range: &HistoryRange, out: &mut Vec<u8>) {
         let mut seq = last_seq;
         let mut left = range.entries_max.get();
         let bytes_max = (range.bytes_max.get() as usize).min(HISTORY_BYTES_MAX);

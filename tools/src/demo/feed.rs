@@ -15,8 +15,8 @@ use super::stage::Stage;
 const LINES_PER_NODE: usize = 4;
 /// An `AA` has to come within this time, or the message is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often a message is sent at most.
-const ATTEMPTS: u32 = 8;
+/// How often a message is sent at most: as long as a node may be made to stand still.
+const ATTEMPTS: u32 = 10_000;
 /// How often it says how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
 /// Seconds that count as recent.

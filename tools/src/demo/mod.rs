@@ -252,7 +252,8 @@ fn demo(arguments: &Arguments, plan: &Plan) -> Result<bool, Stopped> {
             }
         }
         stage.look(&sending);
-        if (quit || interrupted.load(Ordering::Relaxed)) && stage.view().phase == Phase::Running {
+        let is_over = time.is_some_and(|time| stage.view().elapsed >= time);
+        if (quit || is_over || interrupted.load(Ordering::Relaxed)) && stage.view().phase == Phase::Running {
             // What waits at a node that stands still would never end.
             stage.resume_all();
             sending.end();
@@ -380,14 +381,11 @@ impl Face {
 }
 
 fn object(summary: &Summary, outcomes: &Outcomes) -> Value {
-    let by_dc = |(dc, us): (&String, &Histogram<u64>)| {
+    let pair = |((entry, writer), us): (&(String, String), &Histogram<u64>)| {
         let at = |quantile: f64| us.value_at_quantile(quantile);
-        (
-            dc.clone(),
-            json!({ "count": us.len(), "p50": at(0.5), "p99": at(0.99) }),
-        )
+        json!({ "entry": entry, "writer": writer, "count": us.len(), "p50": at(0.5), "p99": at(0.99) })
     };
-    let by_dc: serde_json::Map<String, Value> = outcomes.home_us_by_dc.iter().map(by_dc).collect();
+    let pairs: Vec<Value> = outcomes.us_by_pair.iter().map(pair).collect();
     let quantiles = |of: &crate::demo_screen::Quantiles| json!({ "count": of.count, "p50": of.p50_us, "p99": of.p99_us, "p999": of.p999_us, "max": of.max_us });
     json!({
         "schema": "waterpark.demo.2",
@@ -406,7 +404,7 @@ fn object(summary: &Summary, outcomes: &Outcomes) -> Value {
         "ack_us": quantiles(&summary.all),
         "ack_us_writers_dc": quantiles(&summary.writers_dc),
         "ack_us_other_dc": quantiles(&summary.other_dc),
-        "ack_us_by_writers_dc": by_dc,
+        "ack_us_by_pair": pairs,
         "memory_bytes": summary.memory_bytes,
         "budget_bytes": summary.budget_bytes,
         "log_bytes": summary.log_bytes,

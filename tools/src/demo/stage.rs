@@ -17,6 +17,8 @@ use crate::demo_screen::view::{
 };
 use crate::demo_screen::{AckLatency, DemoView, Key, Latencies, Summary};
 
+/// How long the watch's first look at all nodes is waited for.
+const FIRST_LOOK_MAX: Duration = Duration::from_secs(3);
 /// A slowed link takes so many times its round trip.
 const SLOWED: u64 = 5;
 /// Events that are kept for the picture.
@@ -102,7 +104,14 @@ impl Stage {
         }
         let ids = self.nodes.running.iter().map(|running| running.id.0).collect();
         let groups = u64::from(self.topology.keyspace().groups());
-        self.watch = Some(Watch::start(self.nodes.addresses(), self.nodes.key, ids, groups));
+        let watch = Watch::start(self.nodes.addresses(), self.nodes.key, ids, groups);
+        // The first look dials all nodes: it is over before the first message, whose time is measured.
+        let until = Instant::now() + FIRST_LOOK_MAX;
+        while !watch.has_looked() && Instant::now() < until {
+            show(self);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.watch = Some(watch);
         self.begun = Instant::now();
         Ok(())
     }

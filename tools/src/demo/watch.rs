@@ -91,6 +91,11 @@ impl Watch {
         lock(&self.sight).clone()
     }
 
+    /// Whether all nodes were looked at once.
+    pub(super) fn has_looked(&self) -> bool {
+        lock(&self.sight).copies.groups > 0
+    }
+
     /// These nodes are not asked: they would not answer.
     pub(super) fn skip(&self, nodes: Vec<u16>) {
         *lock(&self.paused) = nodes;

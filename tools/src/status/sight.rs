@@ -115,6 +115,8 @@ pub(super) struct Groups {
     pub(super) entries: u64,
     /// The most that a follower is behind its writer, in entries.
     pub(super) lag: u64,
+    /// Groups with a member that follows and lacks something that is committed.
+    catching_up: u64,
     behind: BTreeMap<u16, u64>,
     commits: BTreeMap<u32, u64>,
 }
@@ -154,7 +156,7 @@ impl Groups {
     fn add(&mut self, writer: &GroupBody, told: &[(u16, &GroupBody)], commit: Option<u64>) {
         // A writer that began anew since then has other seqs.
         let commit = commit.map_or(writer.commit, |commit| commit.min(writer.commit));
-        let mut copies = 0;
+        let (mut copies, mut catches_up) = (0, false);
         for (place, (member, held)) in writer.members.iter().zip(&writer.held).enumerate() {
             let own = told
                 .iter()
@@ -162,6 +164,7 @@ impl Groups {
                 .map(|(_, own)| own.role.as_str());
             let has_copy = matches!(own, Some("writer" | "follower"));
             copies += u32::from(has_copy && *held >= commit);
+            catches_up |= has_copy && *held < commit;
             if place > 0 {
                 // One that answers and has no copy lacks all of it; of one that is silent the writer knows best.
                 let held = if has_copy || own.is_none() { *held } else { 0 };
@@ -178,19 +181,20 @@ impl Groups {
             _ => &mut self.fewer,
         };
         *kind += 1;
+        self.catching_up += u64::from(catches_up);
         self.commits.insert(writer.group, writer.commit);
         self.actors += writer.actors;
         self.entries += writer.last_seq;
     }
 
-    /// What each group has committed, for a second look.
+    /// What each group has committed, for a later look.
     pub(super) fn commits(&self) -> BTreeMap<u32, u64> {
         self.commits.clone()
     }
 
-    /// Whether a second look can tell more: some copy lacks something, or a group is about to begin.
-    pub(super) fn are_behind(&self) -> bool {
-        self.four + self.three + self.fewer + self.unborn > 0
+    /// Whether another look can tell more: a member that answers lacks something, or a group is about to begin.
+    pub(super) fn may_catch_up(&self) -> bool {
+        self.catching_up + self.unborn > 0
     }
 
     /// The most that a node is behind a writer, in entries; nothing, if no writer that answers counts it among its followers.
@@ -273,7 +277,7 @@ mod tests {
             (groups.lag, groups.behind(5), groups.behind(2), groups.behind(1)),
             (9, Some(9), Some(3), None)
         );
-        assert!(groups.are_behind());
+        assert!(groups.may_catch_up());
     }
 
     #[test]
@@ -283,6 +287,8 @@ mod tests {
         said.push(writer);
         let count = |said: &[StatusBody]| {
             let groups = Groups::of(&said.iter().collect::<Vec<_>>(), 1);
+            // Nobody waits for one that is gone.
+            assert!(!groups.may_catch_up());
             (groups.five, groups.four, groups.behind(5))
         };
         assert_eq!(count(&said), (1, 0, Some(0)));
@@ -301,7 +307,7 @@ mod tests {
             Groups::since(&said.iter().collect::<Vec<_>>(), 1, commits)
         };
         let first = look(&BTreeMap::new(), 9, &[9, 9, 9, 7, 9]);
-        assert_eq!((first.four, first.are_behind()), (1, true));
+        assert_eq!((first.four, first.may_catch_up()), (1, true));
         for (held, five) in [(9, 1), (8, 0)] {
             let second = look(&first.commits(), 20, &[20, 20, 20, held, 19]);
             assert_eq!(second.five, five, "{held}");

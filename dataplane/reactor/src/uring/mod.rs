@@ -173,6 +173,8 @@ fn set_up(config: &DriverConfig, asked: &Concessions) -> Result<(Ring, [BufferRi
             error,
         })
     })?;
+    // Not before: a ring that is refused has to give its memory back at once.
+    ring.keep();
     Ok((ring, [links, clients]))
 }
 

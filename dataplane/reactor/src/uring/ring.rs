@@ -44,19 +44,21 @@ impl Ring {
             // A shard that waits for messages is idle, not stalled on a disk; without this, tools show it as 100 % iowait.
             enter_flags |= EnterFlags::NO_IOWAIT;
         }
-        let enter_as = match register_own_descriptor(ring.as_raw_fd()) {
-            Ok(index) => {
-                enter_flags |= EnterFlags::REGISTERED_RING;
-                index
-            }
-            Err(_refused) => ring.as_raw_fd(),
-        };
         Ok(Self {
+            enter_as: ring.as_raw_fd(),
             ring,
-            enter_as,
             enter_flags,
             backlog: VecDeque::new(),
         })
+    }
+
+    /// Lets entering go without a look-up, where the kernel takes part. For a ring that is kept: the thread holds it from now on, and its
+    /// memory is not given back before the thread ends.
+    pub(super) fn keep(&mut self) {
+        if let Ok(index) = register_own_descriptor(self.ring.as_raw_fd()) {
+            self.enter_flags |= EnterFlags::REGISTERED_RING;
+            self.enter_as = index;
+        }
     }
 
     pub(crate) fn descriptor(&self) -> RawFd {
