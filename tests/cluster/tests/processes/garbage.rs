@@ -151,8 +151,9 @@ fn garbage_on_any_port_is_refused_and_counted_and_the_node_goes_on() {
 
         // A peer with the key whose frames are wrong: its link falls, and the real one comes back.
         let (peers, _) = ports(&nodes, 4)[0];
-        // A well-formed `Out` is believed, whatever numbers it has: who has the key is a node.
-        let kinds = ItemKind::ALL.into_iter().filter(|kind| *kind != ItemKind::Out);
+        // A well-formed `Out` is believed, whatever numbers it has: who has the key is a node. And whoever refuses is told nothing more.
+        let is_heard = |kind: &ItemKind| matches!(kind, ItemKind::Out | ItemKind::Refusal);
+        let kinds = ItemKind::ALL.into_iter().filter(|kind| !is_heard(kind));
         let mut again = 0;
         for kind in kinds.clone() {
             // The real peer dials meanwhile, and the newer connection takes the link without a word to the older.

@@ -101,7 +101,18 @@ impl Place {
         command.current_dir(self.folder.path());
         command.env("TMPDIR", self.folder.path().join("tmp"));
         let begun = Instant::now();
-        let Output { status, stdout, stderr } = command.output().expect("there is a shell");
+        // Another test's thread may start a process just while the copy is written; that one has it open until it runs its own program.
+        let output = || command.output().expect("there is a shell");
+        let outputs = std::iter::repeat_with(output).take(100);
+        let is_busy = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("Text file busy");
+        let mut ready = outputs.skip_while(|output| {
+            let busy = is_busy(output);
+            if busy {
+                std::thread::sleep(SECOND / 50);
+            }
+            busy
+        });
+        let Output { status, stdout, stderr } = ready.next().expect("the copy is free after two seconds");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the command writes text");
         let ended = Ended {
             code: status.code(),
