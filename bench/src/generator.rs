@@ -298,7 +298,7 @@ impl Generator {
     clippy::cast_precision_loss,
     reason = "below 2^53 messages and nanoseconds"
 )]
-fn instant_ns(index: u64, rate: f64) -> u64 {
+pub(crate) fn instant_ns(index: u64, rate: f64) -> u64 {
     (index as f64 * 1e9 / rate) as u64
 }
 
@@ -308,6 +308,6 @@ fn instant_ns(index: u64, rate: f64) -> u64 {
     clippy::cast_sign_loss,
     reason = "below 2^53 messages"
 )]
-fn count_of(time: Duration, rate: f64) -> u64 {
+pub(crate) fn count_of(time: Duration, rate: f64) -> u64 {
     (time.as_secs_f64() * rate) as u64
 }

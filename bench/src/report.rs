@@ -105,6 +105,36 @@ pub(crate) fn per(sum: u64, count: u64) -> f64 {
     if count == 0 { 0.0 } else { sum as f64 / count as f64 }
 }
 
+/// Quantiles of times in microseconds: a row for the heads, then one for each histogram, its name in so many columns.
+pub(crate) fn quantile_rows(name_width: usize, rows: &[(&str, &Histogram<u64>)]) -> String {
+    let cells = |cells: [String; 5]| cells.map(|cell| format!("{cell:>10}")).concat();
+    let heads = cells(["p50", "p90", "p99", "p99.9", "max"].map(str::to_owned));
+    let mut text = format!("{:<name_width$}{heads}\n", "us");
+    for (name, histogram) in rows {
+        let [p50, p90, p99, p999] = [0.5, 0.9, 0.99, 0.999].map(|quantile| histogram.value_at_quantile(quantile));
+        let values = cells([p50, p90, p99, p999, histogram.max()].map(|us| us.to_string()));
+        text += &format!("{name:<name_width$}{values}\n");
+    }
+    text
+}
+
+/// What reading back found, then each finding in a line.
+pub(crate) fn read_back(findings: &Findings) -> String {
+    let mut text = format!(
+        "{} looked for in three members each, {} lost, {} duplicated, {} refused but held, {} differing, {} foreign\n",
+        findings.looked_for,
+        findings.lost,
+        findings.duplicated,
+        findings.refused_but_held,
+        findings.differing,
+        findings.foreign
+    );
+    for said in &findings.said {
+        text += &format!("  {said}\n");
+    }
+    text
+}
+
 impl Report {
     /// Messages acked per second.
     #[must_use]
@@ -270,36 +300,19 @@ impl Report {
         for (reason, count) in &measured.reasons {
             text += &format!("  {count} ended with: {reason}\n");
         }
-        let heads = ["p50", "p90", "p99", "p99.9", "max"]
-            .map(|head| format!("{head:>10}"))
-            .concat();
-        text += &format!("{:<14}{heads}\n", "us");
-        for (name, histogram) in [("response", &measured.response_us), ("service", &measured.service_us)] {
-            let values = [0.5, 0.9, 0.99, 0.999].map(|quantile| histogram.value_at_quantile(quantile));
-            let values: String = values
-                .iter()
-                .chain([&histogram.max()])
-                .map(|value| format!("{value:>10}"))
-                .collect();
-            text += &format!("{name:<14}{values}\n");
-        }
+        text += &quantile_rows(
+            14,
+            &[("response", &measured.response_us), ("service", &measured.service_us)],
+        );
         for figure in self.figures() {
             text += &figure.to_text();
         }
         text += &format!("{:<28}{:>12} bytes in all logs\n", "kept", self.kept_bytes);
         text += &format!(
-            "read back in {:.1} s: {} looked for in three members each, {} lost, {} duplicated, {} refused but held, {} differing, {} foreign\n",
+            "read back in {:.1} s: {}",
             self.check_took.as_secs_f64(),
-            self.findings.looked_for,
-            self.findings.lost,
-            self.findings.duplicated,
-            self.findings.refused_but_held,
-            self.findings.differing,
-            self.findings.foreign
+            read_back(&self.findings)
         );
-        for said in &self.findings.said {
-            text += &format!("  {said}\n");
-        }
         if self.shortened {
             text += "the run was shortened: half of the free memory was planned to be full\n";
         }

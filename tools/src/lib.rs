@@ -8,7 +8,7 @@ mod bench;
 mod config;
 mod connect;
 mod demo;
-pub mod demo_screen;
+mod demo_screen;
 mod errors;
 mod failure;
 mod init;
@@ -34,7 +34,7 @@ struct Waterpark {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start five nodes, send, and show where the copies lie
+    /// Run 32 nodes in four data centres with a hospital feed, and watch them
     Demo(demo::Arguments),
     /// Write the files of a new cluster
     Init(init::Arguments),

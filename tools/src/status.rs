@@ -15,7 +15,7 @@ use waterpark::config::CommandCode;
 use waterpark_client::{ClientError, ReadOptions};
 use waterpark_wire::body::{NodeBody, StatusBody};
 
-use self::sight::{Groups, Node};
+use self::sight::Node;
 use crate::actor::words_of_silence;
 use crate::connect::{Cluster, Reach, place};
 use crate::demo_screen::figures;
@@ -23,7 +23,7 @@ use crate::errors;
 use crate::failure::{Failure, code};
 use crate::show;
 
-pub(crate) use sight::counter;
+pub(crate) use sight::{Groups, counter};
 
 /// A node that does not say in so many milliseconds how it is counts as silent.
 const NODE_MS_MAX: u32 = 3_000;

@@ -13,6 +13,7 @@ use waterpark_client::polled::Polled;
 use waterpark_client::{ClientError, ClientOptions, SendOptions};
 use waterpark_wire::reply::Outcome;
 
+use crate::generator::{count_of, instant_ns};
 use crate::ledger::{Fate, Ledger};
 use crate::workload::{KeyText, Workload};
 
@@ -383,27 +384,6 @@ fn ns(time: Duration) -> u64 {
 /// How many of the planned messages `next..due` are let go, so that no more than `behind_max` of them wait.
 fn passed_over(due: u64, next: u64, behind_max: u64) -> u64 {
     due.saturating_sub(next).saturating_sub(behind_max)
-}
-
-/// When message `index` is planned, ns after the first.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "below 2^53 messages and nanoseconds"
-)]
-fn instant_ns(index: u64, rate: f64) -> u64 {
-    (index as f64 * 1e9 / rate) as u64
-}
-
-/// Messages that are planned within a time.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "below 2^53 messages"
-)]
-fn count_of(time: Duration, rate: f64) -> u64 {
-    (time.as_secs_f64() * rate) as u64
 }
 
 #[cfg(test)]

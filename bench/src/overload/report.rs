@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{OverloadPlan, Sample, TIMES, Tally};
 use crate::ledger::Findings;
-use crate::report::{Figure, Target, per};
+use crate::report::{Figure, Target, per, quantile_rows, read_back};
 use crate::run::Verdict;
 
 /// Of [`TIMES`], the share that has to come true: below it a target of overload would be met by work that was none.
@@ -266,22 +266,15 @@ impl OverloadReport {
         for (reason, count) in &tally.reasons {
             text += &format!("  {count} ended with: {reason}\n");
         }
-        let heads = ["p50", "p90", "p99", "p99.9", "max"].map(|head| format!("{head:>10}"));
-        text += &format!("{:<18}{}\n", "us", heads.concat());
-        for (name, histogram) in [
-            ("refusal", &tally.refusal_us),
-            ("ack, from plan", &tally.response_us),
-            ("ack, from send", &tally.service_us),
-            ("ack, closed loop", &self.calm.response_us),
-        ] {
-            let values = [0.5, 0.9, 0.99, 0.999].map(|quantile| histogram.value_at_quantile(quantile));
-            let values: String = values
-                .iter()
-                .chain([&histogram.max()])
-                .map(|value| format!("{value:>10}"))
-                .collect();
-            text += &format!("{name:<18}{values}\n");
-        }
+        text += &quantile_rows(
+            18,
+            &[
+                ("refusal", &tally.refusal_us),
+                ("ack, from plan", &tally.response_us),
+                ("ack, from send", &tally.service_us),
+                ("ack, closed loop", &self.calm.response_us),
+            ],
+        );
         for figure in self.figures() {
             text += &figure.to_text();
         }
@@ -294,18 +287,7 @@ impl OverloadReport {
             self.kept_after >> 20,
             self.touched >> 20
         );
-        text += &format!(
-            "read back: {} looked for in three members each, {} lost, {} duplicated, {} refused but held, {} differing, {} foreign\n",
-            self.findings.looked_for,
-            self.findings.lost,
-            self.findings.duplicated,
-            self.findings.refused_but_held,
-            self.findings.differing,
-            self.findings.foreign
-        );
-        for said in &self.findings.said {
-            text += &format!("  {said}\n");
-        }
+        text += &format!("read back: {}", read_back(&self.findings));
         text += self.shortfall().as_deref().unwrap_or_default();
         text + &format!("verdict: {}\n", self.verdict.name())
     }

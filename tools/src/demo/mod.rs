@@ -6,6 +6,7 @@
 //! | `nodes.rs` | the cluster |
 //! | `feed.rs` | the thread that sends |
 //! | `watch.rs` | the thread that asks the nodes how they are |
+//! | `samples.rs` | what the memory was over time |
 //! | `stage.rs` | all of it as one picture, and what keys do |
 //!
 //! **Invariant:** however it ends, the terminal is given back, no node runs on and the folder is gone; exit code 0 says that everything sent
@@ -13,6 +14,7 @@
 
 mod feed;
 mod nodes;
+mod samples;
 mod stage;
 mod watch;
 
@@ -33,7 +35,7 @@ use waterpark_bench::hl7::{Feed, Shape};
 use waterpark_bench::mllp::{Outcomes, Source, check};
 
 use crate::demo_screen::draw::draw_into;
-use crate::demo_screen::svg::{Ground, svg};
+use crate::demo_screen::svg::svg;
 use crate::demo_screen::terminal::{Surroundings, sight};
 use crate::demo_screen::theme::{Depth, Theme};
 use crate::demo_screen::view::{DemoView, Phase, Weight};
@@ -272,6 +274,7 @@ fn demo(arguments: &Arguments, plan: &Plan) -> Result<bool, Stopped> {
     let load = sending.finish().map_err(Stopped::not_started)?;
     let findings = check(stage.topology(), stage.key(), load.ledger());
     let mut summary = stage.summary(&load, &findings);
+    let samples = stage.samples().object();
     let failed = stage.stop();
     face.close();
     let faults = failed
@@ -287,7 +290,7 @@ fn demo(arguments: &Arguments, plan: &Plan) -> Result<bool, Stopped> {
         write_picture(path, &view)?;
     }
     if arguments.json {
-        println!("{}", object(&summary, load.outcomes()));
+        println!("{}", object(&summary, load.outcomes(), samples));
     } else {
         for line in summary.lines() {
             // Whoever read may have gone; the exit code says the same.
@@ -302,7 +305,7 @@ fn write_picture(path: &Path, view: &DemoView) -> Result<(), Stopped> {
     let area = Rect::new(0, 0, PICTURE.0, PICTURE.1);
     let mut buffer = Buffer::empty(area);
     draw_into(&mut buffer, area, view, Theme::new(Depth::Many));
-    let text = svg(&buffer, Ground::Dark, "waterpark demo: 32 nodes in four data centres");
+    let text = svg(&buffer, "waterpark demo: 32 nodes in four data centres");
     std::fs::write(path, text).map_err(|error| Stopped {
         code: CommandCode::Output.entry(),
         said: format!("the picture cannot be written to {}: {error}", path.display()),
@@ -380,7 +383,8 @@ impl Face {
     fn close(self) {}
 }
 
-fn object(summary: &Summary, outcomes: &Outcomes) -> Value {
+/// The JSON object of a run. Its fields are explained in `docs/bench.md`.
+fn object(summary: &Summary, outcomes: &Outcomes, samples: Value) -> Value {
     let pair = |((entry, writer), us): (&(String, String), &Histogram<u64>)| {
         let at = |quantile: f64| us.value_at_quantile(quantile);
         json!({ "entry": entry, "writer": writer, "count": us.len(), "p50": at(0.5), "p99": at(0.99) })
@@ -408,6 +412,7 @@ fn object(summary: &Summary, outcomes: &Outcomes) -> Value {
         "memory_bytes": summary.memory_bytes,
         "budget_bytes": summary.budget_bytes,
         "log_bytes": summary.log_bytes,
+        "memory_samples": samples,
         "seconds": summary.elapsed.as_secs_f64(),
         "faults": summary.faults,
     })

@@ -9,6 +9,7 @@ use waterpark_ring::Topology;
 
 use super::feed::{RECENT_S, Sending, Told};
 use super::nodes::{DATA_CENTRES, Failed, Nodes, Plan};
+use super::samples::{Sample, Samples};
 use super::watch::{Sight, Watch};
 use crate::demo_screen::latency::Sides;
 use crate::demo_screen::view::{
@@ -35,6 +36,7 @@ pub(super) struct Stage {
     sight: Sight,
     topology: Topology,
     view: DemoView,
+    samples: Samples,
     begun: Instant,
     budget: u64,
     holding: bool,
@@ -75,6 +77,7 @@ impl Stage {
             sight: Sight::default(),
             topology,
             view,
+            samples: Samples::new(),
             begun: Instant::now(),
             budget: plan.memory,
             holding: false,
@@ -103,7 +106,7 @@ impl Stage {
             self.say(Weight::Warning, format!("{nodes}: {note}"));
         }
         let ids = self.nodes.running.iter().map(|running| running.id.0).collect();
-        let groups = u64::from(self.topology.keyspace().groups());
+        let groups = self.topology.keyspace().groups();
         let watch = Watch::start(self.nodes.addresses(), self.nodes.key, ids, groups);
         // The first look dials all nodes: it is over before the first message, whose time is measured.
         let until = Instant::now() + FIRST_LOOK_MAX;
@@ -139,6 +142,11 @@ impl Stage {
 
     pub(super) fn view(&self) -> &DemoView {
         &self.view
+    }
+
+    /// What the memory was, from the begin of the feed.
+    pub(super) fn samples(&self) -> &Samples {
+        &self.samples
     }
 
     pub(super) fn phase(&mut self, phase: Phase) {
@@ -291,6 +299,12 @@ impl Stage {
             budget_bytes: self.budget,
             log_bytes: self.sight.nodes.values().map(|seen| seen.log_bytes).sum(),
         };
+        self.samples.take_in(Sample {
+            at: view.elapsed,
+            resident_bytes: view.memory.resident_bytes,
+            log_bytes: view.memory.log_bytes,
+            acked: outcomes.acked,
+        });
         for running in &self.nodes.running {
             let zones = view.data_centres.iter_mut().flat_map(|dc| &mut dc.zones);
             let node = zones
@@ -388,20 +402,16 @@ fn command_lines(binary: &str, config: &str, port: u16) -> Vec<CommandLine> {
         purpose: purpose.to_owned(),
         command,
     };
+    let of_patient = |verb: &str| format!("{binary} actor {verb} patient/4711,facility=FL001 --config {config}");
     let admit = "MSH|^~\\\\&|A|FL001|||||ADT^A01|1|P|2.5\\rPID|||4711\\rPV1||I|WARD^1\\r";
     vec![
         line(
             "admit a patient",
             format!("printf '{admit}' | {binary} send --mllp 127.0.0.1:{port} -"),
         ),
-        line(
-            "read the patient back",
-            format!("{binary} actor history patient/4711,facility=FL001 --config {config}"),
-        ),
-        line(
-            "where the patient is",
-            format!("{binary} actor where patient/4711,facility=FL001 --config {config}"),
-        ),
+        line("read it back", of_patient("history")),
+        line("see where the patient is", of_patient("get")),
+        line("see which members hold it", of_patient("where")),
     ]
 }
 

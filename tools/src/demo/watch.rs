@@ -13,7 +13,7 @@ use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_wire::body::StatusBody;
 
 use crate::demo_screen::view::Copies;
-use crate::status::counter;
+use crate::status::{Groups, counter};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins to look at these nodes.
-    pub(super) fn start(addresses: ClusterAddresses, key: [u8; 32], nodes: Vec<u16>, groups: u64) -> Watch {
+    pub(super) fn start(addresses: ClusterAddresses, key: [u8; 32], nodes: Vec<u16>, groups: u32) -> Watch {
         let sight: Arc<Mutex<Sight>> = Arc::default();
         let paused: Arc<Mutex<Vec<u16>>> = Arc::default();
         let ended = Arc::new(AtomicBool::new(false));
@@ -61,6 +61,7 @@ impl Watch {
             let (sight, paused, ended) = (Arc::clone(&sight), Arc::clone(&paused), Arc::clone(&ended));
             move || {
                 let mut client = None;
+                let mut commits = BTreeMap::new();
                 while !ended.load(Ordering::Relaxed) {
                     let begun = Instant::now();
                     if client.is_none() {
@@ -69,7 +70,13 @@ impl Watch {
                     if let Some(client) = &client {
                         let skipped = lock(&paused).clone();
                         let mut next = lock(&sight).clone();
-                        look(client, &nodes, &skipped, groups, &mut next, &ended);
+                        if let Some(said) = look(client, &nodes, &skipped, &mut next, &ended) {
+                            // By what was committed a look ago: under load a copy is always a little behind.
+                            let said: Vec<&StatusBody> = said.iter().collect();
+                            let counted = Groups::since(&said, groups, &commits);
+                            next.copies = copies(&counted);
+                            commits = counted.commits();
+                        }
                         *lock(&sight) = next;
                     }
                     while begun.elapsed() < PERIOD && !ended.load(Ordering::Relaxed) {
@@ -117,18 +124,22 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn look(client: &Client, nodes: &[u16], skipped: &[u16], groups: u64, sight: &mut Sight, ended: &AtomicBool) {
+/// Asks all nodes that are not skipped, and takes in what each says of itself. All that they said, or nothing if it was ended meanwhile.
+fn look(
+    client: &Client,
+    nodes: &[u16],
+    skipped: &[u16],
+    sight: &mut Sight,
+    ended: &AtomicBool,
+) -> Option<Vec<StatusBody>> {
     let options = ReadOptions {
         timeout_ms: ANSWER_MS,
         ..ReadOptions::default()
     };
-    let mut copies = Copies {
-        groups,
-        ..Copies::default()
-    };
+    let mut said = Vec::with_capacity(nodes.len());
     for node in nodes {
         if ended.load(Ordering::Relaxed) {
-            return;
+            return None;
         }
         let status = if skipped.contains(node) {
             None
@@ -138,16 +149,25 @@ fn look(client: &Client, nodes: &[u16], skipped: &[u16], groups: u64, sight: &mu
         let seen = sight.nodes.entry(*node).or_default();
         match status {
             Some(status) => {
-                count_copies(&status, &mut copies);
                 note_driver(&status.driver, &mut sight.driver);
                 see(&status, seen);
+                said.push(status);
             }
             None => (seen.messages_per_s, seen.acks_per_s) = (0, 0),
         }
     }
-    // A group whose writer does not answer commits nothing now.
-    copies.fewer = groups - (copies.five + copies.four + copies.three).min(groups);
-    sight.copies = copies;
+    Some(said)
+}
+
+/// Groups as the screen has them. One whose writer does not answer commits nothing now.
+fn copies(groups: &Groups) -> Copies {
+    Copies {
+        groups: groups.total,
+        five: groups.five,
+        four: groups.four,
+        three: groups.three,
+        fewer: groups.total - groups.five - groups.four - groups.three,
+    }
 }
 
 /// Adds a driver to those that were seen. A node keeps its driver for life, and nodes of one host may have different ones.
@@ -178,16 +198,4 @@ fn see(status: &StatusBody, seen: &mut Seen) {
     let written = status.groups.iter().filter(|group| group.role == "writer");
     seen.actors = written.map(|group| group.actors).sum();
     (seen.memory_used, seen.memory_budget) = (status.memory_used, status.memory_budget);
-}
-
-/// How many members hold all that their writer has committed.
-fn count_copies(status: &StatusBody, copies: &mut Copies) {
-    for group in status.groups.iter().filter(|group| group.role == "writer") {
-        match group.held.iter().filter(|held| **held >= group.commit).count() {
-            5 => copies.five += 1,
-            4 => copies.four += 1,
-            3 => copies.three += 1,
-            _ => (),
-        }
-    }
 }

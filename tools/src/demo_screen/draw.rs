@@ -3,11 +3,11 @@
 //! Here is only which part goes where; each part draws itself, within the area that it is given, and leaves out what has no room.
 //! **Invariant:** a part writes nothing outside its area, so none can fail at any size.
 
-pub mod bars;
+pub(crate) mod bars;
 mod foot;
 mod head;
 mod help;
-pub mod layout;
+pub(crate) mod layout;
 mod links;
 mod nodes;
 mod part;
@@ -24,13 +24,13 @@ use super::theme::Theme;
 use super::view::DemoView;
 
 /// Draws into the whole frame.
-pub fn draw(frame: &mut Frame<'_>, view: &DemoView, theme: Theme) {
+pub(crate) fn draw(frame: &mut Frame<'_>, view: &DemoView, theme: Theme) {
     let area = frame.area();
     draw_into(frame.buffer_mut(), area, view, theme);
 }
 
 /// Draws into an area of a buffer; what of the area lies outside is left out.
-pub fn draw_into(buffer: &mut Buffer, area: Rect, view: &DemoView, theme: Theme) {
+pub(crate) fn draw_into(buffer: &mut Buffer, area: Rect, view: &DemoView, theme: Theme) {
     let area = area.intersection(buffer.area);
     if view.help {
         help::draw(&mut Part::new(buffer, area, theme), view);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A whole count with its thousands apart: `1,234,567`.
 #[must_use]
-pub fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -20,19 +20,19 @@ pub fn count(value: u64) -> String {
 
 /// A count in at most four characters: `0`, `999`, `1.2k`, `12k`, `3.4M`, `18E`.
 #[must_use]
-pub fn short(value: u64) -> String {
+pub(crate) fn short(value: u64) -> String {
     scaled(value, 1000, &["", "k", "M", "G", "T", "P", "E"], 1_000)
 }
 
 /// Bytes in at most five characters, in powers of 1024: `0B`, `999B`, `1.2K`, `14M`, `1.0G`.
 #[must_use]
-pub fn short_bytes(value: u64) -> String {
+pub(crate) fn short_bytes(value: u64) -> String {
     scaled(value, 1024, &["B", "K", "M", "G", "T", "P", "E"], 1_000)
 }
 
 /// Bytes with their unit: `512 B`, `14 MiB`, `1.4 GiB`.
 #[must_use]
-pub fn bytes(value: u64) -> String {
+pub(crate) fn bytes(value: u64) -> String {
     scaled(
         value,
         1024,
@@ -63,7 +63,7 @@ fn scaled(value: u64, step: u64, units: &[&str], below: u64) -> String {
 
 /// A duration in microseconds with its unit, three digits: `850 us`, `1.25 ms`, `18.9 ms`, `145 ms`, `2.10 s`.
 #[must_use]
-pub fn latency(us: u64) -> String {
+pub(crate) fn latency(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} us"),
         // The bounds are where rounding would give a fourth digit.
@@ -83,7 +83,7 @@ pub fn latency(us: u64) -> String {
 
 /// A duration in microseconds as milliseconds, for columns that name their unit: `0.85`, `18.9`, `145`, `2,100`.
 #[must_use]
-pub fn milliseconds(us: u64) -> String {
+pub(crate) fn milliseconds(us: u64) -> String {
     match us {
         0..9_995 => format!("{}.{:02}", (us + 5) / 1_000, (us + 5) % 1_000 / 10),
         9_995..99_950 => format!("{}.{}", (us + 50) / 1_000, (us + 50) % 1_000 / 100),
@@ -93,7 +93,7 @@ pub fn milliseconds(us: u64) -> String {
 
 /// A time on the demo's clock: `0:07`, `12:30`, `1:02:03`.
 #[must_use]
-pub fn clock(time: Duration) -> String {
+pub(crate) fn clock(time: Duration) -> String {
     let s = time.as_secs();
     if s < 3_600 {
         format!("{}:{:02}", s / 60, s % 60)
@@ -104,7 +104,7 @@ pub fn clock(time: Duration) -> String {
 
 /// How much of `whole` is `part`, in percent, to the nearest; 0 of nothing.
 #[must_use]
-pub fn percent(part: u64, whole: u64) -> u64 {
+pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     if whole == 0 {
         return 0;
     }
@@ -114,7 +114,7 @@ pub fn percent(part: u64, whole: u64) -> u64 {
 
 /// `text` in at most `width` characters; the last one says that something is missing.
 #[must_use]
-pub fn fit(text: &str, width: usize) -> String {
+pub(crate) fn fit(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

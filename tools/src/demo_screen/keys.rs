@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModif
 
 /// What somebody at the keyboard asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
+pub(crate) enum Key {
     /// End the feed, read back, show the summary. Ctrl-C too: a terminal in raw mode sends it as a key, not as a signal.
     Quit,
     /// Pause the selected node, or let it go on.
@@ -35,17 +35,17 @@ pub enum Key {
 
 /// One row of the help: how a key is written, what it does in a word, and in a sentence.
 #[derive(Clone, Copy, Debug)]
-pub struct KeyHelp {
+pub(crate) struct KeyHelp {
     /// The keys, as people write them.
-    pub keys: &'static str,
+    pub(crate) keys: &'static str,
     /// In a word or two, for the line at the bottom.
-    pub short: &'static str,
+    pub(crate) short: &'static str,
     /// In a sentence.
-    pub long: &'static str,
+    pub(crate) long: &'static str,
 }
 
 /// What the keys do, the most useful first.
-pub const HELP: [KeyHelp; 6] = [
+pub(crate) const HELP: [KeyHelp; 6] = [
     KeyHelp {
         keys: "q",
         short: "quit",
@@ -80,7 +80,8 @@ pub const HELP: [KeyHelp; 6] = [
 
 impl Key {
     /// Every one of them.
-    pub const ALL: [Key; 12] = [
+    #[cfg(test)]
+    pub(crate) const ALL: [Key; 12] = [
         Key::Quit,
         Key::PauseOrResume,
         Key::Up,
@@ -97,7 +98,7 @@ impl Key {
 
     /// What an event of the terminal asks for; `None` if nothing, as keys without a meaning, released keys, and pasted text.
     #[must_use]
-    pub fn of(event: &Event) -> Option<Key> {
+    pub(crate) fn of(event: &Event) -> Option<Key> {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => Key::of_key(key),
             Event::Resize(..) => Some(Key::Redraw),

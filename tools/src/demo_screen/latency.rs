@@ -9,30 +9,30 @@
 use std::sync::LazyLock;
 
 /// Buckets per decade.
-pub const BUCKETS_PER_DECADE: usize = 40;
+pub(crate) const BUCKETS_PER_DECADE: usize = 40;
 /// Where the first bucket begins, in microseconds. Anything shorter is counted in it.
-pub const SPECTRUM_FROM_US: f64 = 10.0;
+pub(crate) const SPECTRUM_FROM_US: f64 = 10.0;
 /// Buckets in all: six decades, to 10 s. Anything longer is counted in the last.
-pub const BUCKETS: usize = 6 * BUCKETS_PER_DECADE;
+pub(crate) const BUCKETS: usize = 6 * BUCKETS_PER_DECADE;
 
 /// Quantiles of some acks, in microseconds; all 0 when there were none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quantiles {
+pub(crate) struct Quantiles {
     /// How many acks.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Half of them took at most this long.
-    pub p50_us: u64,
+    pub(crate) p50_us: u64,
     /// 99 of 100.
-    pub p99_us: u64,
+    pub(crate) p99_us: u64,
     /// 999 of 1000.
-    pub p999_us: u64,
+    pub(crate) p999_us: u64,
     /// All of them.
-    pub max_us: u64,
+    pub(crate) max_us: u64,
 }
 
 /// How long some acks took.
 #[derive(Clone, Debug)]
-pub struct Latencies {
+pub(crate) struct Latencies {
     quantiles: Quantiles,
     counts: Box<[u64; BUCKETS]>,
 }
@@ -51,7 +51,7 @@ impl Latencies {
     ///
     /// Of values out of order the quantiles are wrong, nothing else.
     #[must_use]
-    pub fn of(recorded: impl Iterator<Item = (u64, u64)> + Clone) -> Latencies {
+    pub(crate) fn of(recorded: impl Iterator<Item = (u64, u64)> + Clone) -> Latencies {
         let mut latencies = Latencies::default();
         let count = recorded
             .clone()
@@ -85,19 +85,19 @@ impl Latencies {
 
     /// Quantiles.
     #[must_use]
-    pub fn quantiles(&self) -> Quantiles {
+    pub(crate) fn quantiles(&self) -> Quantiles {
         self.quantiles
     }
 
     /// Acks in each bucket.
     #[must_use]
-    pub fn counts(&self) -> &[u64; BUCKETS] {
+    pub(crate) fn counts(&self) -> &[u64; BUCKETS] {
         &self.counts
     }
 
     /// The first and the last bucket with an ack in it; `None` if there was none.
     #[must_use]
-    pub fn extent(&self) -> Option<(usize, usize)> {
+    pub(crate) fn extent(&self) -> Option<(usize, usize)> {
         let first = self.counts.iter().position(|count| *count > 0)?;
         let last = self.counts.iter().rposition(|count| *count > 0)?;
         Some((first, last))
@@ -112,7 +112,7 @@ impl Latencies {
     clippy::cast_sign_loss,
     reason = "a guess, clamped, and corrected below"
 )]
-pub fn bucket_of(us: u64) -> usize {
+pub(crate) fn bucket_of(us: u64) -> usize {
     let decades = (us.max(1) as f64 / SPECTRUM_FROM_US).log10();
     let mut bucket = ((decades * BUCKETS_PER_DECADE as f64).max(0.0) as usize).min(BUCKETS - 1);
     while bucket > 0 && bucket_from_us(bucket) > us {
@@ -130,7 +130,7 @@ pub fn bucket_of(us: u64) -> usize {
 ///
 /// If there is no such bucket.
 #[must_use]
-pub fn bucket_from_us(bucket: usize) -> u64 {
+pub(crate) fn bucket_from_us(bucket: usize) -> u64 {
     // Asked for with every value that is counted.
     static EDGES: LazyLock<[u64; BUCKETS]> = LazyLock::new(|| std::array::from_fn(edge_us));
     EDGES[bucket]
@@ -149,11 +149,11 @@ fn edge_us(bucket: usize) -> u64 {
 
 /// Acks of the last seconds, and of the whole run.
 #[derive(Clone, Debug, Default)]
-pub struct Sides {
+pub(crate) struct Sides {
     /// Of the last seconds.
-    pub recent: Latencies,
+    pub(crate) recent: Latencies,
     /// Of the whole run.
-    pub whole: Latencies,
+    pub(crate) whole: Latencies,
 }
 
 /// How long acks took, by where their messages entered.
@@ -161,15 +161,15 @@ pub struct Sides {
 /// A message that enters in another data centre than its writer's pays one more round trip, from entry to writer; together they would be one
 /// broad hill that says nothing of either.
 #[derive(Clone, Debug, Default)]
-pub struct AckLatency {
+pub(crate) struct AckLatency {
     /// How many seconds `recent` covers.
-    pub recent_s: u64,
+    pub(crate) recent_s: u64,
     /// Messages that entered in the data centre of their group's writer.
-    pub writers_dc: Sides,
+    pub(crate) writers_dc: Sides,
     /// All others.
-    pub other_dc: Sides,
+    pub(crate) other_dc: Sides,
     /// Both together. Quantiles cannot be added up, so they are handed over as well.
-    pub all: Sides,
+    pub(crate) all: Sides,
 }
 
 #[cfg(test)]

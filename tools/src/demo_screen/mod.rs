@@ -11,21 +11,20 @@
 //! keys: an event of the keyboard ── Key ── whoever runs the demo
 //! ```
 
-pub mod draw;
-pub mod figures;
-pub mod keys;
-pub mod latency;
-pub mod plain;
-#[doc(hidden)]
-pub mod sample;
-pub mod svg;
-pub mod terminal;
-pub mod theme;
-pub mod view;
+pub(crate) mod draw;
+pub(crate) mod figures;
+pub(crate) mod keys;
+pub(crate) mod latency;
+pub(crate) mod plain;
+#[cfg(test)]
+pub(crate) mod sample;
+pub(crate) mod svg;
+pub(crate) mod terminal;
+pub(crate) mod theme;
+pub(crate) mod view;
 
-pub use keys::Key;
-pub use latency::{AckLatency, Latencies, Quantiles};
-pub use plain::{PlainLines, Summary};
-pub use terminal::{Screen, Sight};
-pub use theme::Theme;
-pub use view::DemoView;
+pub(crate) use keys::Key;
+pub(crate) use latency::{AckLatency, Latencies, Quantiles};
+pub(crate) use plain::{PlainLines, Summary};
+pub(crate) use terminal::{Screen, Sight};
+pub(crate) use view::DemoView;

@@ -1,4 +1,4 @@
-//! The demo without a terminal: a header once, a line per second, each event once; and the summary at the end, with and without one.
+//! The demo without a terminal: commands for another shell and a header once, a line per second, each event once; and the summary at the end, with and without one.
 //!
 //! No colour, no cursor movement, no sign outside ASCII, so that a log file, a pipe and a screen reader get the same as everybody. It decides no
 //! pace: whoever runs the demo asks once a second.
@@ -15,7 +15,7 @@ const TITLES: &str = "    time   nodes       sent      acked  refused  unknown  
 
 /// Makes the lines; remembers what it has told.
 #[derive(Debug, Default)]
-pub struct PlainLines {
+pub(crate) struct PlainLines {
     titled: bool,
     /// The number of the last event told.
     told: u64,
@@ -24,14 +24,18 @@ pub struct PlainLines {
 impl PlainLines {
     /// Nothing is told yet.
     #[must_use]
-    pub fn new() -> PlainLines {
+    pub(crate) fn new() -> PlainLines {
         PlainLines::default()
     }
 
-    /// What is to be told now: at first the titles, then every event that is new, then the figures. Without line ends.
-    pub fn next(&mut self, view: &DemoView) -> Vec<String> {
+    /// What is to be told now: at first the commands for another shell and the titles, then every event that is new, then the figures. Without line ends.
+    pub(crate) fn next(&mut self, view: &DemoView) -> Vec<String> {
         let mut lines = Vec::new();
         if !std::mem::replace(&mut self.titled, true) {
+            for line in &view.commands {
+                lines.push(format!("in another shell, {}:", line.purpose));
+                lines.push(format!("  {}", line.command));
+            }
             lines.push(TITLES.to_owned());
         }
         for event in view.events.iter().filter(|event| event.number > self.told) {
@@ -78,50 +82,50 @@ fn figures(view: &DemoView) -> String {
 
 /// What the demo came to.
 #[derive(Clone, Debug, Default)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Nodes that the demo ran.
-    pub nodes: u64,
+    pub(crate) nodes: u64,
     /// What served their sockets.
-    pub driver: String,
+    pub(crate) driver: String,
     /// How long the feed ran.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// Messages sent.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Messages acked.
-    pub acked: u64,
+    pub(crate) acked: u64,
     /// Messages refused for good.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Messages of which nothing is known.
-    pub unknown: u64,
+    pub(crate) unknown: u64,
     /// Further attempts.
-    pub resends: u64,
+    pub(crate) resends: u64,
     /// Acked messages that were looked for at the end, each in three members or more.
-    pub read_back: u64,
+    pub(crate) read_back: u64,
     /// Acked messages that fewer than three members held.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Messages that were stored more than once.
-    pub duplicated: u64,
+    pub(crate) duplicated: u64,
     /// How long acks took whose messages entered in the writer's data centre.
-    pub writers_dc: Quantiles,
+    pub(crate) writers_dc: Quantiles,
     /// How long the others took.
-    pub other_dc: Quantiles,
+    pub(crate) other_dc: Quantiles,
     /// How long all took.
-    pub all: Quantiles,
+    pub(crate) all: Quantiles,
     /// Bytes of the process that were resident at the end.
-    pub memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
     /// Bytes that the nodes were allowed.
-    pub budget_bytes: u64,
+    pub(crate) budget_bytes: u64,
     /// Bytes of all logs.
-    pub log_bytes: u64,
+    pub(crate) log_bytes: u64,
     /// What else went wrong, each in a line; empty if nothing did.
-    pub faults: Vec<String>,
+    pub(crate) faults: Vec<String>,
 }
 
 impl Summary {
     /// Whether the demo did what it promises: something was sent, all of it was acked, nothing of that was lost or is there twice, and nothing
     /// else went wrong. The exit code says the same.
     #[must_use]
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         self.sent > 0
             && self.acked == self.sent
             && self.read_back >= self.acked
@@ -132,7 +136,7 @@ impl Summary {
 
     /// The summary as lines, without line ends.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![
             format!(
                 "{} nodes ran for {}, sockets by {}",
@@ -228,7 +232,12 @@ mod tests {
     fn titles_come_once_and_figures_every_time() {
         let (mut lines, view) = (PlainLines::new(), sample::calm());
         let first = lines.next(&view);
-        assert_eq!(first[0], TITLES);
+        let commands = view.commands.len();
+        assert!(
+            commands > 0 && first[1].contains(&view.commands[0].command),
+            "{first:?}"
+        );
+        assert_eq!(first[2 * commands], TITLES);
         let second = lines.next(&view);
         assert_eq!(second.len(), 1);
         assert_eq!(first.last(), second.last());
@@ -238,7 +247,7 @@ mod tests {
     fn an_event_is_told_once() {
         let (mut lines, mut view) = (PlainLines::new(), sample::troubled());
         let events = view.events.len();
-        assert_eq!(lines.next(&view).len(), 1 + events + 1);
+        assert_eq!(lines.next(&view).len(), 2 * view.commands.len() + 1 + events + 1);
         let mut more = view.events[0].clone();
         (more.number, more.text) = (999, "FL-A-2 goes on".to_owned());
         // The oldest has left the view, as it does in a long run.

@@ -38,7 +38,7 @@ impl Sequence {
 
 /// A demo in which nothing is wrong.
 #[must_use]
-pub fn calm() -> DemoView {
+pub(crate) fn calm() -> DemoView {
     let mut sequence = Sequence(11);
     let data_centres = NAMES.iter().map(|name| data_centre(name, &mut sequence)).collect();
     let acks_history = (0..300_u64)
@@ -100,7 +100,7 @@ pub fn calm() -> DemoView {
 
 /// A demo with a paused node and a slowed link.
 #[must_use]
-pub fn troubled() -> DemoView {
+pub(crate) fn troubled() -> DemoView {
     let mut view = calm();
     let paused = &mut view.data_centres[0].zones[0].nodes[1];
     (paused.state, paused.messages_per_s, paused.acks_per_s) = (NodeState::Paused, 0, 0);
@@ -133,7 +133,7 @@ pub fn troubled() -> DemoView {
 
 /// A demo of which nothing is known yet.
 #[must_use]
-pub fn empty() -> DemoView {
+pub(crate) fn empty() -> DemoView {
     DemoView {
         phase: Phase::Starting,
         elapsed: Duration::ZERO,
@@ -155,7 +155,7 @@ pub fn empty() -> DemoView {
 
 /// What every figure at its largest, and every name far too long, would look like.
 #[must_use]
-pub fn extreme() -> DemoView {
+pub(crate) fn extreme() -> DemoView {
     let mut view = troubled();
     let most = u64::MAX;
     view.elapsed = Duration::MAX;
@@ -209,13 +209,13 @@ pub fn extreme() -> DemoView {
         }
     }
     view.data_centres[3].zones.clear();
-    event(&mut view, most, Weight::Bad, &"a very long event\n".repeat(40));
+    event(&mut view, most, Weight::Warning, &"a very long event\n".repeat(40));
     view
 }
 
 /// The end of a demo in which nothing went wrong.
 #[must_use]
-pub fn summary() -> Summary {
+pub(crate) fn summary() -> Summary {
     let AckLatency {
         writers_dc,
         other_dc,

@@ -19,23 +19,10 @@ const DESCENT: f64 = 4.6;
 /// Around the cells.
 const MARGIN: f64 = 14.0;
 
-/// What the terminal would have behind its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ground {
-    /// Dark, with light text.
-    Dark,
-    /// Light, with dark text.
-    Light,
-}
-
-impl Ground {
-    fn colors(self) -> ([u8; 3], [u8; 3]) {
-        match self {
-            Ground::Dark => ([16, 20, 26], [222, 226, 232]),
-            Ground::Light => ([252, 252, 250], [36, 40, 46]),
-        }
-    }
-}
+/// What is behind text that has no background of its own.
+const PAPER: [u8; 3] = [16, 20, 26];
+/// Text that has no colour of its own.
+const INK: [u8; 3] = [222, 226, 232];
 
 /// How one cell looks.
 #[derive(Clone, Copy, PartialEq)]
@@ -47,9 +34,8 @@ struct Look {
 
 /// The buffer as an SVG document; `title` is what it is called for those who do not see it.
 #[must_use]
-pub fn svg(buffer: &Buffer, ground: Ground, title: &str) -> String {
+pub(crate) fn svg(buffer: &Buffer, title: &str) -> String {
     let area = buffer.area;
-    let (paper, _) = ground.colors();
     let width = f64::from(area.width) * CELL_WIDTH + 2.0 * MARGIN;
     let height = f64::from(area.height) * CELL_HEIGHT + 2.0 * MARGIN;
     let mut text = String::new();
@@ -60,15 +46,15 @@ pub fn svg(buffer: &Buffer, ground: Ground, title: &str) -> String {
              role=\"img\">\n<title>{}</title>\n<rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{}\"/>\n\
              <g font-family=\"ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace\" font-size=\"14\">\n",
             escaped(title),
-            hex(paper)
+            hex(PAPER)
         ),
     );
     for row in 0..area.height {
         let looks: Vec<(Look, char)> = (0..area.width)
             .filter_map(|column| buffer.cell((area.x + column, area.y + row)))
-            .map(|cell| (look(cell, ground), cell.symbol().chars().next().unwrap_or(' ')))
+            .map(|cell| (look(cell), cell.symbol().chars().next().unwrap_or(' ')))
             .collect();
-        papers(&mut text, row, &looks, paper);
+        papers(&mut text, row, &looks);
         shapes(&mut text, row, &looks);
         words(&mut text, row, &looks);
     }
@@ -81,9 +67,8 @@ fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("a String takes whatever is written");
 }
 
-fn look(cell: &Cell, ground: Ground) -> Look {
-    let (ground_paper, ground_ink) = ground.colors();
-    let (mut ink, mut paper) = (rgb(cell.fg).unwrap_or(ground_ink), rgb(cell.bg).unwrap_or(ground_paper));
+fn look(cell: &Cell) -> Look {
+    let (mut ink, mut paper) = (rgb(cell.fg).unwrap_or(INK), rgb(cell.bg).unwrap_or(PAPER));
     if cell.modifier.contains(Modifier::REVERSED) {
         (ink, paper) = (paper, ink);
     }
@@ -160,8 +145,8 @@ fn runs<T: PartialEq>(looks: &[(Look, char)], same: impl Fn(&(Look, char)) -> Op
 }
 
 /// What lies behind the text where it is not the ground.
-fn papers(text: &mut String, row: u16, looks: &[(Look, char)], ground: [u8; 3]) {
-    for (from, to, paper) in runs(looks, |(look, _)| (look.paper != ground).then_some(look.paper)) {
+fn papers(text: &mut String, row: u16, looks: &[(Look, char)]) {
+    for (from, to, paper) in runs(looks, |(look, _)| (look.paper != PAPER).then_some(look.paper)) {
         rect(
             text,
             (left(from), top(row)),
@@ -324,7 +309,7 @@ mod tests {
     use crate::demo_screen::sample;
     use crate::demo_screen::theme::Theme;
 
-    fn picture(width: u16, height: u16, ground: Ground) -> String {
+    fn picture(width: u16, height: u16) -> String {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
         draw_into(
             &mut buffer,
@@ -332,13 +317,13 @@ mod tests {
             &sample::troubled(),
             Theme::new(crate::demo_screen::theme::Depth::Many),
         );
-        svg(&buffer, ground, "waterpark demo")
+        svg(&buffer, "waterpark demo")
     }
 
     #[test]
     fn every_element_is_closed_and_every_sign_escaped() {
         for (width, height) in [(1, 1), (80, 24), (160, 50)] {
-            let text = picture(width, height, Ground::Dark);
+            let text = picture(width, height);
             let opened = text.matches('<').count();
             assert_eq!(opened, text.matches('>').count());
             assert_eq!(text.matches("<text").count(), text.matches("</text>").count());
@@ -355,13 +340,13 @@ mod tests {
 
     #[test]
     fn the_same_picture_is_the_same_bytes() {
-        assert_eq!(picture(160, 50, Ground::Dark), picture(160, 50, Ground::Dark));
-        assert_ne!(picture(160, 50, Ground::Dark), picture(160, 50, Ground::Light));
+        assert_eq!(picture(160, 50), picture(160, 50));
+        assert_ne!(picture(160, 50), picture(80, 24));
     }
 
     #[test]
     fn names_are_text_that_can_be_searched() {
-        let text = picture(80, 24, Ground::Light);
+        let text = picture(80, 24);
         for name in ["FL-A-1", "UT-B-4"] {
             assert!(text.contains(&format!(">{name}</text>")), "{name}");
         }
@@ -370,6 +355,6 @@ mod tests {
     #[test]
     fn a_title_with_angles_does_no_harm() {
         let buffer = Buffer::empty(Rect::new(0, 0, 1, 1));
-        assert!(svg(&buffer, Ground::Dark, "<a & b>").contains("<title>&lt;a &amp; b&gt;</title>"));
+        assert!(svg(&buffer, "<a & b>").contains("<title>&lt;a &amp; b&gt;</title>"));
     }
 }

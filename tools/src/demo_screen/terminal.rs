@@ -36,21 +36,21 @@ static HOOK: Once = Once::new();
 
 /// What of the surroundings decides how the demo is shown.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// Whether stdout is a terminal.
-    pub stdout_is_terminal: bool,
+    pub(crate) stdout_is_terminal: bool,
     /// `TERM`.
-    pub term: Option<String>,
+    pub(crate) term: Option<String>,
     /// `COLORTERM`.
-    pub colorterm: Option<String>,
+    pub(crate) colorterm: Option<String>,
     /// `NO_COLOR`.
-    pub no_color: Option<String>,
+    pub(crate) no_color: Option<String>,
 }
 
 impl Surroundings {
     /// As they are now.
     #[must_use]
-    pub fn look() -> Surroundings {
+    pub(crate) fn look() -> Surroundings {
         // A value that is no Unicode is a value all the same.
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         Surroundings {
@@ -64,7 +64,7 @@ impl Surroundings {
 
 /// Why there is no live screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoScreen {
+pub(crate) enum NoScreen {
     /// Stdout goes to a file or a pipe.
     NotATerminal,
     /// `TERM` is not set: nothing is known of the terminal.
@@ -86,7 +86,7 @@ impl fmt::Display for NoScreen {
 
 /// How the demo can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub(crate) enum Sight {
     /// On a live screen, with these colours.
     Screen(Theme),
     /// In lines.
@@ -95,7 +95,7 @@ pub enum Sight {
 
 /// How the demo can be shown in these surroundings.
 #[must_use]
-pub fn sight(surroundings: &Surroundings) -> Sight {
+pub(crate) fn sight(surroundings: &Surroundings) -> Sight {
     if !surroundings.stdout_is_terminal {
         return Sight::Lines(NoScreen::NotATerminal);
     }
@@ -123,7 +123,7 @@ fn depth(surroundings: &Surroundings, term: &str) -> Depth {
 }
 
 /// The terminal, taken.
-pub struct Screen {
+pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     theme: Theme,
     /// When the last picture was drawn.
@@ -140,7 +140,7 @@ impl Screen {
     /// # Errors
     ///
     /// The terminal did not let itself be taken; it is as it was. The demo goes on in lines.
-    pub fn enter(theme: Theme) -> io::Result<Screen> {
+    pub(crate) fn enter(theme: Theme) -> io::Result<Screen> {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
@@ -175,7 +175,7 @@ impl Screen {
     /// # Errors
     ///
     /// The terminal takes nothing more: it has gone. The demo ends in order.
-    pub fn draw(&mut self, view: &DemoView) -> io::Result<bool> {
+    pub(crate) fn draw(&mut self, view: &DemoView) -> io::Result<bool> {
         if !self.stale && self.drawn.is_some_and(|drawn| drawn.elapsed() < PICTURE_INTERVAL) {
             return Ok(false);
         }
@@ -193,7 +193,7 @@ impl Screen {
     /// # Errors
     ///
     /// The terminal gives nothing more: it has gone. The demo ends in order.
-    pub fn keys(&mut self) -> io::Result<Vec<Key>> {
+    pub(crate) fn keys(&mut self) -> io::Result<Vec<Key>> {
         let mut keys = Vec::new();
         for _ in 0..KEYS_MAX {
             if !event::poll(Duration::ZERO)? {
@@ -216,7 +216,7 @@ impl Drop for Screen {
 }
 
 /// Gives the terminal back, if it is taken. To be called before `process::exit`, which drops nothing; harmless at any other time.
-pub fn restore() {
+pub(crate) fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let mut stdout = io::stdout();
         // A terminal that has gone needs nothing back.

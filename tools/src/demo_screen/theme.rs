@@ -8,7 +8,7 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// How many colours the terminal takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// None: bold, dim and reversed text alone.
     Plain,
     /// The sixteen of the terminal's own scheme.
@@ -19,7 +19,7 @@ pub enum Depth {
 
 /// What a piece of the picture stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Text.
     Text,
     /// What names other things: units, labels, rules.
@@ -46,7 +46,8 @@ pub enum Role {
 
 impl Role {
     /// Every one of them.
-    pub const ALL: [Role; 11] = [
+    #[cfg(test)]
+    pub(crate) const ALL: [Role; 11] = [
         Role::Text,
         Role::Label,
         Role::Title,
@@ -63,20 +64,20 @@ impl Role {
 
 /// How the roles look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Theme {
+pub(crate) struct Theme {
     depth: Depth,
 }
 
 impl Theme {
     /// The theme of a depth.
     #[must_use]
-    pub const fn new(depth: Depth) -> Theme {
+    pub(crate) const fn new(depth: Depth) -> Theme {
         Theme { depth }
     }
 
     /// How a role looks.
     #[must_use]
-    pub fn style(self, role: Role) -> Style {
+    pub(crate) fn style(self, role: Role) -> Style {
         let plain = Style::new().add_modifier(modifier(role));
         // A title lies on its rule, which is dimmed; it must not be.
         let plain = if role == Role::Label {
@@ -120,7 +121,7 @@ fn color(role: Role, depth: Depth) -> Option<Color> {
 
 /// Red, green and blue of one of the 256: the first sixteen as most terminals have them, then the cube and the greys, which are fixed.
 #[must_use]
-pub fn rgb_of_index(index: u8) -> [u8; 3] {
+pub(crate) fn rgb_of_index(index: u8) -> [u8; 3] {
     const SIXTEEN: [[u8; 3]; 16] = [
         [0, 0, 0],
         [205, 49, 49],

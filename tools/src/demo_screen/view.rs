@@ -10,7 +10,7 @@ use super::latency::AckLatency;
 
 /// What the demo is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Nodes come up and groups are born; nothing is sent yet.
     Starting,
     /// The feed runs.
@@ -24,7 +24,7 @@ pub enum Phase {
 impl Phase {
     /// In words, as the title line has it.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Phase::Starting => "starting",
             Phase::Running => "running",
@@ -36,7 +36,7 @@ impl Phase {
 
 /// Whether a node serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeState {
+pub(crate) enum NodeState {
     /// It is not ready yet.
     Starting,
     /// It serves.
@@ -50,7 +50,7 @@ pub enum NodeState {
 impl NodeState {
     /// In one word.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             NodeState::Starting => "starting",
             NodeState::Up => "up",
@@ -61,7 +61,7 @@ impl NodeState {
 
     /// As one sign, each of another shape, so that it is told without colour.
     #[must_use]
-    pub fn sign(self) -> char {
+    pub(crate) fn sign(self) -> char {
         match self {
             NodeState::Starting => '○',
             NodeState::Up => '●',
@@ -73,223 +73,220 @@ impl NodeState {
 
 /// One node.
 #[derive(Clone, Debug)]
-pub struct NodeView {
+pub(crate) struct NodeView {
     /// Its name, like `FL-A-1`.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether it serves.
-    pub state: NodeState,
+    pub(crate) state: NodeState,
     /// HL7 messages that entered at it, per second.
-    pub messages_per_s: u64,
+    pub(crate) messages_per_s: u64,
     /// Acks that it gave to senders, per second.
-    pub acks_per_s: u64,
+    pub(crate) acks_per_s: u64,
     /// Entries that it holds in its logs: copies, its own and those of others' groups.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Bytes of its logs.
-    pub log_bytes: u64,
+    pub(crate) log_bytes: u64,
     /// Actors of the groups that it writes.
-    pub actors: u64,
+    pub(crate) actors: u64,
 }
 
 /// Nodes that fail together.
 #[derive(Clone, Debug)]
-pub struct ZoneView {
+pub(crate) struct ZoneView {
     /// Its name, like `A`.
-    pub name: String,
+    pub(crate) name: String,
     /// Its nodes, by name.
-    pub nodes: Vec<NodeView>,
+    pub(crate) nodes: Vec<NodeView>,
 }
 
 /// One data centre.
 #[derive(Clone, Debug)]
-pub struct DataCentreView {
+pub(crate) struct DataCentreView {
     /// Its name, like `FL`.
-    pub name: String,
+    pub(crate) name: String,
     /// Its zones, by name.
-    pub zones: Vec<ZoneView>,
+    pub(crate) zones: Vec<ZoneView>,
 }
 
 impl DataCentreView {
     /// All nodes, zone by zone.
-    pub fn nodes(&self) -> impl Iterator<Item = &NodeView> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeView> {
         self.zones.iter().flat_map(|zone| &zone.nodes)
     }
 }
 
 /// What became of the messages, counted since the feed began. Re-sends are attempts, not messages: sent = acked + refused + unknown + in flight.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Messages sent.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Messages that were acked: three members hold each.
-    pub acked: u64,
+    pub(crate) acked: u64,
     /// Messages that were refused for good.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Messages of which nothing is known.
-    pub unknown: u64,
+    pub(crate) unknown: u64,
     /// Messages that wait for their ack.
-    pub in_flight: u64,
+    pub(crate) in_flight: u64,
     /// Further attempts for messages that were sent before.
-    pub resends: u64,
+    pub(crate) resends: u64,
     /// Acks per second, now.
-    pub acks_per_s: u64,
+    pub(crate) acks_per_s: u64,
 }
 
 /// How many copies there are of what groups hold.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Copies {
+pub(crate) struct Copies {
     /// All groups.
-    pub groups: u64,
+    pub(crate) groups: u64,
     /// Groups of which all five members hold everything that is committed.
-    pub five: u64,
+    pub(crate) five: u64,
     /// Groups of which four do.
-    pub four: u64,
+    pub(crate) four: u64,
     /// Groups of which three do, the fewest that an ack allows.
-    pub three: u64,
+    pub(crate) three: u64,
     /// Groups that cannot commit now, since fewer than three members answer. What they acked before is held by those that do not.
-    pub fewer: u64,
+    pub(crate) fewer: u64,
 }
 
 /// Memory of all nodes together.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Bytes of the process that are resident, as the kernel says.
-    pub resident_bytes: u64,
+    pub(crate) resident_bytes: u64,
     /// Bytes that the nodes may take, all together.
-    pub budget_bytes: u64,
+    pub(crate) budget_bytes: u64,
     /// Bytes of all logs, counted once per copy.
-    pub log_bytes: u64,
+    pub(crate) log_bytes: u64,
 }
 
 /// The way between two data centres.
 #[derive(Clone, Copy, Debug)]
-pub struct LinkView {
+pub(crate) struct LinkView {
     /// One end: an index into [`DemoView::data_centres`].
-    pub from: usize,
+    pub(crate) from: usize,
     /// The other end.
-    pub to: usize,
+    pub(crate) to: usize,
     /// The round trip that is configured, in microseconds.
-    pub configured_us: u64,
+    pub(crate) configured_us: u64,
     /// The round trip now, in microseconds. Larger when the link was slowed by a key.
-    pub now_us: u64,
+    pub(crate) now_us: u64,
 }
 
 impl LinkView {
     /// Whether somebody slowed it.
     #[must_use]
-    pub fn is_slowed(&self) -> bool {
+    pub(crate) fn is_slowed(&self) -> bool {
         self.now_us > self.configured_us
     }
 }
 
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
+pub(crate) enum Weight {
     /// As it should be.
     Good,
     /// Worth knowing.
     Note,
     /// Something is worse than before.
     Warning,
-    /// Something that must not be.
-    Bad,
 }
 
 impl Weight {
     /// As one sign, so that it is told without colour.
     #[must_use]
-    pub fn sign(self) -> char {
+    pub(crate) fn sign(self) -> char {
         match self {
             Weight::Good => '+',
             Weight::Note => '·',
             Weight::Warning => '!',
-            Weight::Bad => '#',
         }
     }
 }
 
 /// Something that happened.
 #[derive(Clone, Debug)]
-pub struct EventLine {
+pub(crate) struct EventLine {
     /// Counts the demo's events from 1, so that plain lines tell each once.
-    pub number: u64,
+    pub(crate) number: u64,
     /// When, since the feed began.
-    pub at: Duration,
+    pub(crate) at: Duration,
     /// How much it matters.
-    pub weight: Weight,
+    pub(crate) weight: Weight,
     /// What, like `FL-A-2 paused`.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// A line for another shell.
 #[derive(Clone, Debug)]
-pub struct CommandLine {
+pub(crate) struct CommandLine {
     /// What it is for, in a few words.
-    pub purpose: String,
+    pub(crate) purpose: String,
     /// The command, whole.
-    pub command: String,
+    pub(crate) command: String,
 }
 
 /// Where the cursors stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// The data centre of the selected node: an index into [`DemoView::data_centres`].
-    pub data_centre: usize,
+    pub(crate) data_centre: usize,
     /// The selected node: its place among the nodes of its data centre, zone by zone.
-    pub node: usize,
+    pub(crate) node: usize,
     /// The selected link: an index into [`DemoView::links`].
-    pub link: usize,
+    pub(crate) link: usize,
 }
 
 /// Everything that one picture shows.
 #[derive(Clone, Debug)]
-pub struct DemoView {
+pub(crate) struct DemoView {
     /// What the demo is doing.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// Time since the feed began.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// How long the feed is to run. `None`: until somebody ends it.
-    pub target: Option<Duration>,
+    pub(crate) target: Option<Duration>,
     /// What serves the sockets: `io_uring` or `epoll`.
-    pub driver: String,
+    pub(crate) driver: String,
     /// The data centres, in the order of their columns.
-    pub data_centres: Vec<DataCentreView>,
+    pub(crate) data_centres: Vec<DataCentreView>,
     /// What became of the messages.
-    pub totals: Totals,
+    pub(crate) totals: Totals,
     /// Acks in each second of the last minutes, the newest last.
-    pub acks_history: Vec<u64>,
+    pub(crate) acks_history: Vec<u64>,
     /// How long acks took.
-    pub latency: AckLatency,
+    pub(crate) latency: AckLatency,
     /// How many copies there are.
-    pub copies: Copies,
+    pub(crate) copies: Copies,
     /// How full the memory is.
-    pub memory: Memory,
+    pub(crate) memory: Memory,
     /// Each pair of data centres once.
-    pub links: Vec<LinkView>,
+    pub(crate) links: Vec<LinkView>,
     /// The last events, the newest last.
-    pub events: Vec<EventLine>,
+    pub(crate) events: Vec<EventLine>,
     /// Lines for another shell, the most useful first.
-    pub commands: Vec<CommandLine>,
+    pub(crate) commands: Vec<CommandLine>,
     /// Where the cursors stand.
-    pub cursor: Cursor,
+    pub(crate) cursor: Cursor,
     /// Whether the explanation of keys and figures covers the picture.
-    pub help: bool,
+    pub(crate) help: bool,
 }
 
 impl DemoView {
     /// All nodes.
-    pub fn nodes(&self) -> impl Iterator<Item = &NodeView> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeView> {
         self.data_centres.iter().flat_map(DataCentreView::nodes)
     }
 
     /// How many nodes serve.
     #[must_use]
-    pub fn nodes_up(&self) -> usize {
+    pub(crate) fn nodes_up(&self) -> usize {
         self.nodes().filter(|node| node.state == NodeState::Up).count()
     }
 
     /// The node under the cursor, if the cursor stands on one.
     #[must_use]
-    pub fn selected(&self) -> Option<&NodeView> {
+    pub(crate) fn selected(&self) -> Option<&NodeView> {
         self.data_centres
             .get(self.cursor.data_centre)?
             .nodes()
@@ -298,7 +295,7 @@ impl DemoView {
 
     /// The link between two data centres, in whichever order.
     #[must_use]
-    pub fn link(&self, one: usize, other: usize) -> Option<&LinkView> {
+    pub(crate) fn link(&self, one: usize, other: usize) -> Option<&LinkView> {
         self.links
             .iter()
             .find(|link| (link.from, link.to) == (one, other) || (link.from, link.to) == (other, one))
@@ -306,7 +303,7 @@ impl DemoView {
 
     /// The cursors after a key. Keys that move none leave them; a cursor never leaves the nodes that there are, and links go round.
     #[must_use]
-    pub fn moved(&self, key: Key) -> Cursor {
+    pub(crate) fn moved(&self, key: Key) -> Cursor {
         let mut cursor = self.cursor;
         let nodes = |data_centre: usize| {
             self.data_centres

@@ -99,12 +99,12 @@ impl Node {
 
 /// All groups.
 #[derive(Default)]
-pub(super) struct Groups {
-    pub(super) total: u64,
+pub(crate) struct Groups {
+    pub(crate) total: u64,
     /// By how many members hold what is committed.
-    pub(super) five: u64,
-    pub(super) four: u64,
-    pub(super) three: u64,
+    pub(crate) five: u64,
+    pub(crate) four: u64,
+    pub(crate) three: u64,
     pub(super) fewer: u64,
     pub(super) unborn: u64,
     pub(super) lost: u64,
@@ -128,7 +128,7 @@ impl Groups {
     }
 
     /// By what was committed at an earlier look, where there was one.
-    pub(super) fn since(statuses: &[&StatusBody], total: u32, commits: &BTreeMap<u32, u64>) -> Groups {
+    pub(crate) fn since(statuses: &[&StatusBody], total: u32, commits: &BTreeMap<u32, u64>) -> Groups {
         let mut groups = Groups {
             total: total.into(),
             ..Groups::default()
@@ -188,7 +188,7 @@ impl Groups {
     }
 
     /// What each group has committed, for a later look.
-    pub(super) fn commits(&self) -> BTreeMap<u32, u64> {
+    pub(crate) fn commits(&self) -> BTreeMap<u32, u64> {
         self.commits.clone()
     }
 

@@ -8,7 +8,9 @@ use waterpark_core::LinkInfo;
 use waterpark_core::behaviour::Behaviour;
 use waterpark_core::ids::{Incarnation, LinkId};
 use waterpark_core::time::Now;
-use waterpark_wire::frame::{FrameAddress, FrameKind};
+use waterpark_wire::FrameError;
+use waterpark_wire::frame::{FrameAddress, FrameKind, FrameView};
+use waterpark_wire::framer::Framer;
 use waterpark_wire::handshake::{Dialer, Purpose};
 use waterpark_wire::refusal::ConnectionRefusal;
 
@@ -81,6 +83,33 @@ impl LinkRow {
     fn due_ns(&self) -> Option<u64> {
         let idle = self.connection.is_none() && self.dialing.is_none();
         (self.info.dials && idle && self.host.is_some()).then_some(self.dial_at_ns)
+    }
+}
+
+/// Hands on the frames that came over a link, up to the one with which the other side refuses. What lies behind that is not judged, so that
+/// a link's end does not depend on how its bytes were torn: they are never answered, whether they came in the same receive or in the next.
+///
+/// # Errors
+/// The first malformed frame's, unless the other side refused before it.
+#[inline]
+pub(super) fn feed_link(
+    framer: &mut Framer,
+    bytes: &[u8],
+    mut on_frame: impl FnMut(&FrameView<'_>),
+) -> Result<Option<ConnectionRefusal>, FrameError> {
+    let mut refusal = None;
+    let fed = framer.feed(bytes, true, |frame| {
+        if refusal.is_none() {
+            refusal = ConnectionRefusal::from_frame(&frame)?;
+        }
+        if refusal.is_none() {
+            on_frame(&frame);
+        }
+        Ok(())
+    });
+    match refusal {
+        Some(refusal) => Ok(Some(refusal)),
+        None => fed.map(|()| None),
     }
 }
 
@@ -301,5 +330,55 @@ impl<B: Behaviour> EventLoop<B> {
                 self.welcome(now, id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameBuilder};
+    use waterpark_wire::link::Heartbeat;
+
+    use super::*;
+
+    const ADDRESS: FrameAddress = FrameAddress {
+        kind: FrameKind::Peer,
+        sender: (4, 400),
+        receiver: (9, 900),
+        number: 0,
+        epoch: 5,
+    };
+
+    fn beat() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut frame = FrameBuilder::begin(&mut bytes);
+        Heartbeat::default().push(&mut bytes, &[]);
+        frame.pushed();
+        frame.finish(&mut bytes, &ADDRESS);
+        bytes
+    }
+
+    #[test]
+    fn a_refusal_ends_a_link_however_it_was_torn_and_nothing_behind_it_is_judged() {
+        let refusal = ConnectionRefusal::Stranger;
+        let stream = [beat(), refusal.frame(&ADDRESS), beat(), vec![0xA5; 200]].concat();
+        for cut in 0..stream.len() {
+            let mut framer = Framer::new(FRAME_BYTES_MAX);
+            let (mut frames, mut ended) = (0, None);
+            for part in [&stream[..cut], &stream[cut..]] {
+                // As the event loop does: an ended link is not fed.
+                if ended.is_none() {
+                    ended =
+                        feed_link(&mut framer, part, |_| frames += 1).expect("nothing is malformed before the refusal");
+                }
+            }
+            assert_eq!((ended, frames), (Some(refusal), 1), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_before_a_refusal_is_named() {
+        let mut framer = Framer::new(FRAME_BYTES_MAX);
+        let stream = [beat(), vec![0xA5; 64], ConnectionRefusal::Stranger.frame(&ADDRESS)].concat();
+        assert_eq!(feed_link(&mut framer, &stream, |_| ()), Err(FrameError::Magic));
     }
 }

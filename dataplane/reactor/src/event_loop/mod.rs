@@ -52,7 +52,7 @@ use connection::{Role, Table};
 use counters::{LoopCounters, Reasons};
 use edges::EdgeRow;
 pub use edges::{Edge, EdgeOutput};
-use links::LinkRow;
+use links::{LinkRow, feed_link};
 use report::Reports;
 pub use report::{Command, LinkEnd, Report};
 pub use way::Way;
@@ -417,11 +417,7 @@ impl<B: Behaviour> EventLoop<B> {
             Event::Received { connection, buffer } => {
                 let outcome = self.on_received(now, connection, &buffer);
                 self.driver.recycle(buffer);
-                match outcome {
-                    Ok(None) => (),
-                    Ok(Some(refusal)) => self.on_link_refused(now, connection, refusal),
-                    Err(error) => self.malformed(now, connection, error),
-                }
+                self.on_outcome(now, connection, outcome);
             }
             Event::Sent { connection, outgoing } => self.on_sent(now, connection, outgoing, true),
             Event::SendFailed {
@@ -458,18 +454,13 @@ impl<B: Behaviour> EventLoop<B> {
         } = self;
         let bytes = driver.received(buffer);
         let Some(row) = table.get_mut(id) else { return Ok(None) };
-        let mut refusal = None;
         match row.role {
             Role::Link(link) => {
                 counters.links_received_bytes += bytes.len() as u64;
-                row.framer.feed(bytes, true, |frame| {
+                return feed_link(&mut row.framer, bytes, |frame| {
                     counters.frames_received += 1;
-                    refusal = refusal.or(ConnectionRefusal::from_frame(&frame)?);
-                    if refusal.is_none() {
-                        shard.on_link_frame(now, link, &frame);
-                    }
-                    Ok(())
-                })?;
+                    shard.on_link_frame(now, link, frame);
+                });
             }
             Role::Client(client) => {
                 counters.clients_received_bytes += bytes.len() as u64;
@@ -491,32 +482,34 @@ impl<B: Behaviour> EventLoop<B> {
                 self.on_handshake_bytes(now, id, &bytes);
             }
         }
-        Ok(refusal)
+        Ok(None)
     }
 
     /// Bytes of a connection that were kept aside.
     fn on_bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
         let EventLoop { shard, table, .. } = self;
         let Some(row) = table.get_mut(id) else { return };
-        let mut refusal = None;
         let outcome = match row.role {
-            Role::Link(link) => row.framer.feed(bytes, true, |frame| {
-                refusal = refusal.or(ConnectionRefusal::from_frame(&frame)?);
-                if refusal.is_none() {
-                    shard.on_link_frame(now, link, &frame);
-                }
-                Ok(())
-            }),
-            Role::Client(client) => row.framer.feed(bytes, false, |frame| {
-                shard.on_client_frame(now, client, &frame);
-                Ok(())
-            }),
-            _ => Ok(()),
+            Role::Link(link) => feed_link(&mut row.framer, bytes, |frame| shard.on_link_frame(now, link, frame)),
+            Role::Client(client) => {
+                let fed = row.framer.feed(bytes, false, |frame| {
+                    shard.on_client_frame(now, client, &frame);
+                    Ok(())
+                });
+                fed.map(|()| None)
+            }
+            _ => Ok(None),
         };
-        match (outcome, refusal) {
-            (Err(error), _) => self.malformed(now, id, error),
-            (Ok(()), Some(refusal)) => self.on_link_refused(now, id, refusal),
-            (Ok(()), None) => (),
+        self.on_outcome(now, id, outcome);
+    }
+
+    /// Ends a connection that sent what is no frame, or on which the other side has refused.
+    #[inline]
+    fn on_outcome(&mut self, now: Now, id: ConnectionId, outcome: Result<Option<ConnectionRefusal>, FrameError>) {
+        match outcome {
+            Ok(None) => (),
+            Ok(Some(refusal)) => self.on_link_refused(now, id, refusal),
+            Err(error) => self.malformed(now, id, error),
         }
     }
 

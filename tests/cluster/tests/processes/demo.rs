@@ -56,6 +56,64 @@ fn thirty_two_nodes_ack_a_feed_and_hold_all_of_it_on_both_drivers() {
     }
 }
 
+/// One row of the demo's `memory_samples`.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    at_s: f64,
+    resident: u64,
+    logs: u64,
+    acked: u64,
+}
+
+fn memory(object: &Value) -> Vec<Memory> {
+    let rows = object["memory_samples"].as_array().expect("samples");
+    let row = |row: &Value| Memory {
+        at_s: row["at_s"].as_f64().expect("a time"),
+        resident: number(row, "resident_bytes"),
+        logs: number(row, "log_bytes"),
+        acked: number(row, "acked"),
+    };
+    rows.iter().map(row).collect()
+}
+
+/// The same for an hour is run by hand.
+#[test]
+fn a_minute_of_it_loses_nothing_and_its_memory_grows_with_what_was_acked_and_little_else() {
+    /// Connections are up then, and buffers have met their first long messages.
+    const WARM_S: f64 = 20.0;
+    /// Five copies of 4 KB, in chunks that are half empty at worst.
+    const LOG_BYTES_PER_ACK: u64 = 42 << 10;
+    /// Everything else: tables of groups that get their first actor, patients, buffers that met a longer message, the feed's own books.
+    const SLACK: u64 = 80 << 20;
+    let _machine = Machine::take("a minute of the demo", 120 * SECOND);
+    let (object, code, stderr) = demo(&["--for", "60s", "--json"]);
+    assert_eq!(code, Some(0), "{object} {stderr}");
+    assert_eq!(number(&object, "nodes"), 32);
+    assert_eq!(number(&object, "acked"), number(&object, "sent"));
+    for none in ["refused", "unknown", "lost", "duplicated"] {
+        assert_eq!(number(&object, none), 0, "{none}");
+    }
+
+    let samples = memory(&object);
+    let warm = *samples.iter().find(|row| row.at_s >= WARM_S).expect("it ran longer");
+    let last = *samples.last().expect("at least that one");
+    assert!(
+        last.at_s >= 55.0 && samples.len() >= 40,
+        "{last:?} of {}",
+        samples.len()
+    );
+    // About 7,800 are planned in that time. A feed that hardly ran would say nothing of memory.
+    let acked = last.acked - warm.acked;
+    assert!(acked >= 6_000, "{warm:?} {last:?}");
+    let (logs, resident) = (last.logs - warm.logs, last.resident.saturating_sub(warm.resident));
+    println!("{acked} acked: logs grew by {logs} bytes, the process by {resident}");
+    assert!(logs <= acked * LOG_BYTES_PER_ACK, "{logs} of logs for {acked} acked");
+    assert!(
+        resident <= logs + SLACK,
+        "{resident} for {logs} of logs: {warm:?} {last:?}"
+    );
+}
+
 #[test]
 fn links_take_the_time_that_they_are_told_to() {
     let _machine = Machine::take("the demo's links", 60 * SECOND);

@@ -13,11 +13,11 @@ use waterpark_control::NodePorts;
 use waterpark_wire::ConnectionRefusal;
 use waterpark_wire::frame::{FrameAddress, FrameKind};
 use waterpark_wire::handshake::{HandshakeRefusal, Party, Purpose, Welcome};
-use waterpark_wire::item::{ItemHeader, ItemKind};
+use waterpark_wire::item::ItemKind;
 use waterpark_wire::link::Heartbeat;
 use waterpark_wire::{FrameError, body::StatusBody};
 
-use crate::support::{Machine, Raw, client_frame, eventually, frame, noise};
+use crate::support::{Machine, Raw, client_frame, eventually, frame, item, noise};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a node may take to close what it has refused.
@@ -156,19 +156,6 @@ fn configuration(folder: &tempfile::TempDir, port: u16) -> Loaded {
 
 const DRIVERS: [DriverChoice; 2] = [DriverChoice::IoUring, DriverChoice::Epoll];
 
-fn item(kind: u8, body: &[u8]) -> Vec<u8> {
-    let header = ItemHeader {
-        kind,
-        length: u32::try_from(16 + body.len()).expect("short").into(),
-        ..ItemHeader::default()
-    };
-    let mut bytes = Vec::new();
-    header.push(&mut bytes);
-    bytes.extend_from_slice(body);
-    bytes.resize(bytes.len().next_multiple_of(16), 0);
-    bytes
-}
-
 #[test]
 fn a_peer_whose_frames_are_wrong_is_told_why_and_counted() {
     let _machine = Machine::take("a peer is told", 60 * SECOND);
@@ -284,12 +271,20 @@ fn a_node_that_a_peer_refuses_counts_it_and_ends_the_link() {
                 "refused_by_peer_Unlisted",
             ),
         ] {
-            let (mut raw, address) = world.link();
-            assert!(raw.send(&refusal.frame(&address)));
-            let ending = raw.ending(CLOSE);
-            assert_eq!(ending.frame_refusal(), None, "a refusal is not answered by another");
-            World::counts(&client, counter, 1);
+            // Whatever comes behind it is not judged any more, whether it came with it or later.
+            for (nth, behind) in [(1, 0), (2, 640)] {
+                let (mut raw, address) = world.link();
+                assert!(raw.send(&[refusal.frame(&address), noise(6, behind)].concat()));
+                let ending = raw.ending(CLOSE);
+                assert_eq!(
+                    ending.frame_refusal(),
+                    None,
+                    "{driver:?}: a refusal is not answered by another"
+                );
+                World::counts(&client, counter, nth);
+            }
         }
+        assert_eq!(World::counter(&client, "malformed_Magic"), 0, "{driver:?}");
         // A refusal that is none is malformed like any other item.
         let (mut raw, address) = world.link();
         assert!(raw.send(&frame(&address, &item(ItemKind::Refusal as u8, &[]), 1)));

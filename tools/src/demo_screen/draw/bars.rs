@@ -5,7 +5,7 @@ use ratatui::style::Style;
 use super::part::Part;
 
 /// A cell filled from below by so many eighths.
-pub const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+pub(crate) const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// How many eighths high a bar is, of `rows` rows that stand for `max`. Whatever is not nothing is at least one eighth.
 #[must_use]
@@ -14,7 +14,7 @@ pub const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '
     clippy::cast_sign_loss,
     reason = "clamped to the height of the chart"
 )]
-pub fn eighths(value: f64, max: f64, rows: u16) -> u32 {
+pub(crate) fn eighths(value: f64, max: f64, rows: u16) -> u32 {
     let full = f64::from(rows) * 8.0;
     if value.is_nan() || value <= 0.0 || max <= 0.0 {
         return 0;
@@ -59,7 +59,7 @@ pub(super) fn lying(part: &mut Part<'_>, row: u16, value: f64, max: f64, full: S
     clippy::cast_sign_loss,
     reason = "a picture, of a few hundred places"
 )]
-pub fn resampled(counts: &[u64], columns: u16) -> Vec<f64> {
+pub(crate) fn resampled(counts: &[u64], columns: u16) -> Vec<f64> {
     let step = counts.len() as f64 / f64::from(columns.max(1));
     (0..columns)
         .map(|column| {

@@ -33,7 +33,6 @@ fn event_line(part: &Part<'_>, event: &EventLine) -> Line<'static> {
         Weight::Good => Role::Good,
         Weight::Note => Role::Text,
         Weight::Warning => Role::Warning,
-        Weight::Bad => Role::Bad,
     };
     let width = usize::from(part.width()).saturating_sub(10);
     Line::from(vec![

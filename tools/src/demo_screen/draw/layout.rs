@@ -10,28 +10,27 @@ use super::nodes;
 use crate::demo_screen::view::DemoView;
 
 /// Least size of the standard arrangement.
-pub const STANDARD: (u16, u16) = (76, 22);
+pub(crate) const STANDARD: (u16, u16) = (76, 22);
 /// Least size of the wide arrangement.
-pub const WIDE: (u16, u16) = (120, 42);
+pub(crate) const WIDE: (u16, u16) = (120, 42);
 
 /// Where each part goes. A part without room has an empty area.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(missing_docs, reason = "each is the area of the part of its name")]
-pub struct Layout {
-    pub title: Rect,
-    pub totals: Rect,
-    pub nodes: Rect,
-    pub detail: Rect,
-    pub latency: Rect,
-    pub acks: Rect,
-    pub copies: Rect,
-    pub memory: Rect,
-    pub links: Rect,
-    pub events: Rect,
-    pub commands: Rect,
-    pub keys: Rect,
+pub(crate) struct Layout {
+    pub(crate) title: Rect,
+    pub(crate) totals: Rect,
+    pub(crate) nodes: Rect,
+    pub(crate) detail: Rect,
+    pub(crate) latency: Rect,
+    pub(crate) acks: Rect,
+    pub(crate) copies: Rect,
+    pub(crate) memory: Rect,
+    pub(crate) links: Rect,
+    pub(crate) events: Rect,
+    pub(crate) commands: Rect,
+    pub(crate) keys: Rect,
     /// Whether panels have frames.
-    pub framed: bool,
+    pub(crate) framed: bool,
 }
 
 /// What is left of an area while parts are taken off it.
@@ -70,7 +69,7 @@ impl Rest {
 impl Layout {
     /// The arrangement for an area.
     #[must_use]
-    pub fn of(area: Rect, view: &DemoView) -> Layout {
+    pub(crate) fn of(area: Rect, view: &DemoView) -> Layout {
         let at_least = |(width, height): (u16, u16)| area.width >= width && area.height >= height;
         // Names and figures of the nodes decide, not the terminal alone: a demo of other names may need more.
         let tabled = nodes::table_fits(view, area.width);
@@ -176,8 +175,8 @@ impl Layout {
     }
 
     /// All areas.
-    #[must_use]
-    pub fn areas(&self) -> [Rect; 12] {
+    #[cfg(test)]
+    pub(crate) fn areas(&self) -> [Rect; 12] {
         [
             self.title,
             self.totals,

@@ -10,7 +10,7 @@ pub(crate) use ended::{Ended, run};
 pub(crate) use load::{How, Load};
 pub(crate) use machine::{Machine, eventually};
 pub(crate) use nodes::{Nodes, binary, five};
-pub(crate) use raw::{Raw, client_frame, frame, noise};
+pub(crate) use raw::{Raw, client_frame, frame, item, noise};
 
 /// Names the test's node of a five-node cluster by its place in the configuration.
 pub(crate) type Place = usize;

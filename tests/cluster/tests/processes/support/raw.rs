@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use waterpark_wire::frame::{FrameAddress, FrameBuilder, FrameKind, FrameView};
 use waterpark_wire::framer::Framer;
 use waterpark_wire::handshake::{Dialer, HandshakeRefusal, Party, Purpose, Step, Welcome};
+use waterpark_wire::item::{ItemHeader, ItemKind};
 
 /// How long a node may take to close what it has refused.
 const CLOSE: Duration = Duration::from_secs(3);
@@ -135,16 +136,28 @@ impl Ending {
         let mut number = None;
         let mut framer = Framer::new(waterpark_wire::frame::FRAME_BYTES_MAX);
         let fed = framer.feed(&self.said, true, |frame: FrameView<'_>| {
-            for item in frame
-                .items()
-                .filter(|item| item.kind() == waterpark_wire::item::ItemKind::Refusal)
-            {
+            for item in frame.items().filter(|item| item.kind() == ItemKind::Refusal) {
                 number = Some(item.header.aux.get());
             }
             Ok(())
         });
         fed.ok().and(number)
     }
+}
+
+/// One item header that says so, with a body of these bytes.
+pub(crate) fn item(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = 16 + body.len();
+    let header = ItemHeader {
+        kind,
+        length: u32::try_from(length).expect("short").into(),
+        ..ItemHeader::default()
+    };
+    let mut bytes = Vec::new();
+    header.push(&mut bytes);
+    bytes.extend_from_slice(body);
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    bytes
 }
 
 /// A frame with a right checksum around whatever items these bytes are.
