@@ -67,6 +67,7 @@ impl Bench {
         let topology = Topology::new(spec).expect("five nodes make a topology");
         let make = |id: u16| {
             let settings = Settings {
+                births: waterpark_core::config::Births::Writer,
                 node: NodeId(id),
                 incarnation: Incarnation(u64::from(id)),
                 shard: ShardId(0),

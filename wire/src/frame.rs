@@ -25,7 +25,7 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// The items are one LZ4 block; `raw_length` says what it unfolds to.
 pub const FLAG_COMPRESSED: u32 = 1;
-/// The frame carries Appends or Adopts: it is numbered and will be acked.
+/// The frame carries Appends: it is numbered and will be acked.
 pub const FLAG_NUMBERED: u32 = 2;
 const FLAGS: u32 = FLAG_COMPRESSED | FLAG_NUMBERED;
 

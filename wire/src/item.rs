@@ -72,11 +72,23 @@ pub enum ItemKind {
     Document = 15,
     /// Why this connection is about to be closed ([`crate::link::Refusal`]).
     Refusal = 16,
+    /// The opener of a view asks a member for its promise ([`crate::link::Seal`]).
+    Seal = 17,
+    /// The promise, with what the member holds ([`crate::link::Sealed`]).
+    Sealed = 18,
+    /// What a member of a view has to hold ([`crate::link::Adopt`]).
+    Adopt = 19,
+    /// Asks for a part of a log ([`crate::link::Fetch`]).
+    Fetch = 20,
+    /// A part of a log ([`crate::link::Piece`]).
+    Piece = 21,
+    /// A member has promised a newer view ([`crate::link::Nack`]).
+    Nack = 22,
 }
 
 impl ItemKind {
     /// Every kind there is.
-    pub const ALL: [ItemKind; 16] = [
+    pub const ALL: [ItemKind; 22] = [
         ItemKind::Append,
         ItemKind::Acked,
         ItemKind::Request,
@@ -93,6 +105,12 @@ impl ItemKind {
         ItemKind::Ask,
         ItemKind::Document,
         ItemKind::Refusal,
+        ItemKind::Seal,
+        ItemKind::Sealed,
+        ItemKind::Adopt,
+        ItemKind::Fetch,
+        ItemKind::Piece,
+        ItemKind::Nack,
     ];
 
     /// The kind with this number.

@@ -136,6 +136,126 @@ fixed_items! {
         /// Another.
         detail2: U64,
     }
+    /// The opener of a view asks a member of the active Config to promise it: what is older is not answered any more.
+    Seal(Seal) {
+        /// The view.
+        view: U64,
+        /// Zero.
+        reserved: U64,
+    }
+    /// A member's promise, and what it holds.
+    Sealed(Sealed) {
+        /// The view that it promised.
+        view: U64,
+        /// The view that its log is of.
+        log_view: U64,
+        /// Its last seq.
+        last_seq: U64,
+        /// Its commit.
+        commit: U64,
+        /// The chain hash at its last seq, low half first.
+        last_hash: [U64; 2],
+    }
+    /// A member of a view has to hold the opener's log up to a seq.
+    Adopt(Adopt) {
+        /// The view.
+        view: U64,
+        /// The lineage of its Config.
+        lineage: U64,
+        /// The last seq to hold.
+        last_seq: U64,
+        /// Zero.
+        reserved: U64,
+        /// The chain hash there, low half first.
+        last_hash: [U64; 2],
+    }
+    /// Asks a member for its log behind a point that both hold. `item.count` [`Mark`]s follow, from the last one that the asker holds down.
+    Fetch(Fetch) {
+        /// The view that both have promised.
+        view: U64,
+        /// The view that the log is of: a member whose log is of another view by now does not answer.
+        log_view: U64,
+        /// What the asker's state was computed from; all ones if it has one that goes with what it asks for.
+        applied: U64,
+        /// The asker's commit.
+        commit: U64,
+    }
+    /// A part of a log: a run as it lies there follows, or nothing. `item.flags` are `PIECE_*`.
+    Piece(Piece) {
+        /// The view.
+        view: U64,
+        /// The seq of the mark that the portion goes on from.
+        after: U64,
+        /// The last seq of the whole log.
+        last_seq: U64,
+        /// Where a part of the state begins in it.
+        offset: U64,
+    }
+    /// A member does not answer a Seal, an Adopt or a Fetch: it has promised a newer view.
+    Nack(Nack) {
+        /// The view that it was asked about.
+        view: U64,
+        /// The view that it has promised.
+        promised: U64,
+    }
+}
+
+/// The asker needs the state, whatever its log.
+pub const FETCH_STATE: u8 = 1;
+/// The last piece of a portion.
+pub const PIECE_LAST: u8 = 1;
+/// A part of the state that goes with the log, in the place of a run.
+pub const PIECE_STATE: u8 = 2;
+/// The last part of the state.
+pub const PIECE_STATE_LAST: u8 = 4;
+
+/// A seq at which a run of a log ends, with the chain hash there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Mark {
+    /// The seq.
+    pub seq: U64,
+    /// The chain hash, low half first.
+    pub hash: [U64; 2],
+}
+
+/// Marks as they follow a Fetch.
+#[must_use]
+pub fn mark_bytes(marks: &[Mark]) -> &[u8] {
+    marks.as_bytes()
+}
+
+/// The most marks that a Fetch may carry.
+pub const MARKS_MAX: usize = 128;
+
+/// Reads a Fetch and its marks.
+///
+/// # Errors
+/// `ItemLength`, also if there are no marks, too many, or not as many as it says.
+pub fn fetch<'a>(item: &Item<'a>) -> Result<(&'a Fetch, &'a [Mark]), FrameError> {
+    let (fetch, rest) = Fetch::new_checked(item)?;
+    let marks = <[Mark]>::ref_from_bytes(rest).map_err(|_| FrameError::ItemLength)?;
+    if marks.len() != usize::from(item.header.count.get()) || marks.is_empty() || marks.len() > MARKS_MAX {
+        return Err(FrameError::ItemLength);
+    }
+    Ok((fetch, marks))
+}
+
+/// A chain hash as it travels.
+#[must_use]
+pub fn split_hash(hash: u128) -> [U64; 2] {
+    let half = |shift: u32| {
+        u64::try_from(hash >> shift & u128::from(u64::MAX))
+            .expect("masked")
+            .into()
+    };
+    [half(0), half(64)]
+}
+
+/// A chain hash that travelled.
+#[must_use]
+pub fn join_hash(halves: [U64; 2]) -> u128 {
+    u128::from(halves[0].get()) | u128::from(halves[1].get()) << 64
 }
 
 /// The sender's memory is so full that it takes no new data.

@@ -41,8 +41,18 @@ pub const VOID: u16 = 64;
 pub const DROPPED: u16 = 128;
 /// The entry is a tick that also decides what retention drops: its message says what ([`crate::sweep`]).
 pub const SWEEP: u16 = 256;
-const ENTRY_FLAGS: u16 =
-    INTRODUCES_ACTOR | INTRODUCES_LANE | EVENT_IS_MESSAGE | HAS_EVENT | HAS_REPLY | TICK | VOID | DROPPED | SWEEP;
+/// The first entry of a view: no actor's, no lane's, without any section.
+pub const VIEW_OPEN: u16 = 512;
+const ENTRY_FLAGS: u16 = INTRODUCES_ACTOR
+    | INTRODUCES_LANE
+    | EVENT_IS_MESSAGE
+    | HAS_EVENT
+    | HAS_REPLY
+    | TICK
+    | VOID
+    | DROPPED
+    | SWEEP
+    | VIEW_OPEN;
 
 /// Flag of a run's item header: entries of the run lost their messages, so the hash covers more than is left. Its fields stand, and
 /// the chain can still be followed.
@@ -310,6 +320,9 @@ impl<'a> EntryView<'a> {
             return Err(FrameError::Entry);
         }
         if flags & !ENTRY_FLAGS != 0 || flags & (EVENT_IS_MESSAGE | HAS_EVENT) == EVENT_IS_MESSAGE | HAS_EVENT {
+            return Err(FrameError::EntryFlags);
+        }
+        if flags & VIEW_OPEN != 0 && (flags != VIEW_OPEN || !message.is_empty()) {
             return Err(FrameError::EntryFlags);
         }
         if flags & (EVENT_IS_MESSAGE | DROPPED) == EVENT_IS_MESSAGE {

@@ -13,8 +13,9 @@ use waterpark_wire::handshake::messages::{
 use waterpark_wire::handshake::{Acceptor, Dialer, HandshakeRefusal, Purpose, Release, Step};
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
-    Adopted, Ask, BirthRefused, Commit, DOCUMENT_SLOT_TABLE, Document, Exception, HEARTBEAT_OUT, Heartbeat, Out,
-    PART_FIRST, PartHeader, ReadBack, ReadBackEnd, Refusal, push_acked,
+    self, Adopt, Adopted, Ask, BirthRefused, Commit, DOCUMENT_SLOT_TABLE, Document, Exception, Fetch, HEARTBEAT_OUT,
+    Heartbeat, Mark, Nack, Out, PART_FIRST, PIECE_LAST, PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal,
+    Sealed, push_acked,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, Operation, RequestHeader};
@@ -168,6 +169,130 @@ fn a_run_has_the_bytes_of_the_page() {
         (entry.key, entry.event, entry.mark()),
         (Some(KEY), Some(&b"twenty bytes of text"[..]), 3)
     );
+}
+
+/// The run that begins view 12 of the group of the page's run, behind it.
+fn view_open() -> Vec<u8> {
+    let before = example("run");
+    let before = RunHeader::read(&before);
+    let entry = EntryParts {
+        header: EntryHeader {
+            actor: U32::MAX_VALUE,
+            lane: U32::MAX_VALUE,
+            flags: U16::new(run::VIEW_OPEN),
+            ..EntryHeader::default()
+        },
+        ..EntryParts::default()
+    };
+    let mut bytes = vec![0; RUN_HEADER + entry.length()];
+    entry.write(&mut bytes[RUN_HEADER..]);
+    let mut header = RunHeader::new_zeroed();
+    header.item = ItemHeader {
+        kind: ItemKind::Append as u8,
+        count: U16::new(1),
+        length: U32::new(u32::try_from(bytes.len()).expect("a short run")),
+        group: U32::new(7),
+        ..ItemHeader::default()
+    };
+    header.view = U64::new(12);
+    header.first_seq = U64::new(41);
+    header.base_time_ms = U64::new(1_700_000_000_010);
+    header.prev_hash = link::split_hash(before.chain_hash.get())[0];
+    header.put(&mut bytes);
+    header.chain_hash = U128::new(checksum::chain(&bytes[HASHED_FROM..]));
+    header.put(&mut bytes);
+    bytes
+}
+
+#[test]
+fn the_run_that_begins_a_view_has_the_bytes_of_the_page() {
+    assert_example("view-open", &view_open());
+    let page = example("view-open");
+    let run = RunView::new_checked(&page).expect("the page's run is good");
+    let (seq, entry) = run.entries().next().expect("one entry");
+    assert_eq!((seq, entry.header.flags.get()), (41, run::VIEW_OPEN));
+    assert!(entry.message.is_empty() && entry.event.is_none() && entry.reply.is_empty());
+}
+
+#[test]
+fn items_of_a_view_change_have_the_bytes_of_the_page() {
+    let (run, view_open) = (example("run"), example("view-open"));
+    let hash_of = |run: &[u8]| link::split_hash(RunHeader::read(run).chain_hash.get());
+    let item = ItemHeader {
+        group: U32::new(7),
+        ..ItemHeader::default()
+    };
+    let (view, reserved) = (U64::new(12), U64::ZERO);
+    let mut examples: [(&str, Vec<u8>); 6] =
+        ["seal", "sealed", "adopt", "fetch", "piece", "nack"].map(|n| (n, Vec::new()));
+    Seal { item, view, reserved }.push(&mut examples[0].1, &[]);
+    let sealed = Sealed {
+        item,
+        view,
+        log_view: U64::new(3),
+        last_seq: U64::new(40),
+        commit: U64::new(39),
+        last_hash: hash_of(&run),
+    };
+    sealed.push(&mut examples[1].1, &[]);
+    let adopt = Adopt {
+        item,
+        view,
+        lineage: U64::new(1),
+        last_seq: U64::new(41),
+        reserved,
+        last_hash: hash_of(&view_open),
+    };
+    adopt.push(&mut examples[2].1, &[]);
+    let marks = [
+        Mark {
+            seq: U64::new(40),
+            hash: hash_of(&run),
+        },
+        Mark {
+            seq: U64::new(38),
+            hash: link::split_hash(0x1112_1314_1516_1718_0102_0304_0506_0708),
+        },
+    ];
+    let fetch = Fetch {
+        item: ItemHeader {
+            count: U16::new(2),
+            ..item
+        },
+        view,
+        log_view: view,
+        applied: U64::new(37),
+        commit: U64::new(38),
+    };
+    fetch.push(&mut examples[3].1, link::mark_bytes(&marks));
+    let piece = Piece {
+        item: ItemHeader {
+            flags: PIECE_LAST,
+            ..item
+        },
+        view,
+        after: U64::new(40),
+        last_seq: U64::new(41),
+        offset: U64::ZERO,
+    };
+    piece.push(&mut examples[4].1, &view_open);
+    let nack = Nack {
+        item,
+        view,
+        promised: U64::new(15),
+    };
+    nack.push(&mut examples[5].1, &[]);
+    for (name, bytes) in &examples {
+        assert_example(name, bytes);
+    }
+    let page = example("fetch");
+    let item = Item::new_checked_unpadded(&page[..96]).expect("the page's item is good");
+    let (_, read) = link::fetch(&item).expect("and so are its marks");
+    assert_eq!(read, marks);
+    let page = example("piece");
+    let item = Item::new_checked(&page).expect("the page's item is good");
+    let (_, run) = Piece::new_checked(&item).expect("it is a piece");
+    assert_eq!(run, view_open);
 }
 
 #[test]

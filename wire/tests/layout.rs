@@ -7,8 +7,9 @@ use waterpark_wire::handshake::messages::{
 };
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
-    Acked, Adopted, Ask, BirthRefused, Commit, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, Document, Exception,
-    HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Out, PART_FIRST, PartHeader, ReadBack, ReadBackEnd, Refusal,
+    self, Acked, Adopt, Adopted, Ask, BirthRefused, Commit, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, Document, Exception,
+    Fetch, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Mark, Nack, Out, PART_FIRST, PartHeader, Piece, ReadBack,
+    ReadBackEnd, Refusal, Seal, Sealed,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, HistoryRange, Operation, RequestHeader};
@@ -175,6 +176,39 @@ fn offsets_and_sizes_are_those_of_the_page() {
         reserved
     });
     assert_layout!(Refusal { item, detail, detail2 });
+    assert_layout!(Seal { item, view, reserved });
+    assert_layout!(Sealed {
+        item,
+        view,
+        log_view,
+        last_seq,
+        commit,
+        last_hash
+    });
+    assert_layout!(Adopt {
+        item,
+        view,
+        lineage,
+        last_seq,
+        reserved,
+        last_hash
+    });
+    assert_layout!(Fetch {
+        item,
+        view,
+        log_view,
+        applied,
+        commit
+    });
+    assert_layout!(Mark { seq, hash });
+    assert_layout!(Piece {
+        item,
+        view,
+        after,
+        last_seq,
+        offset
+    });
+    assert_layout!(Nack { item, view, promised });
     assert_layout!(Prefix {
         magic,
         format,
@@ -318,23 +352,22 @@ fn flags_are_those_of_the_page() {
             TICK,
             VOID,
             DROPPED,
-            SWEEP
+            SWEEP,
+            VIEW_OPEN
         ]
     );
     assert_flags!("Run flags", run, [SWEPT]);
     assert_flags!("Request flags", request, [FORWARDED, SENT_BEFORE, SUSPECT, HERE]);
     assert_flags!("Reply flags", reply, [MAYBE, HAS_TOKEN]);
+    assert_flags!("Fetch flags", link, [FETCH_STATE]);
+    assert_flags!("Piece flags", link, [PIECE_LAST, PIECE_STATE, PIECE_STATE_LAST]);
     // Numbers that stand in the text of a field.
     assert_eq!(
-        (
-            HEARTBEAT_PRESSURE,
-            HEARTBEAT_OUT,
-            PART_FIRST,
-            waterpark_wire::link::PART_LAST
-        ),
+        (HEARTBEAT_PRESSURE, HEARTBEAT_OUT, PART_FIRST, link::PART_LAST),
         (1, 2, 1, 2)
     );
     assert_eq!((DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS), (1, 2));
+    assert!(PAGE.contains(&format!("from 1 to {} of them", link::MARKS_MAX)));
     assert_eq!((messages::FLAG_OUT, messages::FLAG_LZ4), (1, 2));
     assert_eq!((messages::PURPOSE_LINK, messages::PURPOSE_CLIENT), (1, 2));
     let kinds = [

@@ -12,7 +12,7 @@ use waterpark_wire::framer::Framer;
 use waterpark_wire::handshake::Welcome;
 use waterpark_wire::item::{Item, ItemHeader, ItemKind};
 use waterpark_wire::link::{Assembly, ReadBack as Question, ReadBackEnd};
-use waterpark_wire::run::{DROPPED, EntryView, RunView, TICK, VOID};
+use waterpark_wire::run::{DROPPED, EntryView, RunView, TICK, VIEW_OPEN, VOID};
 use waterpark_wire::{FrameError, FrameKind};
 
 use crate::error::ClientError;
@@ -58,7 +58,7 @@ impl ReadEntry<'_> {
     /// Whether it is the writer's own.
     #[must_use]
     pub fn is_tick(&self) -> bool {
-        self.entry.header.flags.get() & TICK != 0
+        self.entry.header.flags.get() & (TICK | VIEW_OPEN) != 0
     }
 
     /// Whether retention has dropped its message.

@@ -103,4 +103,10 @@ pub trait Behaviour {
 
     /// Writes the state as the kind shows it: UTF-8 JSON.
     fn show(&self, kind: KindId, state: &Self::State, out: &mut Vec<u8>);
+
+    /// Writes the state for another member, which reads it by [`Behaviour::load`]: equal states give equal bytes.
+    fn save(&self, kind: KindId, state: &Self::State, out: &mut Vec<u8>);
+
+    /// Reads a state that was saved; `None` if the bytes are none of this kind.
+    fn load(&self, kind: KindId, bytes: &[u8]) -> Option<Self::State>;
 }

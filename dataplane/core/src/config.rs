@@ -96,13 +96,6 @@ impl Config {
             incarnation: Incarnation(m.incarnation),
         };
         let members: Vec<Member> = body.members.iter().map(member).collect();
-        let twice = members
-            .iter()
-            .enumerate()
-            .any(|(i, m)| members[..i].iter().any(|other| other.node == m.node));
-        if members.is_empty() || members.len() > MEMBERS_MAX || twice || body.view == 0 {
-            return None;
-        }
         let config = Config {
             group: GroupId(body.group),
             view: View(body.view),
@@ -111,13 +104,35 @@ impl Config {
             write_quorum: usize::from(body.write_quorum),
             read_quorum: usize::from(body.read_quorum),
         };
-        config.quorums_meet().then_some(config)
+        (body.view != 0 && config.is_sound()).then_some(config)
     }
+
+    /// Whether it can be a Config at all: one to five members on nodes of their own, and quorums that meet.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let n = self.members.len();
+        let twice = |i: usize| {
+            let node = self.members[i].node;
+            self.members[..i].iter().any(|other| other.node == node)
+        };
+        (1..=MEMBERS_MAX).contains(&n) && !(0..n).any(twice) && self.quorums_meet()
+    }
+}
+
+/// Who says that a group is born, and who its members are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Births {
+    /// Its writer by the ring, once it has met all members: the topology never changes.
+    Writer,
+    /// The topology log.
+    TopologyLog,
 }
 
 /// What a shard is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Who says that a group is born.
+    pub births: Births,
     /// This node.
     pub node: NodeId,
     /// This process.

@@ -43,6 +43,8 @@ pub enum Effect {
     },
     /// Something an operator wants to read.
     Event(Happened),
+    /// Propose an entry to the topology log. It may get lost: what is wanted is proposed again until it is seen decided.
+    Propose(crate::topology_log::Entry),
 }
 
 /// Why a connection is cut.

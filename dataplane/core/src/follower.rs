@@ -6,7 +6,7 @@ use waterpark_wire::link::{Adopted, Answer, BirthRefused, Exception, Out};
 use waterpark_wire::run::{RUN_HEADER, RunView};
 
 use crate::behaviour::Behaviour;
-use crate::config::Config;
+use crate::config::{Births, Config};
 use crate::effects::{Crossing, Effect, Happened};
 use crate::group::Role;
 use crate::ids::{GroupId, Incarnation, Member, NodeId, Seq, ShardId, View};
@@ -24,6 +24,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn on_met(&mut self, peer: Member, out: bool) {
         let met = &mut self.met[usize::from(peer.node.0)];
         *met = (*met).max(peer.incarnation);
+        // Where the topology log says who is a member, an older process is replaced there.
+        if self.settings.births == Births::TopologyLog {
+            return;
+        }
         if out {
             self.on_peer_out(peer.node);
         }
@@ -123,6 +127,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 group.promised = config.view;
                 group.log_view = config.view;
                 group.role = Role::Follower;
+                group.source = Some(from);
                 group.config = Some(config.clone());
             }
         }
@@ -159,14 +164,19 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// The way to a member's present process, if a link to it is up.
     pub(crate) fn item_to(&mut self, to: Member) -> Option<&mut Vec<u8>> {
+        let link = self.link_to(to)?;
+        Some(self.links[link.0 as usize].outbox.item())
+    }
+
+    /// The first link that is up to a member's present process.
+    pub(crate) fn link_to(&self, to: Member) -> Option<crate::ids::LinkId> {
         let links = &self.links_to[usize::from(to.node.0)];
         let up = |link: &&crate::ids::LinkId| {
             self.links[link.0 as usize]
                 .up
                 .is_some_and(|up| up.incarnation == to.incarnation)
         };
-        let link = *links.iter().find(up)?;
-        Some(self.links[link.0 as usize].outbox.item())
+        links.iter().find(up).copied()
     }
 
     /// A run of a group that this shard follows. `Some` says why it was not taken.
@@ -184,11 +194,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let group = &mut self.groups[index];
         // What was promised to a newer view is first: a writer of an older one stops at this word, and at no other.
-        if view < group.promised || group.role == Role::Quarantined {
+        if view < group.promised && !R::NO_FENCE || group.role == Role::Quarantined {
             return Ok(Some(exception(id, Answer::Nack, view, group.promised.0)));
         }
-        let is_writers = group.config.as_ref().is_some_and(|config| config.writer() == from);
-        if self.out || !is_writers || group.role != Role::Follower || view > group.promised || group.log_view != view {
+        let is_writers = group.source == Some(from);
+        let is_adopted = is_writers && group.role == Role::Follower && group.log_view == view;
+        let is_taken = is_adopted && view <= group.promised
+            || R::NO_FENCE && is_writers && group.log_view == view
+            || R::APPEND_TO_UNADOPTED_LOG && group.role == Role::Sealed && view == group.promised;
+        if self.out || !is_taken {
             return Ok(Some(exception(id, Answer::NeedAdopt, view, 0)));
         }
         match group.log.take_run(&mut self.memory, bytes) {
@@ -217,8 +231,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn on_commit(&mut self, id: GroupId, from: Member, view: View, commit: Seq) {
         let Some(index) = self.group_index(id) else { return };
         let group = &mut self.groups[index];
-        let is_writers = group.config.as_ref().is_some_and(|config| config.writer() == from);
-        if is_writers && group.role == Role::Follower && group.log_view == view {
+        if group.source == Some(from) && group.role == Role::Follower && group.log_view == view {
             group.commit = group.commit.max(commit.min(group.log.sealed_seq()));
             self.lag(index);
         }
@@ -228,7 +241,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// stretch of log is read in one stream, and the rows of its actors come together.
     fn lag(&mut self, index: usize) {
         let group = &mut self.groups[index];
-        if group.commit.0 - group.applied.0 >= APPLY_ENTRIES {
+        if group.commit.0.saturating_sub(group.applied.0) >= APPLY_ENTRIES {
             self.apply(index);
         } else if group.commit > group.applied && !std::mem::replace(&mut group.lags, true) {
             self.lagging
@@ -250,15 +263,19 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn apply(&mut self, index: usize) {
         let (topology, behaviour) = (&self.topology, &self.behaviour);
         let hash_of = |key: &[u8]| Self::hash_of(topology, behaviour, key);
+        let commit = self.groups[index].commit;
         if self.groups[index]
-            .apply_committed(behaviour, &self.memory, hash_of)
+            .apply_upto(behaviour, &self.memory, commit, hash_of)
             .is_err()
         {
             self.quarantine(index);
         }
     }
 
-    fn quarantine(&mut self, index: usize) {
+    pub(crate) fn quarantine(&mut self, index: usize) {
+        // Nothing that it opens or collects could count.
+        self.groups[index].opener = None;
+        self.drop_intake(index);
         let group = &mut self.groups[index];
         group.role = Role::Quarantined;
         self.effects

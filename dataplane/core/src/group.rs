@@ -3,12 +3,12 @@
 //! The writer applies an entry when it logs it, ahead of the commit; a follower applies what is committed. Both go through
 //! [`Group::take_effect`], so equal logs make equal states.
 
-use waterpark_wire::run::{EntryHeader, EntryView, SWEEP, TICK, VOID};
+use waterpark_wire::run::{EntryHeader, EntryView, RUN_HEADER, RunView, SWEEP, TICK, VOID};
 use waterpark_wire::sweep::SweepView;
 
 use crate::behaviour::{Behaviour, KindId};
 use crate::config::Config;
-use crate::ids::{GroupId, LinkId, NodeId, Seq, View};
+use crate::ids::{GroupId, LinkId, Member, NodeId, Seq, View};
 use crate::lane::{Lanes, NO_LANE, Session};
 use crate::log::{Log, Position};
 use crate::memory::Memory;
@@ -17,6 +17,7 @@ use crate::retention::Retained;
 use crate::sweep::Sweep;
 use crate::time::Now;
 use crate::unapplied::Unapplied;
+use crate::view_change::{Intake, Opener};
 use crate::waiting::{Held, WaitingQueue};
 
 /// What this member is in its group.
@@ -30,6 +31,8 @@ pub(crate) enum Role {
     Writer,
     /// It follows.
     Follower,
+    /// It promised a view that it has not adopted: it takes no run, and answers for what it holds.
+    Sealed,
     /// Its log contradicts the writer's: it takes nothing more.
     Quarantined,
 }
@@ -63,9 +66,19 @@ pub(crate) struct Group<S> {
     pub(crate) config: Option<Config>,
     pub(crate) promised: View,
     pub(crate) log_view: View,
+    /// The first entry of that view, at its writer.
+    pub(crate) view_from: Seq,
     pub(crate) log: Log,
+    /// Whose runs it takes: the opener of the view that its log is of.
+    pub(crate) source: Option<Member>,
+    /// It is to write a view that is not open yet.
+    pub(crate) opener: Option<Box<Opener>>,
+    /// A log that is collected beside its own.
+    pub(crate) intake: Option<Box<Intake>>,
+    /// Requests that came while it was to write and could not yet, in their order.
+    pub(crate) queued: Vec<Held>,
     pub(crate) commit: Seq,
-    /// A follower's last entry that took effect, and what it holds behind it.
+    /// The last entry that took effect, and what is held behind it. A writer's are ahead of it: it notes how far when it stops.
     pub(crate) applied: Seq,
     pub(crate) unapplied: Unapplied,
     pub(crate) time_ms: u64,
@@ -109,7 +122,12 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             config: None,
             promised: View::default(),
             log_view: View::default(),
+            view_from: Seq::ZERO,
             log: Log::new(id),
+            source: None,
+            opener: None,
+            intake: None,
+            queued: Vec::new(),
             commit: Seq::ZERO,
             applied: Seq::ZERO,
             unapplied,
@@ -132,6 +150,11 @@ impl<S: Default + core::fmt::Debug> Group<S> {
     /// Group time: never backwards.
     pub(crate) fn time_at(&self, wall_ms: u64) -> u64 {
         self.time_ms.max(wall_ms)
+    }
+
+    /// Whether a view change is under way here.
+    pub(crate) fn changes(&self) -> bool {
+        self.opener.is_some() || self.intake.is_some()
     }
 
     /// An entry takes effect on actors and lanes.
@@ -186,14 +209,37 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         Ok(())
     }
 
-    /// A follower applies what is committed and not applied yet.
-    pub(crate) fn apply_committed<B: Behaviour<State = S>, M: Memory>(
+    /// Forgets what was computed from the log: it is computed anew, from its beginning.
+    pub(crate) fn forget_state(&mut self) {
+        self.registry = Registry::default();
+        self.lanes = Lanes::default();
+        self.retained = Retained::default();
+        self.time_ms = 0;
+        self.applied = Seq::ZERO;
+    }
+
+    /// Lists what the log holds behind the last entry that took effect.
+    pub(crate) fn list_unapplied<M: Memory>(&mut self, memory: &M) {
+        self.unapplied = Unapplied::with_room();
+        let mut at = self.log.find(memory, self.applied.next());
+        while let Some(run) = at.and_then(|at| self.log.run_at(memory, at)) {
+            let bytes = &memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
+            let view = RunView::framed(bytes).expect("it was checked when it came to rest");
+            let entries_at = run.offset + u32::try_from(RUN_HEADER).expect("64");
+            self.unapplied.took(run.chunk, entries_at, &view);
+            at = Some(run.next);
+        }
+    }
+
+    /// What is listed up to a seq takes effect: on a follower what is committed, on one that will write everything.
+    pub(crate) fn apply_upto<B: Behaviour<State = S>, M: Memory>(
         &mut self,
         behaviour: &B,
         memory: &M,
+        upto: Seq,
         hash_of: impl Fn(&[u8]) -> Option<(u64, KindId)>,
     ) -> Result<(), Contradiction> {
-        let count = self.unapplied.committed(self.commit);
+        let count = self.unapplied.committed(upto);
         // Rows of a million actors are far away: asked for together they come together.
         let near = self
             .unapplied

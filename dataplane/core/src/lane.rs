@@ -8,6 +8,7 @@
 use hashbrown::HashTable;
 
 use crate::ids::Seq;
+use crate::state_bytes::{StateReader, StateWriter};
 
 /// Numbers that a lane keeps from its mark on.
 pub const LANE_WINDOW: u32 = 256;
@@ -240,6 +241,61 @@ impl Lanes {
         let hash = |other: &u32| rows[*other as usize].as_ref().map_or(0, |lane| lane.session.hash());
         self.index.insert_unique(session.hash(), number, hash);
         true
+    }
+
+    /// Writes all rows, free ones included: the number of the next lane depends on them.
+    pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
+        to.number(self.rows.len() as u64);
+        for row in &self.rows {
+            let Some(lane) = row else {
+                to.number(0);
+                continue;
+            };
+            to.number(1);
+            to.bytes(&lane.session.0);
+            to.number(lane.mark.into());
+            to.number(lane.next.into());
+            to.number(lane.kept.len() as u64);
+            lane.kept.iter().for_each(|seq| to.number(*seq));
+        }
+        to.number(self.free.len() as u64);
+        self.free.iter().for_each(|number| to.number((*number).into()));
+    }
+
+    /// Reads them into empty tables.
+    pub(crate) fn load(&mut self, from: &mut StateReader<'_>) -> Option<()> {
+        let rows: u32 = from.small()?;
+        for number in 0..rows {
+            if from.number()? == 0 {
+                self.rows.push(None);
+                continue;
+            }
+            let session = Session(from.bytes()?.try_into().ok()?);
+            let (mark, next) = (from.small()?, from.small()?);
+            let length: u32 = from.small()?;
+            if length > LANE_WINDOW || length != 0 && !length.is_power_of_two() {
+                return None;
+            }
+            let kept = (0..length).map(|_| from.number()).collect::<Option<Vec<u64>>>()?;
+            self.rows.push(Some(Lane {
+                session,
+                mark,
+                next,
+                kept,
+            }));
+            let rows = &self.rows;
+            let hash = |other: &u32| rows[*other as usize].as_ref().map_or(0, |lane| lane.session.hash());
+            self.index.insert_unique(session.hash(), number, hash);
+        }
+        let free: u32 = from.small()?;
+        for _ in 0..free {
+            let number: u32 = from.small()?;
+            self.rows
+                .get(number as usize)?
+                .is_none()
+                .then(|| self.free.push(number))?;
+        }
+        Some(())
     }
 
     /// Whether a row's time is over.

@@ -6,6 +6,7 @@
 
 pub mod behaviour;
 pub mod config;
+pub mod detection;
 mod documents;
 pub mod effects;
 mod follower;
@@ -25,11 +26,14 @@ mod registry;
 mod retention;
 pub mod rules;
 mod shard;
+pub mod state_bytes;
 mod sweep;
 mod tick;
 pub mod time;
+pub mod topology_log;
 mod turn;
 mod unapplied;
+mod view_change;
 mod waiting;
 mod writer;
 

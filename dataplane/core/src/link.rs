@@ -11,6 +11,7 @@ use waterpark_wire::link::{Assembly, Exception};
 
 use crate::ids::{GroupId, Incarnation, NodeId, Seq, View};
 use crate::outbox::Outbox;
+use crate::rules::Rules;
 
 /// Un-acked frames that a link has room for from the beginning: more than are under way at full load, so that nothing grows in the midst
 /// of it.
@@ -116,15 +117,15 @@ impl Link {
     }
 
     /// A new epoch begins: nothing of an older one is left.
-    pub(crate) fn rise(&mut self, up: Up, out: bool, now_ns: u64) {
-        self.fall();
+    pub(crate) fn rise<R: Rules>(&mut self, up: Up, out: bool, now_ns: u64) {
+        self.fall::<R>();
         self.up = Some(up);
         self.peer_out = out;
         self.heard_ns = now_ns;
     }
 
     /// The link is gone: records, unsent frames and exceptions are dropped.
-    pub(crate) fn fall(&mut self) {
+    pub(crate) fn fall<R: Rules>(&mut self) {
         self.up = None;
         self.outbox.reset();
         self.assembly.reset();
@@ -133,8 +134,10 @@ impl Link {
         self.next_number = 1;
         self.acked_to = 0;
         self.early_acks.clear();
-        self.frames.clear();
-        self.records.clear();
+        if !R::RECORDS_OUTLIVE_EPOCH {
+            self.frames.clear();
+            self.records.clear();
+        }
         self.answered = 0;
         self.acked = 0;
         self.arrived.clear();

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** what was sealed is never written again where it lies; `last_hash` covers every sealed run.
 
+mod join;
 mod marks;
 mod rewrite;
 
@@ -363,6 +364,19 @@ impl Log {
     /// [`NotTaken`]; the log is as before. A run that the log holds already is taken as it is.
     pub fn take_run<M: Memory>(&mut self, memory: &mut M, bytes: &[u8]) -> Result<Taken, NotTaken> {
         let run = RunView::framed(bytes).map_err(NotTaken::Malformed)?;
+        // Its hash proves nothing of what is left. A writer sweeps only what each member that may still ask for it has.
+        if run.is_swept() && run.last_seq() > self.sealed_seq.0 {
+            return Err(NotTaken::Malformed(FrameError::Run));
+        }
+        self.take_any_run(memory, bytes)
+    }
+
+    /// The same for a run that may have lost messages, where the state comes beside the log and need not be computed from it.
+    ///
+    /// # Errors
+    /// As [`Log::take_run`].
+    pub(crate) fn take_any_run<M: Memory>(&mut self, memory: &mut M, bytes: &[u8]) -> Result<Taken, NotTaken> {
+        let run = RunView::framed(bytes).map_err(NotTaken::Malformed)?;
         let (first, last) = (run.header.first_seq.get(), run.last_seq());
         if last <= self.sealed_seq.0 {
             return Ok(Taken {
@@ -378,10 +392,6 @@ impl Log {
             return Err(NotTaken::Contradicts);
         }
         let run = RunView::new_checked(bytes).map_err(NotTaken::Malformed)?;
-        // Its hash proves nothing of what is left. A writer sweeps only what each member that may still ask for it has.
-        if run.is_swept() {
-            return Err(NotTaken::Malformed(FrameError::Run));
-        }
         let hash = run.header.chain_hash.get();
         self.make_room(memory, bytes.len())
             .map_err(|MemoryFull| NotTaken::Full)?;
@@ -490,8 +500,7 @@ impl Log {
         for chunk in self.chunks.drain(..) {
             memory.release(chunk.id);
         }
-        self.bytes = 0;
-        self.run_bytes = 0;
+        *self = Log::new(self.group);
     }
 }
 

@@ -10,6 +10,7 @@ use waterpark_wire::request::{self, FORWARDED, HERE, RequestHeader, RequestView,
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
 use crate::behaviour::{Behaviour, KindId};
+use crate::config::Births;
 use crate::effects::{Cut, Effect};
 use crate::group::Role;
 use crate::ids::{ClientId, GroupId, LinkId, NodeId, ShardId};
@@ -24,6 +25,8 @@ use crate::writer::held_request;
 
 /// Hops between nodes after which a request is not passed on any more.
 const HOPS_MAX: u8 = 3;
+/// A request that came to a member that does not write its group is sent again after this, unless the topology log says something first.
+const NOT_WRITER_AGAIN_MS: u64 = 20;
 /// When too much is under way, come back after this.
 const BUSY_RETRY_MS: u32 = 10;
 
@@ -196,15 +199,18 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return self.refuse(origin, request, Outcome::TooLarge, limit);
         }
         let group = aim.group;
-        let slot = self.placement.members(group);
         let here = request.has(HERE);
-        let to = if here { self.settings.node } else { slot.writer() };
-        if here && !slot.nodes().contains(&to) {
+        // Before the groups are born a request waits here.
+        let to = self.writer_of(group).filter(|_| !here).unwrap_or(self.settings.node);
+        if here && !self.holds(group) {
             return self.refuse(origin, request, Outcome::NotMember, 0);
         }
         let shard = self.shard_of(to, group);
-        if to == self.settings.node && shard == self.settings.shard {
-            let index = self.group_index(group).expect("a member's shard has its groups");
+        if to == self.settings.node
+            && shard == self.settings.shard
+            && let Some(index) = self.group_index(group)
+            && (here || !self.keeps_for_next(index))
+        {
             return self.on_request(now, index, request, origin, Some((aim.hash, aim.kind)));
         }
         if self.stopping {
@@ -225,17 +231,36 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             bytes: request.bytes.to_vec(),
             arrived_ns: now.monotonic_ns,
             deadline_ns: now.after_ms(u64::from(request.header.timeout_ms.get())),
+            again_ns: u64::MAX,
             sent: Sent::Never,
         };
         let correlation = self.pendings.keep(pending);
-        let due = self.due(correlation);
-        self.pendings.first_due_ns = self.pendings.first_due_ns.min(due);
+        self.note_due(correlation);
         self.counters.forwarded += u64::from(to != self.settings.node);
         self.pass_on(now, correlation);
     }
 
+    /// Whether this node is a member of a group.
+    fn holds(&self, group: GroupId) -> bool {
+        match self.settings.births {
+            Births::Writer => self.placement.members(group).nodes().contains(&self.settings.node),
+            Births::TopologyLog => {
+                (self.decided.group(group)).is_some_and(|group| group.active.members.contains(&self.own_member()))
+            }
+        }
+    }
+
+    /// Whether a client's request waits for the topology log: this member should write its group, and does not, nor will it soon.
+    fn keeps_for_next(&self, index: usize) -> bool {
+        let group = &self.groups[index];
+        self.settings.births == Births::TopologyLog && group.role != Role::Writer && group.opener.is_none()
+    }
+
     /// Whether the group's writer is known to have started anew.
     fn is_lost(&self, group: GroupId, writer: NodeId) -> bool {
+        if self.settings.births == Births::TopologyLog {
+            return self.decided.is_lost(group);
+        }
         if writer == self.settings.node {
             return self.out;
         }
@@ -247,11 +272,22 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// When a kept request has to be looked at: at its deadline, or once it may no longer wait for a link.
-    fn due(&mut self, correlation: u64) -> u64 {
-        let hold_ns = self.settings.limits.silence_ms * MS;
-        self.pendings
+    pub(crate) fn note_due(&mut self, correlation: u64) {
+        let hold_ns = self.hold_ns();
+        let due = self
+            .pendings
             .get(correlation)
-            .map_or(u64::MAX, |pending| due(pending, hold_ns))
+            .map_or(u64::MAX, |pending| due(pending, hold_ns));
+        self.pendings.first_due_ns = self.pendings.first_due_ns.min(due);
+    }
+
+    /// How long a request may wait for a way to its writer. Where another may come to write its group it waits longer.
+    fn hold_ns(&self) -> u64 {
+        let periods = match self.settings.births {
+            Births::Writer => 1,
+            Births::TopologyLog => 2,
+        };
+        self.settings.limits.silence_ms * MS * periods
     }
 
     /// Sends a kept request toward its writer's shard, if there is a way.
@@ -266,7 +302,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         } else {
             self.request_link(now, to, shard)
         };
-        if to != self.settings.node && link.is_none() {
+        let waits = to == self.settings.node && shard == self.settings.shard;
+        let waits = waits && self.group_index(group).is_none_or(|index| self.keeps_for_next(index));
+        if to != self.settings.node && link.is_none() || waits {
             return;
         }
         let Some(pending) = self.pendings.get(correlation) else {
@@ -335,6 +373,19 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
+    /// The topology log says that another process writes a group, or that one writes it again.
+    pub(crate) fn resend_group(&mut self, now: Now, group: GroupId) {
+        let Some(to) = self.writer_of(group) else { return };
+        for correlation in self.pendings.select(|pending| pending.group == group) {
+            if let Some(pending) = self.pendings.get(correlation) {
+                pending.to = to;
+                pending.again_ns = u64::MAX;
+            }
+            self.counters.resent += 1;
+            self.pass_on(now, correlation);
+        }
+    }
+
     /// A request of another mailroom, for a group of this shard.
     pub(crate) fn on_forwarded(&mut self, now: Now, group: GroupId, request: &RequestView<'_>, origin: Origin) {
         match self.group_index(group) {
@@ -362,13 +413,22 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// A reply to a request that this node passed on: to the shard that keeps it, or to its client.
-    pub(crate) fn on_reply_item(&mut self, _now: Now, item: &Item<'_>) -> Result<(), FrameError> {
+    pub(crate) fn on_reply_item(&mut self, now: Now, item: &Item<'_>) -> Result<(), FrameError> {
         let view = ReplyView::new_checked(item)?;
         let correlation = view.header.correlation.get();
         let shard = Pendings::shard_of(correlation);
         if shard != self.settings.shard {
             let mail = self.mail.get_mut(usize::from(shard.0)).ok_or(FrameError::Reply)?;
             reply::push(mail, view.header, view.body);
+            return Ok(());
+        }
+        // Whoever was asked does not write the group: the topology log says soon who does.
+        if view.outcome == Outcome::NotWriter
+            && self.settings.births == Births::TopologyLog
+            && let Some(pending) = self.pendings.get(correlation)
+        {
+            pending.again_ns = now.after_ms(NOT_WRITER_AGAIN_MS);
+            self.note_due(correlation);
             return Ok(());
         }
         let Some(pending) = self.pendings.take(correlation) else {
@@ -390,7 +450,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if now.monotonic_ns < self.pendings.first_due_ns {
             return;
         }
-        let hold_ns = self.settings.limits.silence_ms * MS;
+        let hold_ns = self.hold_ns();
+        let again = |pending: &Pending| pending.again_ns <= now.monotonic_ns && pending.deadline_ns > now.monotonic_ns;
+        for correlation in self.pendings.select(again) {
+            if let Some(pending) = self.pendings.get(correlation) {
+                pending.again_ns = u64::MAX;
+            }
+            self.pass_on(now, correlation);
+        }
         for correlation in self
             .pendings
             .select(|pending| due(pending, hold_ns) <= now.monotonic_ns)
@@ -457,10 +524,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 }
 
 fn due(pending: &Pending, hold_ns: u64) -> u64 {
-    match pending.sent {
+    let due_ns = match pending.sent {
         Sent::Never => pending.deadline_ns.min(pending.arrived_ns.saturating_add(hold_ns)),
         Sent::Times(_) => pending.deadline_ns,
-    }
+    };
+    due_ns.min(pending.again_ns)
 }
 
 fn push_reply(outbox: &mut crate::outbox::Outbox, header: &ReplyHeader, body: &[u8]) {

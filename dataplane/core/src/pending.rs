@@ -26,6 +26,8 @@ pub(crate) struct Pending {
     pub(crate) arrived_ns: u64,
     /// Monotonic ns.
     pub(crate) deadline_ns: u64,
+    /// It is sent again then, whatever becomes of the topology; monotonic ns.
+    pub(crate) again_ns: u64,
     pub(crate) sent: Sent,
 }
 

@@ -12,7 +12,7 @@ use waterpark_wire::request::{HERE, HistoryRange, Operation, RequestView};
 
 use crate::behaviour::Behaviour;
 use crate::group::{Group, Role};
-use crate::ids::{ClientId, GroupId, Seq};
+use crate::ids::{ClientId, GroupId, Seq, View};
 use crate::memory::Memory;
 use crate::registry::NO_ACTOR;
 use crate::rules::Rules;
@@ -38,16 +38,21 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     ) {
         let here = request.has(HERE);
         if !here && !self.is_open(index) {
-            let writer = self.groups[index].slot[0];
+            let writer = self.writer_of(self.groups[index].id).unwrap_or(self.settings.node);
             let (outcome, detail) = match self.groups[index].role {
                 _ if self.out => (Outcome::GroupLost, 0),
                 Role::Unborn | Role::Opening => (Outcome::NoQuorum, 0),
                 Role::Quarantined => (Outcome::GroupLost, 0),
-                Role::Writer | Role::Follower => (Outcome::NotWriter, u32::from(writer.0)),
+                Role::Writer | Role::Follower | Role::Sealed => (Outcome::NotWriter, u32::from(writer.0)),
             };
             return self.refuse(origin, request, outcome, detail);
         }
         if !here && !self.hears_quorum(now, index) {
+            return self.refuse(origin, request, Outcome::NoQuorum, 0);
+        }
+        let group = &self.groups[index];
+        // Who has stopped writing, or took a state over, may have applied more than is committed.
+        if group.role != Role::Writer && group.applied > group.commit {
             return self.refuse(origin, request, Outcome::NoQuorum, 0);
         }
         let group = &mut self.groups[index];
@@ -60,7 +65,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &self.groups[index];
         let is_writer = group.role == Role::Writer;
         let seq = if is_writer { group.log.last_seq() } else { group.applied };
-        let header = reply_header(group.id, group.log_view, seq, Outcome::Done, request);
+        let view = self.view_of(index, seq);
+        let group = &self.groups[index];
+        let header = reply_header(group.id, view, seq, Outcome::Done, request);
         let ready = Ready { header, body };
         if is_writer {
             self.wait(index, origin, deadline_ns, ready);
@@ -182,6 +189,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.log.entry(&self.memory, seq).map(|(_, bytes, _)| bytes)
     }
 
+    /// The view in which the entry of a group at a seq was first logged.
+    #[must_use]
+    pub fn entry_view(&self, group: GroupId, seq: Seq) -> Option<View> {
+        self.groups[self.group_index(group)?].log.view_at(&self.memory, seq)
+    }
+
     /// The same with the entry's group time in ms.
     #[must_use]
     pub fn entry_and_time(&self, group: GroupId, seq: Seq) -> Option<(&[u8], u64)> {
@@ -199,10 +212,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn group_body(&self, index: usize) -> body::GroupBody {
         let group = &self.groups[index];
         let role = match group.role {
-            _ if self.out && group.slot[0] == self.settings.node => "lost",
+            _ if self.out && group.slot.first() == Some(&self.settings.node) => "lost",
             Role::Unborn | Role::Opening => "unborn",
             Role::Writer => "writer",
             Role::Follower => "follower",
+            Role::Sealed => "sealed",
             Role::Quarantined => "quarantined",
         };
         let is_writer = group.role == Role::Writer;

@@ -137,6 +137,11 @@ impl<S: Default> Registry<S> {
         block.get(number as usize % BLOCK_ROWS)
     }
 
+    /// An actor's key.
+    pub(crate) fn key(&self, number: u32) -> Option<&[u8]> {
+        self.actor(number).map(|actor| self.keys.key(actor.key_at))
+    }
+
     /// An actor by number, for changing it.
     #[inline]
     pub(crate) fn actor_mut(&mut self, number: u32) -> Option<&mut Actor<S>> {

@@ -17,6 +17,7 @@ use crate::memory::Memory;
 use crate::registry::NO_ACTOR;
 use crate::rules::Rules;
 use crate::shard::Shard;
+use crate::state_bytes::{StateReader, StateWriter};
 use crate::sweep::Sweep;
 use crate::time::Now;
 
@@ -62,6 +63,26 @@ impl Retained {
         if !self.ruled.is_empty() && self.ruled.contains(&kind) {
             self.last_ruled = seq;
         }
+    }
+
+    /// Writes it, with the seqs of the sweeps that are not finished.
+    pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
+        to.number(self.upto.0);
+        to.number(self.last_ruled.0);
+        to.number(self.upto_ms);
+        to.number(self.decided_ms);
+        to.number(self.sweeps.len() as u64);
+        self.sweeps.iter().for_each(|sweep| to.number(sweep.seq.0));
+    }
+
+    /// Reads it, but for the rules, which each member has of its own. Gives back the seqs of the sweeps.
+    pub(crate) fn load(&mut self, from: &mut StateReader<'_>) -> Option<Vec<Seq>> {
+        self.upto = Seq(from.number()?);
+        self.last_ruled = Seq(from.number()?);
+        self.upto_ms = from.number()?;
+        self.decided_ms = from.number()?;
+        let sweeps: u32 = from.small()?;
+        (0..sweeps).map(|_| from.number().map(Seq)).collect()
     }
 
     /// A sweep waits for its commit, or begins. Those that it covers need not run.
@@ -139,7 +160,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let (log, retained) = (&group.log, &group.retained);
         let limits = &self.settings.limits;
         let is_new = upto.min(retained.last_ruled) > retained.upto;
-        let grown = log.sealed_bytes() - retained.sealed_bytes;
+        // A log that was cut has less than it had.
+        let grown = log.sealed_bytes().saturating_sub(retained.sealed_bytes);
         let kept = log.run_bytes().saturating_sub(grown);
         let part = if self.has_pressure() { 0 } else { kept / GROWN_PART };
         let by_growth = is_new && grown >= part.max(limits.sweep_bytes_min);

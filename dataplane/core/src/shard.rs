@@ -4,11 +4,13 @@ use hashbrown::HashMap;
 use waterpark_ring::{Placement, Topology};
 use waterpark_wire::body::{self, CounterBody};
 use waterpark_wire::item::{Item, ItemKind, Items};
-use waterpark_wire::link::{self, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Out};
+use waterpark_wire::link::{
+    self, Adopt, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Nack, Out, Seal, Sealed,
+};
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
 use crate::behaviour::{Answer, Behaviour, KindId};
-use crate::config::{Config, Settings};
+use crate::config::{Births, Config, Settings};
 use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
 use crate::group::{Group, Progress, Role};
 use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId, View};
@@ -19,6 +21,8 @@ use crate::outbox::Outbox;
 use crate::pending::Pendings;
 use crate::rules::Rules;
 use crate::time::Now;
+use crate::topology_log::TopologyState;
+use crate::view_change::Answer as SealAnswer;
 use crate::waiting::Origin;
 
 /// No group of this shard.
@@ -193,6 +197,10 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) effects: Vec<Effect>,
     pub(crate) ticked_ns: u64,
     pub(crate) rules: std::marker::PhantomData<R>,
+    /// What the topology log has decided.
+    pub(crate) decided: TopologyState,
+    /// Views that W members have adopted, to be proposed for activation.
+    pub(crate) activates: Vec<(GroupId, View)>,
 }
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
@@ -248,8 +256,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             effects: Vec::new(),
             ticked_ns: 0,
             rules: std::marker::PhantomData,
+            decided: TopologyState::default(),
+            activates: Vec::new(),
         };
-        shard.make_groups();
+        if shard.settings.births == Births::Writer {
+            shard.make_groups();
+        }
         shard
     }
 
@@ -285,7 +297,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// The link that this shard's Appends of a group go on: the lowest, preferring one that ends at the follower's shard.
-    fn append_link(&self, node: NodeId, group: GroupId) -> LinkId {
+    pub(crate) fn append_link(&self, node: NodeId, group: GroupId) -> LinkId {
         let wanted = self.shard_of(node, group).0;
         let links = &self.links_to[usize::from(node.0)];
         let direct = links
@@ -335,7 +347,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// How many groups this shard is to write, and how many of them are open.
     #[must_use]
     pub fn written(&self) -> (usize, usize) {
-        let own = self.groups.iter().filter(|group| group.slot[0] == self.settings.node);
+        let own = self
+            .groups
+            .iter()
+            .filter(|group| group.slot.first() == Some(&self.settings.node));
         own.fold((0, 0), |(all, open), group| {
             (all + 1, open + usize::from(group.role == Role::Writer))
         })
@@ -383,7 +398,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.on_link_down(link);
         let row = &mut self.links[link.0 as usize];
         let peer = row.peer;
-        row.rise(
+        row.rise::<R>(
             Up {
                 incarnation: up.incarnation,
                 epoch: up.epoch,
@@ -405,7 +420,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// A link is gone.
     pub fn on_link_down(&mut self, link: LinkId) {
-        self.links[link.0 as usize].fall();
+        self.links[link.0 as usize].fall::<R>();
         for progress in self
             .groups
             .iter_mut()
@@ -595,6 +610,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             incarnation: origin.incarnation,
         };
         let group = GroupId(item.header.group.get());
+        let changes = matches!(
+            item.kind(),
+            ItemKind::Seal | ItemKind::Sealed | ItemKind::Adopt | ItemKind::Fetch | ItemKind::Piece | ItemKind::Nack
+        );
+        if changes && self.settings.births == Births::Writer {
+            // No topology log, no other view: nobody has a reason to send it.
+            return Err(FrameError::ItemKind);
+        }
         match item.kind() {
             ItemKind::Append => return self.on_append(group, from, item.bytes),
             ItemKind::Request => {
@@ -621,6 +644,28 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 let against = NodeId(u16::try_from(item.header.aux.get()).map_err(|_| FrameError::Body)?);
                 self.on_birth_refused(group, from, View(refused.view.get()), against);
             }
+            ItemKind::Seal => {
+                let (seal, _) = Seal::new_checked(item)?;
+                self.on_seal(now, from, group, View(seal.view.get()));
+            }
+            ItemKind::Sealed => {
+                let (sealed, _) = Sealed::new_checked(item)?;
+                let answer = SealAnswer {
+                    log_view: View(sealed.log_view.get()),
+                    last_seq: Seq(sealed.last_seq.get()),
+                    last_hash: link::join_hash(sealed.last_hash),
+                };
+                self.on_sealed(now, from, group, View(sealed.view.get()), answer);
+            }
+            ItemKind::Adopt => {
+                let (adopt, _) = Adopt::new_checked(item)?;
+                let last = (Seq(adopt.last_seq.get()), link::join_hash(adopt.last_hash));
+                self.on_adopt(now, from, group, View(adopt.view.get()), last);
+            }
+            ItemKind::Fetch => self.on_fetch(from, item)?,
+            ItemKind::Piece => self.on_piece(now, from, item)?,
+            // Whoever promised a newer view has heard of it from its opener, and the topology log tells the rest.
+            ItemKind::Nack => drop(Nack::new_checked(item)?),
             ItemKind::Commit => {
                 let (commit, _) = Commit::new_checked(item)?;
                 self.on_commit(group, from, View(commit.view.get()), Seq(commit.commit.get()));

@@ -16,7 +16,7 @@ use crate::registry::NO_ACTOR;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::{MS, Now};
-use crate::waiting::Origin;
+use crate::waiting::{Held, Origin};
 use crate::writer::held_request;
 
 /// A Config that was not answered is offered again after this.
@@ -32,10 +32,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub fn next_tick_ns(&self) -> u64 {
         let waits = self.pendings.first_due_ns != u64::MAX
             || !self.lagging.is_empty()
-            || self
-                .groups
-                .iter()
-                .any(|group| !group.waiting.is_empty() || !group.held.is_empty() || group.can_sweep());
+            || self.groups.iter().any(|group| {
+                !group.waiting.is_empty() || !group.held.is_empty() || group.can_sweep() || group.changes()
+            });
         let period_ms = if waits {
             TICK_BUSY_MS
         } else {
@@ -54,17 +53,23 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         for index in 0..self.groups.len() {
             self.expire_waiting(now, index);
             self.expire_held(now, index);
+            self.expire_queued(now, index);
+            self.tick_opener(now, index);
+            self.tick_intake(now, index);
             let group = &self.groups[index];
             let offered_ms = now.monotonic_ns.saturating_sub(group.offered_ns) / MS;
             let lacks =
                 matches!(group.role, Role::Opening | Role::Writer) && group.followers.iter().any(|p| !p.adopted);
             // Where there is nobody to be met no link rises either.
-            if group.role == Role::Unborn && group.followers.is_empty() && group.slot[0] == self.settings.node {
+            if group.role == Role::Unborn
+                && group.followers.is_empty()
+                && group.slot.first() == Some(&self.settings.node)
+            {
                 self.offer_first(now, index);
                 continue;
             }
             if lacks && offered_ms >= OFFER_AGAIN_MS && !self.out {
-                self.offer(now, index);
+                self.offer_again(now, index);
             }
             if minute {
                 self.log_tick(now, index);
@@ -167,6 +172,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             match lane.unwrap_or(&fresh).standing(number, mark) {
                 Standing::Gap { expected } => self.refuse(held.origin, &request, Outcome::Gap, expected),
                 _ => self.on_request_until(now, index, &request, &held.arrival()),
+            }
+        }
+    }
+
+    /// Requests that wait for their group to open, and whose time is over: they never ran.
+    fn expire_queued(&mut self, now: Now, index: usize) {
+        if self.groups[index].queued.is_empty() {
+            return;
+        }
+        let is_late = |held: &mut Held| held.deadline_ns <= now.monotonic_ns;
+        let late: Vec<Held> = self.groups[index].queued.extract_if(.., is_late).collect();
+        for held in late {
+            if let Some(request) = held_request(&held.bytes) {
+                self.refuse(held.origin, &request, Outcome::NoQuorum, 0);
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::Now;
+use crate::topology_log::Entry;
 
 /// A frame that is shorter leaves as it is: folding it costs more than it saves, also over a distance.
 const FOLD_BYTES_MIN: usize = 512;
@@ -21,19 +22,13 @@ const FOLD_BYTES_MIN: usize = 512;
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Seals what was appended, and lets go what can leave.
     pub fn on_turn_end(&mut self, now: Now) {
-        // Lists are put back for their memory: nothing in these loops adds to them.
-        let mut touched = std::mem::take(&mut self.touched);
-        for index in touched.drain(..) {
-            let index = index as usize;
-            let group = &mut self.groups[index];
-            group.touched = false;
-            group.log.seal(&mut self.memory, group.log_view);
-            for position in 0..self.groups[index].followers.len() {
-                self.queue_follower(index, position);
-            }
-            self.advance(now, index);
+        self.take_own_mail(now);
+        self.seal_touched(now);
+        // What a commit lets go may be for this very shard.
+        while !self.mail[usize::from(self.settings.shard.0)].is_empty() {
+            self.take_own_mail(now);
+            self.seal_touched(now);
         }
-        self.touched = touched;
         for shard in 0..self.mail.len() {
             if !self.mail[shard].is_empty() {
                 self.counters.crossed += 1;
@@ -47,6 +42,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         for link in 0..self.links.len() {
             self.flush_link(now, link);
+        }
+        if !self.activates.is_empty() {
+            let views = std::mem::take(&mut self.activates);
+            self.effects.push(Effect::Propose(Entry::Activate(views)));
         }
         self.forget_told();
         let mut listed = std::mem::take(&mut self.listed_clients);
@@ -70,6 +69,33 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.effects.push(Effect::SendClient { client, outgoing });
         }
         self.listed_clients = listed;
+    }
+
+    /// Ends the runs of this turn, so that they can be sent.
+    fn seal_touched(&mut self, now: Now) {
+        // The list is put back for its memory: nothing in this loop adds to it.
+        let mut touched = std::mem::take(&mut self.touched);
+        for index in touched.drain(..) {
+            let index = index as usize;
+            let group = &mut self.groups[index];
+            group.touched = false;
+            group.log.seal(&mut self.memory, group.log_view);
+            for position in 0..self.groups[index].followers.len() {
+                self.queue_follower(index, position);
+            }
+            self.advance(now, index);
+        }
+        self.touched = touched;
+    }
+
+    /// What this shard's mailroom passed on to this very shard: its own clients' requests that were kept while no one wrote their group, and
+    /// the replies to them.
+    fn take_own_mail(&mut self, now: Now) {
+        let own = usize::from(self.settings.shard.0);
+        while !self.mail[own].is_empty() {
+            let items = std::mem::take(&mut self.mail[own]);
+            self.on_mail(now, &items);
+        }
     }
 
     fn flush_link(&mut self, now: Now, index: usize) {

@@ -102,6 +102,14 @@ impl WaitingQueue {
         Some(taken)
     }
 
+    /// Those that wait for no more than `seq`, and the others in their order.
+    pub(crate) fn split_behind(&mut self, seq: Seq) -> (WaitingQueue, Vec<Waiting>) {
+        let taken = std::mem::take(self);
+        let rows = taken.rows.into_iter().skip(taken.front);
+        let (kept, gone) = rows.partition(|waiting| waiting.upto <= seq);
+        (WaitingQueue { rows: kept, front: 0 }, gone)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.rows.len() - self.front
     }

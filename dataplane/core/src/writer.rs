@@ -10,9 +10,9 @@ use waterpark_wire::request::{Operation, RequestView, SENT_BEFORE};
 use waterpark_wire::run::{EVENT_IS_MESSAGE, EntryHeader, EntryParts, VOID};
 
 use crate::behaviour::{Behaviour, Event, KindId, Verdict};
-use crate::config::Config;
+use crate::config::{Births, Config};
 use crate::effects::{Effect, Happened};
-use crate::group::Role;
+use crate::group::{Group, Role};
 use crate::ids::{GroupId, Lineage, LinkId, Member, NodeId, Seq, View};
 use crate::lane::{Lane, Session, Standing};
 use crate::link::{Ack, Record};
@@ -36,20 +36,25 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn link_rose(&mut self, now: Now, link: LinkId) {
         for index in 0..self.groups.len() {
             let group = &mut self.groups[index];
-            if group.slot[0] != self.settings.node || self.out {
+            let writes = match self.settings.births {
+                Births::Writer => group.slot[0] == self.settings.node,
+                Births::TopologyLog => group.role == Role::Writer || group.opener.is_some(),
+            };
+            if !writes || self.out {
                 continue;
             }
             match group.role {
-                Role::Unborn => self.offer_first(now, index),
-                Role::Opening | Role::Writer => {
+                Role::Unborn if self.settings.births == Births::Writer => self.offer_first(now, index),
+                Role::Opening | Role::Writer | Role::Sealed => {
                     for position in 0..self.groups[index].followers.len() {
                         if self.groups[index].followers[position].link == link {
                             self.resume_follower(now, index, position);
                         }
                     }
                 }
-                Role::Follower | Role::Quarantined => {}
+                Role::Unborn | Role::Follower | Role::Quarantined => {}
             }
+            self.opener_link_rose(now, index);
         }
     }
 
@@ -97,7 +102,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     fn resume_follower(&mut self, now: Now, index: usize, position: usize) {
         let group = &mut self.groups[index];
-        let config = group.config.as_ref().expect("opening or open");
+        let Some(config) = &group.config else { return };
         let progress = &mut group.followers[position];
         let link = &self.links[progress.link.0 as usize];
         if link
@@ -107,13 +112,27 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return;
         }
         if !progress.adopted {
-            return self.offer(now, index);
+            return self.offer_again(now, index);
+        }
+        if R::CURSOR_FROM_SENT {
+            return self.queue_follower(index, position);
         }
         self.rewind(index, position);
     }
 
+    /// Says again to those that do not hold the Config, or have not adopted the view, what they have to.
+    pub(crate) fn offer_again(&mut self, now: Now, index: usize) {
+        if R::ADOPT_NOT_RESENT {
+            return;
+        }
+        match self.settings.births {
+            Births::Writer => self.offer(now, index),
+            Births::TopologyLog => self.offer_view(now, index),
+        }
+    }
+
     /// Goes on from what a follower accepted.
-    fn rewind(&mut self, index: usize, position: usize) {
+    pub(crate) fn rewind(&mut self, index: usize, position: usize) {
         let group = &mut self.groups[index];
         let progress = &mut group.followers[position];
         progress.sent = progress.accepted;
@@ -156,17 +175,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// A member holds the Config.
     pub(crate) fn on_adopted(&mut self, now: Now, group: GroupId, from: Member, view: View, last_seq: Seq) {
         let Some(index) = self.group_index(group) else { return };
-        let group = &mut self.groups[index];
+        let group = &self.groups[index];
         let Some(config) = &group.config else { return };
         let position = config.members.iter().skip(1).position(|member| *member == from);
-        let (Some(position), true) = (position, config.view == view && group.slot[0] == self.settings.node) else {
+        let writes = group.log_view == view && config.writer() == self.own_member();
+        let (Some(position), true) = (position, config.view == view && writes) else {
             return;
         };
+        let group = &mut self.groups[index];
         let progress = &mut group.followers[position];
         progress.adopted = true;
         progress.accepted = progress.accepted.max(last_seq.min(group.log.sealed_seq()));
         self.rewind(index, position);
         self.open_if_adopted(now, index);
+        self.count_adopted(now, index);
         self.advance(now, index);
     }
 
@@ -221,6 +243,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The same for a request whose deadline stands: it was held.
     pub(crate) fn on_request_until(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival) {
         let (origin, deadline_ns) = (arrival.origin, arrival.deadline_ns);
+        if self.waits_for_opening(index, request) {
+            return self.queue_for_opening(index, request, arrival);
+        }
         if !request.operation.is_numbered() {
             return self.read_at_writer(now, index, request, origin, deadline_ns);
         }
@@ -280,8 +305,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if self.out || group.role == Role::Quarantined {
             return Some((Outcome::GroupLost, 0));
         }
-        if group.slot[0] != self.settings.node {
-            return Some((Outcome::NotWriter, u32::from(group.slot[0].0)));
+        if let Some(writer) = self.other_writer(group) {
+            return Some((Outcome::NotWriter, u32::from(writer.0)));
         }
         if group.role != Role::Writer {
             return Some((Outcome::NoQuorum, 0));
@@ -314,6 +339,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         match standing {
             Standing::Old => Some((Outcome::Old, 0)),
             Standing::New | Standing::Known(_) | Standing::Gap { .. } => None,
+        }
+    }
+
+    /// Who is to be asked in the place of this member, if it does not write the group.
+    fn other_writer(&self, group: &Group<B::State>) -> Option<NodeId> {
+        match self.settings.births {
+            Births::Writer => Some(group.slot[0]).filter(|writer| *writer != self.settings.node),
+            Births::TopologyLog if group.role == Role::Writer => None,
+            Births::TopologyLog => Some(self.writer_of(group.id).unwrap_or(self.settings.node)),
         }
     }
 
@@ -465,8 +499,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// A number that took effect gets its reply, after the commit of everything up to now.
     fn repeat(&mut self, index: usize, request: &RequestView<'_>, origin: Origin, deadline_ns: u64, seq: Seq) {
-        self.counters.repeats += 1;
         let group = &mut self.groups[index];
+        let writes = group.role == Role::Writer;
+        if !writes && seq > group.commit {
+            // It may be rolled back, or commit under another writer, who knows then.
+            return self.refuse_in_doubt(origin, request, Outcome::NotWriter);
+        }
+        self.counters.repeats += 1;
         // An entry of the open run is not readable yet; its turn's seal makes it so, and the commit waits for that anyway.
         group.log.seal(&mut self.memory, group.log_view);
         let entry = group.log.entry(&self.memory, seq);
@@ -477,7 +516,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             ),
             None => (Outcome::Settled, Vec::new()),
         };
-        let header = reply_header(group.id, group.log_view, seq, outcome, request);
+        let view = self.view_of(index, seq);
+        let header = reply_header(self.groups[index].id, view, seq, outcome, request);
+        if !writes {
+            return self.send_reply(origin, &header, &body);
+        }
         self.wait(index, origin, deadline_ns, Ready { header, body });
     }
 
@@ -591,7 +634,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         if exception.answer() != Taken::Gap {
             self.groups[index].followers[position].adopted = false;
-            self.offer(now, index);
+            self.offer_again(now, index);
         }
         self.rewind(index, position);
         self.advance(now, index);
@@ -618,6 +661,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return;
         }
         group.commit = commit;
+        self.on_committed(index);
+    }
+
+    /// The commit has moved: followers have it to be told, and what waited for it is let go.
+    pub(crate) fn on_committed(&mut self, index: usize) {
+        let commit = self.groups[index].commit;
         self.list_untold(index);
         while let Some(waiting) = self.groups[index].waiting.pop(commit) {
             self.waiting -= 1;
@@ -625,11 +674,21 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
+    /// The view in which the entry at a seq was first logged: with the seq it names the entry for ever.
+    pub(crate) fn view_of(&self, index: usize, seq: Seq) -> View {
+        let group = &self.groups[index];
+        if seq >= group.view_from {
+            return group.log_view;
+        }
+        group.log.view_at(&self.memory, seq).unwrap_or(group.log_view)
+    }
+
     fn release(&mut self, index: usize, waiting: Waiting) {
         if waiting.origin == Origin::Answered {
             return;
         }
         self.counters.acked += 1;
+        let view = self.view_of(index, waiting.upto);
         let group = &self.groups[index];
         match waiting.ready {
             Some(ready) => self.send_reply(waiting.origin, &ready.header, &ready.body),
@@ -641,7 +700,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                         ..ItemHeader::default()
                     },
                     correlation: waiting.correlation.into(),
-                    view: group.log_view.0.into(),
+                    view: view.0.into(),
                     seq: waiting.upto.0.into(),
                     number: waiting.number.into(),
                     outcome: waiting.outcome,
@@ -654,8 +713,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Refuses a request: nothing was logged for this copy of it.
     pub(crate) fn refuse(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome, detail: u32) {
+        self.send_refusal(origin, request, outcome, detail, request.has(SENT_BEFORE));
+    }
+
+    /// The same where another copy may have been logged.
+    fn refuse_in_doubt(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome) {
+        self.send_refusal(origin, request, outcome, 0, true);
+    }
+
+    fn send_refusal(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome, detail: u32, maybe: bool) {
         self.counters.refused += 1;
-        let flags = if request.has(SENT_BEFORE) { MAYBE } else { 0 };
+        let flags = if maybe { MAYBE } else { 0 };
         let header = ReplyHeader {
             item: ItemHeader {
                 flags,

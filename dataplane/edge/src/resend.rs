@@ -94,6 +94,12 @@ impl Recent {
         message.among(same_id.map(of_id))
     }
 
+    /// All of them, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        let both = self.ids.iter().zip(&self.bytes);
+        both.map(|(id, bytes)| Fingerprint { id: *id, bytes: *bytes })
+    }
+
     /// Remembers a message that is no repeat; the oldest is forgotten for it.
     pub fn remember(&mut self, message: Fingerprint) {
         if self.ids.len() == RECENT {

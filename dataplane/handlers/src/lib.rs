@@ -10,6 +10,7 @@ mod register;
 use std::collections::BTreeMap;
 
 use waterpark_core::behaviour::{Answer, Behaviour, KindId, Retention, Verdict};
+use waterpark_core::state_bytes::{StateReader, StateWriter};
 
 /// What a name of a kind runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +168,32 @@ impl Behaviour for Kinds {
             (Handler::Patient, _) => patient::Patient::default().show(),
         };
         out.extend_from_slice(text.as_bytes());
+    }
+
+    fn save(&self, _kind: KindId, state: &State, out: &mut Vec<u8>) {
+        let mut to = StateWriter(out);
+        match state {
+            // Nothing at all: every other state has bytes.
+            State::Blank => {}
+            State::Record(record) => record.save(&mut to),
+            State::Register(register) => register.save(&mut to),
+            State::Pool(pool) => pool.save(&mut to),
+            State::Patient(patient) => patient.save(&mut to),
+        }
+    }
+
+    fn load(&self, kind: KindId, bytes: &[u8]) -> Option<State> {
+        if bytes.is_empty() {
+            return Some(State::Blank);
+        }
+        let mut from = StateReader(bytes);
+        let state = match self.handler(kind) {
+            Handler::Record => State::Record(record::Record::load(&mut from)?),
+            Handler::Register => State::Register(Box::new(register::Register::load(&mut from)?)),
+            Handler::Pool => State::Pool(Box::new(pool::Pool::load(&mut from)?)),
+            Handler::Patient => State::Patient(Box::new(patient::Patient::load(&mut from)?)),
+        };
+        from.is_empty().then_some(state)
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 use waterpark_core::behaviour::{Answer, Event, Verdict};
+use waterpark_core::state_bytes::{StateReader, StateWriter};
 use waterpark_edge::hl7::Message;
 use waterpark_edge::resend::{Fingerprint, KNOWN, REUSED_ID, Recent, Sighting};
 
@@ -115,6 +116,47 @@ fn short(text: &[u8]) -> &[u8] {
 }
 
 impl Patient {
+    pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
+        to.number(self.messages);
+        to.number(self.reused_ids);
+        to.number(self.last_ms);
+        to.bytes(&self.location);
+        to.number(self.since_ms);
+        to.number(self.discharged.into());
+        to.number(self.types.len() as u64);
+        for (kind, time_ms) in &self.types {
+            to.bytes(kind);
+            to.number(*time_ms);
+        }
+        to.number(self.recent.len() as u64);
+        for fingerprint in self.recent.iter() {
+            to.number(fingerprint.id);
+            to.bytes(&fingerprint.bytes.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn load(from: &mut StateReader<'_>) -> Option<Patient> {
+        let mut patient = Patient {
+            messages: from.number()?,
+            reused_ids: from.number()?,
+            last_ms: from.number()?,
+            location: from.bytes()?.to_vec(),
+            since_ms: from.number()?,
+            discharged: from.number()? != 0,
+            ..Patient::default()
+        };
+        for _ in 0..from.number()? {
+            patient.types.push_back((from.bytes()?.to_vec(), from.number()?));
+        }
+        for _ in 0..from.number()? {
+            patient.recent.remember(Fingerprint {
+                id: from.number()?,
+                bytes: u128::from_le_bytes(from.bytes()?.try_into().ok()?),
+            });
+        }
+        Some(patient)
+    }
+
     pub(crate) fn apply(&mut self, event: &[u8], time_ms: u64) {
         self.messages += 1;
         self.last_ms = time_ms;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use waterpark_core::behaviour::{Answer, Event};
+use waterpark_core::state_bytes::{StateReader, StateWriter};
 
 use crate::refuse;
 
@@ -41,6 +42,17 @@ pub(crate) fn execute(pool: Option<&Pool>, message: &[u8], answer: &mut Answer) 
 }
 
 impl Pool {
+    pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
+        to.number(self.things.len() as u64);
+        self.things.iter().for_each(|thing| to.number(*thing));
+    }
+
+    pub(crate) fn load(from: &mut StateReader<'_>) -> Option<Pool> {
+        let things: u64 = from.number().filter(|things| *things <= THINGS_MAX as u64)?;
+        let things = (0..things).map(|_| from.number()).collect::<Option<_>>()?;
+        Some(Pool { things })
+    }
+
     pub(crate) fn apply(&mut self, event: &[u8]) {
         let text = std::str::from_utf8(event).unwrap_or_default();
         let Some((verb, thing)) = text.split_once(' ') else {

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use waterpark_core::behaviour::{Answer, Event};
+use waterpark_core::state_bytes::{StateReader, StateWriter};
 
 use crate::refuse;
 
@@ -54,6 +55,18 @@ fn split(message: &[u8]) -> (&[u8], &[u8]) {
 }
 
 impl Register {
+    pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
+        to.number(self.version);
+        to.bytes(&self.value);
+    }
+
+    pub(crate) fn load(from: &mut StateReader<'_>) -> Option<Register> {
+        Some(Register {
+            version: from.number()?,
+            value: from.bytes()?.to_vec(),
+        })
+    }
+
     pub(crate) fn apply(&mut self, event: &[u8], seq: u64) {
         self.version = seq;
         self.value.clear();

@@ -425,6 +425,7 @@ fn settings(
     options: &Options,
 ) -> Settings {
     Settings {
+        births: waterpark_core::config::Births::Writer,
         node: node.id,
         incarnation,
         shard,

@@ -127,7 +127,17 @@ fn what_the_page_calls_missing_is_missing() {
         core.contains("const BIRTH_VIEW: View = View(1);"),
         "groups are born in another view"
     );
-    assert!(!core.contains("fn on_seal("), "a member can seal");
+    assert!(
+        core.contains("fn on_seal("),
+        "no member can seal, though the page says so"
+    );
+    let node = source::code(&read("dataplane/waterpark/src/node.rs"));
+    assert!(node.contains("Births::Writer,"), "who lets groups of a node be born?");
+    let world = code_below("dataplane/reactor/src/") + &node;
+    assert!(
+        !source::calls(&world, "on_decided") && !world.contains("Births::TopologyLog"),
+        "real nodes have a topology log"
+    );
     said("Disks.");
     assert!(
         !nodes.contains("sync_data(") && !nodes.contains("fdatasync"),

@@ -81,6 +81,24 @@ fn the_numbers_in_decisions_are_those_of_the_code() {
             "PORTIONS_PER_TICK: u64 = 4",
         ),
         (
+            "docs/decisions/0012-consensus.md",
+            "at least 20 ms and at most 2 s",
+            "dataplane/core/src/topology_log/consensus/paxos/rounds.rs",
+            "ROUND_MS_MIN: u64 = 20",
+        ),
+        (
+            "docs/decisions/0012-consensus.md",
+            "at least 20 ms and at most 2 s",
+            "dataplane/core/src/topology_log/consensus/paxos/rounds.rs",
+            "ROUND_MS_MAX: u64 = 2_000",
+        ),
+        (
+            "docs/decisions/0012-consensus.md",
+            "for six rounds",
+            "dataplane/core/src/topology_log/consensus/paxos/rounds.rs",
+            "STRANDED_ROUNDS: u32 = 6",
+        ),
+        (
             "docs/decisions/0005-tcp-options.md",
             "5 s / 1 s / 3",
             "dataplane/reactor/src/socket.rs",

@@ -7,13 +7,15 @@ use waterpark_wire::body::{
 use waterpark_wire::frame::{FRAME_HEADER, FrameAddress, FrameBuilder, FrameKind};
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
-    Adopted, Ask, BirthRefused, Commit, Document, Exception, Heartbeat, Out, PART_FIRST, PART_LAST, PartHeader,
-    ReadBack, ReadBackEnd, Refusal, push_acked,
+    Adopt, Adopted, Ask, BirthRefused, Commit, Document, Exception, FETCH_STATE, Fetch, Heartbeat, MARKS_MAX, Mark,
+    Nack, Out, PART_FIRST, PART_LAST, PIECE_LAST, PIECE_STATE, PIECE_STATE_LAST, PartHeader, Piece, ReadBack,
+    ReadBackEnd, Refusal, Seal, Sealed, mark_bytes, push_acked, split_hash,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, HistoryRange, Operation, RequestHeader};
 use waterpark_wire::run::{
-    DROPPED, EVENT_IS_MESSAGE, EntryHeader, EntryParts, HASHED_FROM, RUN_HEADER, RunHeader, SWEEP, SWEPT, TICK, VOID,
+    DROPPED, EVENT_IS_MESSAGE, EntryHeader, EntryParts, HASHED_FROM, RUN_HEADER, RunHeader, SWEEP, SWEPT, TICK,
+    VIEW_OPEN, VOID,
 };
 use waterpark_wire::sweep::{SweepRule, push_sweep};
 use waterpark_wire::{ItemKind, checksum, compress};
@@ -76,6 +78,93 @@ pub fn replies() -> Vec<Vec<u8>> {
 /// One of each small item of links and connections, padded.
 #[must_use]
 pub fn link_items() -> Vec<Vec<u8>> {
+    [plain_items(), view_change_items()].concat()
+}
+
+/// Those by which a group gets another view: each question and answer, and portions of a log and of a state.
+///
+/// # Panics
+/// Never: the samples are small.
+fn view_change_items() -> Vec<Vec<u8>> {
+    let item = ItemHeader {
+        group: U32::new(5),
+        ..ItemHeader::default()
+    };
+    let (view, reserved) = (U64::new(9), U64::ZERO);
+    let last_hash = split_hash(0x0102_0304_0506_0708_090A_0B0C_0D0E_0F10);
+    let fetch = |count: usize, flags: u8| {
+        let mark = |seq: usize| Mark {
+            seq: U64::new(seq as u64),
+            hash: last_hash,
+        };
+        let marks: Vec<Mark> = (1..=count).rev().map(mark).collect();
+        let header = Fetch {
+            item: ItemHeader {
+                flags,
+                count: U16::new(u16::try_from(count).expect("few marks")),
+                ..item
+            },
+            view,
+            log_view: U64::new(2),
+            applied: U64::MAX_VALUE,
+            commit: U64::new(1),
+        };
+        let mut bytes = Vec::new();
+        header.push(&mut bytes, mark_bytes(&marks));
+        bytes
+    };
+    let piece = |flags: u8, tail: &[u8]| {
+        let header = Piece {
+            item: ItemHeader { flags, ..item },
+            view,
+            after: U64::new(39),
+            last_seq: U64::new(40),
+            offset: U64::ZERO,
+        };
+        let mut bytes = Vec::new();
+        header.push(&mut bytes, tail);
+        bytes
+    };
+    let mut items = vec![Vec::new(); 4];
+    Seal { item, view, reserved }.push(&mut items[0], &[]);
+    let sealed = Sealed {
+        item,
+        view,
+        log_view: U64::new(2),
+        last_seq: U64::new(40),
+        commit: U64::new(38),
+        last_hash,
+    };
+    sealed.push(&mut items[1], &[]);
+    let adopt = Adopt {
+        item,
+        view,
+        lineage: U64::new(1),
+        last_seq: U64::new(41),
+        reserved,
+        last_hash,
+    };
+    adopt.push(&mut items[2], &[]);
+    let nack = Nack {
+        item,
+        view,
+        promised: U64::new(12),
+    };
+    nack.push(&mut items[3], &[]);
+    let run = &runs()[0];
+    items.extend([fetch(1, 0), fetch(3, FETCH_STATE), fetch(MARKS_MAX, 0)]);
+    items.extend([
+        piece(0, run),
+        piece(PIECE_LAST, run),
+        piece(PIECE_LAST, &[]),
+        piece(PIECE_STATE, &[7; 100]),
+        piece(PIECE_STATE | PIECE_STATE_LAST | PIECE_LAST, &[7; 9]),
+    ]);
+    items
+}
+
+/// The others, in the order of their kinds.
+fn plain_items() -> Vec<Vec<u8>> {
     let exception = |answer: u8| Exception {
         group: U32::new(5),
         answer,
@@ -236,6 +325,10 @@ pub fn runs() -> Vec<Vec<u8>> {
         header: header(VOID),
         ..EntryParts::default()
     };
+    let view_open = EntryParts {
+        header: header(VIEW_OPEN),
+        ..EntryParts::default()
+    };
     vec![
         run(&[plain]),
         run(&[introducing, plain, with_event]),
@@ -243,6 +336,7 @@ pub fn runs() -> Vec<Vec<u8>> {
         run(&[sweep]),
         dropped(run(&[plain])),
         run(&[introducing]),
+        run(&[view_open]),
     ]
 }
 

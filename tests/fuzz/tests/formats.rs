@@ -11,12 +11,12 @@ use waterpark_wire::body::{self, ConfigBody, SlotTableBody, StatusBody, WhereBod
 use waterpark_wire::framer::Framer;
 use waterpark_wire::item::Items;
 use waterpark_wire::link::{
-    Adopted, Ask, Assembly, BirthRefused, Commit, Document, Heartbeat, Out, PartHeader, ReadBack, ReadBackEnd, Refusal,
-    acked,
+    Adopt, Adopted, Ask, Assembly, BirthRefused, Commit, Document, Heartbeat, MARKS_MAX, Nack, Out, PartHeader, Piece,
+    ReadBack, ReadBackEnd, Refusal, Seal, Sealed, acked, fetch, join_hash, split_hash,
 };
 use waterpark_wire::reply::ReplyView;
 use waterpark_wire::request::{HistoryRange, RequestView};
-use waterpark_wire::run::RunView;
+use waterpark_wire::run::{RunView, VIEW_OPEN};
 use waterpark_wire::{FrameError, FrameView, Item, ItemKind};
 use zerocopy::IntoBytes;
 
@@ -190,6 +190,19 @@ fn link_items_are_read_or_refused() {
             ItemKind::Ask => Ask::new_checked(&item).map(|(_, tail)| tail.len()),
             ItemKind::Document => Document::new_checked(&item).map(|(_, tail)| tail.len()),
             ItemKind::Refusal => Refusal::new_checked(&item).map(|(_, tail)| tail.len()),
+            ItemKind::Seal => Seal::new_checked(&item).map(|(_, tail)| tail.len()),
+            ItemKind::Sealed => Sealed::new_checked(&item).map(|(sealed, tail)| {
+                assert_eq!(split_hash(join_hash(sealed.last_hash)), sealed.last_hash);
+                tail.len()
+            }),
+            ItemKind::Adopt => Adopt::new_checked(&item).map(|(_, tail)| tail.len()),
+            ItemKind::Fetch => fetch(&item).map(|(_, marks)| {
+                assert!((1..=MARKS_MAX).contains(&marks.len()));
+                assert_eq!(marks.len(), usize::from(item.header.count.get()));
+                marks.len()
+            }),
+            ItemKind::Piece => Piece::new_checked(&item).map(|(_, tail)| tail.len()),
+            ItemKind::Nack => Nack::new_checked(&item).map(|(_, tail)| tail.len()),
             // Damage has made it an item of another test.
             _ => continue,
         };
@@ -273,6 +286,8 @@ fn runs_and_their_entries_are_read_or_refused() {
             assert_eq!(seq, last + 1);
             assert!(entry.mark() <= entry.header.number.get());
             assert!(entry.message.len() + entry.reply.len() < bytes.len());
+            let flags = entry.header.flags.get();
+            assert!(flags & VIEW_OPEN == 0 || flags == VIEW_OPEN);
             last = seq;
         }
         assert_eq!(last, run.last_seq());

@@ -56,4 +56,12 @@ impl Behaviour for SimKinds {
     fn show(&self, kind: KindId, state: &State, out: &mut Vec<u8>) {
         self.kinds.show(kind, state, out);
     }
+
+    fn save(&self, kind: KindId, state: &State, out: &mut Vec<u8>) {
+        self.kinds.save(kind, state, out);
+    }
+
+    fn load(&self, kind: KindId, bytes: &[u8]) -> Option<State> {
+        self.kinds.load(kind, bytes)
+    }
 }

@@ -8,11 +8,12 @@ mod clients;
 mod event;
 mod network;
 mod nodes;
+mod steward;
 
 use std::collections::{BTreeMap, BinaryHeap};
 
 use waterpark_core::Shard;
-use waterpark_core::config::Limits;
+use waterpark_core::config::{Births, Limits};
 use waterpark_core::effects::Effect;
 use waterpark_core::ids::{Incarnation, NodeId};
 use waterpark_core::lane::{SESSION_AHEAD_MS, SESSION_MS};
@@ -29,6 +30,7 @@ use crate::reach::{Counter, Fault, Reached};
 use crate::retention::RULED;
 use crate::rng::Rng;
 use event::{Event, Scheduled};
+use steward::Steward;
 
 /// Virtual time begins at this wall clock, ms since the epoch.
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -50,6 +52,8 @@ struct Node<R: Rules> {
     paused_until_ns: u64,
     clock_ms: u64,
     down: bool,
+    /// Entries of the topology log that it has learned.
+    learned: usize,
 }
 
 /// One epoch of one link.
@@ -81,6 +85,8 @@ pub struct Report {
 
 /// A simulated cluster under rules `R`.
 pub struct Cluster<R: Rules> {
+    births: Births,
+    steward: Steward,
     topology: Topology,
     nodes: Vec<Node<R>>,
     links: BTreeMap<LinkKey, Option<Epoch>>,
@@ -113,7 +119,7 @@ impl<R: Rules> Cluster<R> {
     /// # Panics
     /// If the names make no topology.
     #[must_use]
-    pub fn new(seed: u64, names: &[&str], shards: &[u16], faults: Faults, requests: u64) -> Cluster<R> {
+    pub fn new(seed: u64, births: Births, names: &[&str], shards: &[u16], faults: Faults, requests: u64) -> Cluster<R> {
         let mut rng = Rng::new(seed);
         let specs = (1u16..).zip(names).zip(shards).map(|((id, name), shards)| NodeSpec {
             id: NodeId(id),
@@ -184,6 +190,8 @@ impl<R: Rules> Cluster<R> {
                 .map(|(fault, _)| fault),
         );
         let mut cluster = Cluster {
+            births,
+            steward: Steward::default(),
             topology,
             nodes: Vec::new(),
             links,
@@ -218,6 +226,7 @@ impl<R: Rules> Cluster<R> {
                 paused_until_ns: 0,
                 clock_ms,
                 down: true,
+                learned: 0,
             });
             let at = cluster.rng.below(200) * MS;
             cluster.schedule(at, Event::Start { node });
@@ -227,6 +236,9 @@ impl<R: Rules> Cluster<R> {
             cluster.schedule(300 * MS, Event::Step { client });
         }
         cluster.schedule(10 * MS, Event::Fault);
+        if births == Births::TopologyLog {
+            cluster.schedule(5 * MS, Event::Plan);
+        }
         if cluster.faults.restart_at_birth && cluster.faults.restarts > 0 {
             cluster.faults.restarts -= 1;
             let node = cluster.rng.index(names.len());
@@ -311,6 +323,7 @@ impl<R: Rules> Cluster<R> {
             | Event::ClientSent { node, .. }
             | Event::Deliver { node, .. }
             | Event::Tick { node, .. }
+            | Event::Learn { node, .. }
             | Event::Down { node, .. } => Some(*node),
             _ => None,
         };
@@ -387,6 +400,13 @@ impl<R: Rules> Cluster<R> {
             Event::Start { node } => self.on_start(node),
             Event::Step { client } => self.on_step(client),
             Event::Fault => self.on_fault(),
+            Event::Learn {
+                node,
+                incarnation,
+                upto,
+            } => self.on_learn(node, incarnation, upto),
+            Event::Proposed { entry } => self.on_proposed(entry),
+            Event::Plan => self.on_plan(),
         }
     }
 }

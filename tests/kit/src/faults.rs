@@ -51,6 +51,10 @@ pub struct Faults {
     pub lanes: Option<usize>,
     /// Requests that may wait anywhere; `None` for as many as by default.
     pub queue: Option<usize>,
+    /// Groups that get other members for no reason, in parts per million of them and of twenty times per virtual second.
+    pub moves_ppm: u64,
+    /// How long a node may be behind with what the topology log decided.
+    pub learn_ms: u64,
 }
 
 /// One way between two nodes takes at least so long where memory is little, in microseconds.
@@ -86,6 +90,8 @@ impl Faults {
             memory_bytes: MEMORY_BYTES,
             lanes: None,
             queue: None,
+            moves_ppm: 0,
+            learn_ms: 1,
         }
     }
 
@@ -140,6 +146,23 @@ impl Faults {
             memory_bytes,
             lanes,
             queue,
+            moves_ppm: 0,
+            learn_ms: 1,
+        }
+    }
+
+    /// The same for a cluster whose members change: more nodes end, groups get other members for no reason, and nodes learn of it late.
+    #[must_use]
+    pub fn draw_changing(rng: &mut Rng) -> Faults {
+        let drawn = Faults::draw(rng);
+        Faults {
+            restarts: rng.below(12),
+            restart_at_birth: false,
+            moves_ppm: if rng.below(4) == 0 { 0 } else { rng.below(60_000) },
+            learn_ms: 1 + rng.below(200),
+            silences: rng.below(5),
+            silence_ms: 1 + rng.below(3_000),
+            ..drawn
         }
     }
 }

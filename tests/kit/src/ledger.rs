@@ -51,6 +51,8 @@ pub enum Violation {
     Stuck(GroupId),
     /// A member found its log contradicted.
     Quarantined(GroupId),
+    /// An assertion of a member failed.
+    Asserted(String),
 }
 
 /// What was acked.

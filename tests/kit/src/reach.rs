@@ -79,6 +79,10 @@ faults! {
     NodeRestarted = "node restarted";
     /// A node was told to stop, refused what came, and then started anew.
     NodeStopped = "node stopped in order";
+    /// A node ended with all that it held.
+    NodeCrashed = "node crashed";
+    /// A group got other members for no reason.
+    MembersChanged = "members changed";
     /// Clocks were apart.
     ClocksApart = "clocks apart";
     /// A copy of a request came very late.
@@ -321,6 +325,9 @@ impl Reached {
                     Expect::Never("no member contradicts itself: where one does, a rule is broken")
                 }
             },
+            Reached::Fault(Fault::NodeCrashed | Fault::MembersChanged) => {
+                Expect::Seldom("where groups change their members")
+            }
             Reached::Fault(_) | Reached::Bytes(_) | Reached::Counter(_) => Expect::Reached,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use waterpark_kit::Report;
+use waterpark_kit::ledger::Violation;
 use waterpark_kit::reach::{Expect, Reached};
 
 /// A batch of so many seeds reaches everything that it must, or something is wrong with it.
@@ -60,7 +61,7 @@ pub fn run_seeds(
 ) -> Batch {
     let mut batch = Batch::default();
     for seed in first..first.saturating_add(seeds) {
-        let report = run(seed);
+        let report = run_caught(run, seed);
         batch.seeds += 1;
         batch.acked += report.acked;
         batch.virtual_ms += report.virtual_ms;
@@ -79,6 +80,18 @@ pub fn run_seeds(
         }
     }
     batch
+}
+
+/// An assertion that fails ends its seed, and is what the seed broke.
+fn run_caught(run: fn(u64) -> Report, seed: u64) -> Report {
+    std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Report {
+            violations: vec![Violation::Asserted(text.unwrap_or_default())],
+            ..Report::default()
+        }
+    })
 }
 
 #[cfg(test)]
@@ -112,6 +125,17 @@ mod tests {
         let run = |_| everything(Reached::Fault(Fault::LinkCut));
         assert_eq!(run_seeds(run, 1, SEEDS_FOR_ALL, |_, _| true).never_reached(), [missing]);
         assert_eq!(run_seeds(run, 1, SEEDS_FOR_ALL - 1, |_, _| true).never_reached(), []);
+    }
+
+    #[test]
+    fn an_assertion_that_fails_is_what_its_seed_broke() {
+        let run = |seed| if seed == 2 { panic!("never {seed}") } else { report() };
+        let batch = run_seeds(run, 1, 3, |_, _| true);
+        assert_eq!(batch.seeds, 3);
+        assert_eq!(
+            batch.failures[0].1.violations,
+            [Violation::Asserted("never 2".to_owned())]
+        );
     }
 
     #[test]

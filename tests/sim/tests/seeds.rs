@@ -1,7 +1,8 @@
 //! A fixed set of seeds, and the mutants that they must catch.
 
 use waterpark_core::rules::Production;
-use waterpark_sim::{Expect, MUTANTS, SEEDS_FOR_ALL, run_seed, run_seeds};
+use waterpark_kit::reach::Fault;
+use waterpark_sim::{Expect, MUTANTS, Reached, SEEDS_FOR_ALL, run_changing_seed, run_seed, run_seeds};
 
 const SEEDS: u64 = 300;
 
@@ -12,6 +13,18 @@ fn every_ledger_is_clean() {
     assert_eq!(first, None);
     assert!(batch.acked > SEEDS * 10, "{} acks", batch.acked);
     assert_eq!(batch.wrongly_reached(), [], "these cannot occur, it is said");
+}
+
+#[test]
+fn every_ledger_is_clean_where_groups_change_their_members() {
+    let batch = run_seeds(run_changing_seed::<Production>, 1, SEEDS, |_, _| true);
+    let first = batch.failures.first().map(|(seed, report)| (seed, &report.violations));
+    assert_eq!(first, None);
+    assert!(batch.acked > SEEDS * 50, "{} acks", batch.acked);
+    for fault in [Fault::NodeCrashed, Fault::MembersChanged] {
+        let count = batch.reached.get(&Reached::Fault(fault)).copied().unwrap_or_default();
+        assert!(count.seeds > SEEDS / 4, "{fault:?} in {} seeds", count.seeds);
+    }
 }
 
 #[test]
@@ -31,10 +44,12 @@ fn every_fault_and_every_refusal_is_reached() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in [3, 17] {
-        let (first, second) = (run_seed::<Production>(seed), run_seed::<Production>(seed));
-        assert_ne!(first.trace, 0);
-        assert_eq!(first, second);
+    for run in [run_seed::<Production>, run_changing_seed::<Production>] {
+        for seed in [3, 17] {
+            let (first, second) = (run(seed), run(seed));
+            assert_ne!(first.trace, 0);
+            assert_eq!(first, second);
+        }
     }
 }
 

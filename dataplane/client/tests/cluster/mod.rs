@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use waterpark_core::config::{Limits, Settings};
+use waterpark_core::config::{Births, Limits, Settings};
 use waterpark_core::effects::{Crossing, Effect};
 use waterpark_core::ids::{ClientId, Incarnation, LinkId, NodeId, ShardId};
 use waterpark_core::memory::{Memory, Outgoing};
@@ -99,6 +99,7 @@ impl Cluster {
         let topology = Topology::new(spec).unwrap();
         let shard = |node: usize, shard: u16| {
             let settings = Settings {
+                births: Births::Writer,
                 node: NodeId(u16::try_from(node + 1).unwrap()),
                 incarnation: incarnation(node),
                 shard: ShardId(shard),
@@ -307,6 +308,7 @@ impl Nodes {
                 let shard = usize::from(shard.0);
                 self.queue.push_back(Event::Deliver { node, shard, crossing });
             }
+            Effect::Propose(_) => unreachable!("groups are born by their writers here"),
             Effect::CutLink { cause, .. } => panic!("links between these nodes do not fail: {cause:?}"),
             Effect::Event(_) => {}
         }

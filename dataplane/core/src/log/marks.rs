@@ -78,6 +78,14 @@ impl Marks {
         self.last = self.count.checked_sub(1).map_or(0, |last| self.mark(chunk, last).1);
     }
 
+    /// The runs from `end` on are gone.
+    pub(super) fn forget_from(&mut self, chunk: &[u8], end: u32) {
+        while self.count > 0 && self.mark(chunk, self.count - 1).1 >= end {
+            self.count -= 1;
+        }
+        self.last = self.count.checked_sub(1).map_or(0, |last| self.mark(chunk, last).1);
+    }
+
     /// Where the last mark stands whose run begins at or before `seq`.
     ///
     /// # Panics

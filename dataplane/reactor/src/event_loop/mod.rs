@@ -600,6 +600,7 @@ impl<B: Behaviour> EventLoop<B> {
                 Effect::CutClient { client, cause } => self.cut_client(now, connection_of(client), cause),
                 Effect::Deliver { shard, crossing } => self.deliver(usize::from(shard.0), crossing),
                 Effect::Event(happened) => self.reports.tell(Report::Happened(happened)),
+                Effect::Propose(_) => unreachable!("groups are born by their writers here"),
             }
         }
         self.effects = effects;

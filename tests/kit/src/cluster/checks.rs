@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use waterpark_core::Shard;
+use waterpark_core::config::Births;
 use waterpark_core::ids::{GroupId, Seq};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
@@ -21,9 +22,13 @@ impl<R: Rules> Cluster<R> {
     /// When an ack arrives, a quorum holds its entry in two data centres; what restarted since may have held it.
     pub(super) fn check_ack(&mut self, token: Token) {
         let members = self.members(token.group);
-        let quorum = members.len() / 2 + 1;
+        // Where members change, whoever was one when it was acked may hold it.
+        let (quorum, asked) = match self.births {
+            Births::Writer => (members.len() / 2 + 1, members.clone()),
+            Births::TopologyLog => (self.write_quorum(token.group), (0..self.nodes.len()).collect()),
+        };
         let may_hold = |node: &usize| self.entry(*node, token).is_some() || self.nodes[*node].restarts > 0;
-        let holders: Vec<usize> = members.iter().copied().filter(may_hold).collect();
+        let holders: Vec<usize> = asked.into_iter().filter(may_hold).collect();
         if holders.len() < quorum {
             self.ledger
                 .violations
@@ -37,7 +42,12 @@ impl<R: Rules> Cluster<R> {
                 .count()
         };
         let spread = members.iter().map(fellows).max().is_some_and(|most| most < quorum);
-        if spread && holders.len() >= quorum && holders.iter().all(|node| self.dc(*node) == self.dc(holders[0])) {
+        // Members that change at random may be of one data centre.
+        if self.births == Births::Writer
+            && spread
+            && holders.len() >= quorum
+            && holders.iter().all(|node| self.dc(*node) == self.dc(holders[0]))
+        {
             self.ledger.violations.push(Violation::OneDataCentre(token));
         }
     }
@@ -50,11 +60,15 @@ impl<R: Rules> Cluster<R> {
             let group = self.topology.locate(key.as_ref()).group;
             let members = self.members(group);
             let whole = members.iter().filter(|node| self.nodes[**node].restarts == 0).count();
-            if self.nodes[members[0]].restarts > 0 || whole < members.len() / 2 + 1 {
+            let serves = match self.births {
+                Births::Writer => self.nodes[members[0]].restarts == 0 && whole > members.len() / 2,
+                Births::TopologyLog => true,
+            };
+            if !serves {
                 continue;
             }
             // Birth needs all members as they were met: a restart may have come first, and then the group is never born.
-            if whole < members.len() && !self.is_open(members[0], group) {
+            if self.births == Births::Writer && whole < members.len() && !self.is_open(members[0], group) {
                 continue;
             }
             let message = self.message(&key);
@@ -90,11 +104,16 @@ impl<R: Rules> Cluster<R> {
         for (token, id, outcome) in self.ledger.acked() {
             let message = &self.sent[&id];
             for node in self.members(token.group) {
-                if self.nodes[node].restarts > 0 {
+                if !self.speaks(node, token.group, token.seq) {
+                    continue;
+                }
+                let other = self.view(node, token).is_some_and(|view| view != token.view);
+                if self.births == Births::TopologyLog && other {
+                    violations.push(Violation::Changed(token, id));
                     continue;
                 }
                 match self.entry(node, token) {
-                    None if self.nodes[self.members(token.group)[0]].restarts > 0 => {}
+                    None if self.births == Births::Writer && self.nodes[self.members(token.group)[0]].restarts > 0 => {}
                     // A member without room is never given it; those that acked it hold it still.
                     None if self.faults.has_little_memory() && self.is_held_by_quorum(token) => {}
                     None => violations.push(Violation::Lost(token, self.name(node).to_owned())),
@@ -134,7 +153,7 @@ impl<R: Rules> Cluster<R> {
     pub(super) fn check_retention(&self, group: GroupId, violations: &mut Vec<Violation>) {
         let mut by_commit: BTreeMap<u64, usize> = BTreeMap::new();
         for node in self.members(group) {
-            if self.nodes[node].restarts > 0 {
+            if !self.has_lived(node, group) {
                 continue;
             }
             let rows: Vec<_> = (1..).map_while(|seq| self.row(node, group, seq)).collect();
@@ -184,7 +203,7 @@ impl<R: Rules> Cluster<R> {
         let mut effects: BTreeMap<(u32, u32), u64> = BTreeMap::new();
         for seq in 1.. {
             let token = Token { group, view: 1, seq };
-            let lived = members.iter().filter(|node| self.nodes[**node].restarts == 0);
+            let lived = members.iter().filter(|node| self.speaks(**node, group, seq));
             let mut entries = lived.filter_map(|node| self.entry(*node, token));
             let Some(first) = entries.next() else { return };
             if entries.any(|other| !retention::same_entry(first, other)) {
@@ -222,8 +241,58 @@ impl<R: Rules> Cluster<R> {
         shard.entry_bytes(token.group, Seq(token.seq))
     }
 
+    /// Whether a node's process has been a member for as long as the group's present members are.
+    fn has_lived(&self, node: usize, group: GroupId) -> bool {
+        match self.births {
+            Births::Writer => self.nodes[node].restarts == 0,
+            Births::TopologyLog => (self.steward.state.group(group))
+                .is_some_and(|group| group.active.members.contains(&self.member(node)) && !self.nodes[node].down),
+        }
+    }
+
+    /// Whether what a member holds at a seq is its group's. One without the memory that the active view takes stays apart behind its commit.
+    fn speaks(&self, node: usize, group: GroupId, seq: u64) -> bool {
+        let stays_apart = || {
+            let active = self.steward.state.group(group).map(|group| group.active.view.0);
+            let mut bodies = self.nodes[node].shards.iter().flat_map(Shard::group_bodies);
+            let view = bodies.find(|body| body.group == group.0).map(|body| body.view);
+            view != active && seq > self.commit(node, group)
+        };
+        let may_lack = self.births == Births::TopologyLog && self.faults.has_little_memory();
+        self.has_lived(node, group) && !(may_lack && stays_apart())
+    }
+
+    fn write_quorum(&self, group: GroupId) -> usize {
+        let group = self.steward.state.group(group);
+        let configs = group
+            .iter()
+            .flat_map(|group| std::iter::once(&group.active).chain(&group.pending));
+        configs.map(|config| config.write_quorum).min().unwrap_or(1).min(2)
+    }
+
+    /// The view in which the entry of a token was logged, as a node holds it.
+    fn view(&self, node: usize, token: Token) -> Option<u64> {
+        let shards = self.nodes[node].shards.len();
+        let shard = self.nodes[node]
+            .shards
+            .get((token.group.0 as usize).checked_rem(shards)?)?;
+        shard.entry_view(token.group, Seq(token.seq)).map(|view| view.0)
+    }
+
     /// The members of a group, as node indices.
     pub(super) fn members(&self, group: GroupId) -> Vec<usize> {
+        if self.births == Births::TopologyLog {
+            let active = self
+                .steward
+                .state
+                .group(group)
+                .map(|group| group.active.members.clone());
+            return active
+                .unwrap_or_default()
+                .iter()
+                .map(|member| usize::from(member.node.0) - 1)
+                .collect();
+        }
         self.topology
             .birth()
             .members(group)

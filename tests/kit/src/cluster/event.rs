@@ -5,6 +5,7 @@
 use waterpark_core::effects::Crossing;
 use waterpark_core::ids::{ClientId, Incarnation, LinkId};
 use waterpark_core::memory::Outgoing;
+use waterpark_core::topology_log::Entry;
 
 use super::LinkKey;
 
@@ -64,6 +65,15 @@ pub(super) enum Event {
     Step {
         client: u32,
     },
+    Learn {
+        node: usize,
+        incarnation: Incarnation,
+        upto: usize,
+    },
+    Proposed {
+        entry: Entry,
+    },
+    Plan,
     Fault,
 }
 

@@ -3,7 +3,7 @@
 //! It decides nothing that a shard decides. **Invariant:** a turn is one input, the end of the turn, and its effects in their order.
 
 use waterpark_core::Shard;
-use waterpark_core::config::Settings;
+use waterpark_core::config::{Births, Settings};
 use waterpark_core::effects::{Cut, Effect, Happened};
 use waterpark_core::ids::{Incarnation, NodeId, ShardId};
 use waterpark_core::rules::Rules;
@@ -111,6 +111,7 @@ impl<R: Rules> Cluster<R> {
                 self.schedule(self.now_ns + 1_000, event);
             }
             Effect::Event(happened) => self.on_happened(happened),
+            Effect::Propose(entry) => self.on_propose(entry),
         }
     }
 
@@ -145,8 +146,15 @@ impl<R: Rules> Cluster<R> {
         }
         let restarts = u64::from(self.nodes[node].restarts);
         let incarnation = Incarnation((1 + restarts) << 16 | self.rng.below(1 << 16));
+        let keeps = R::EMPTY_RESTART_KEEPS_IDENTITY && restarts > 0;
+        let incarnation = if keeps {
+            self.nodes[node].incarnation
+        } else {
+            incarnation
+        };
         self.nodes[node].incarnation = incarnation;
         self.nodes[node].down = false;
+        self.nodes[node].learned = 0;
         self.nodes[node].paused_until_ns = 0;
         self.trace(&[4, node as u64, incarnation.0]);
         let names: Vec<String> = {
@@ -164,6 +172,7 @@ impl<R: Rules> Cluster<R> {
         let own = shards[node + 1];
         let make = |shard: u16| {
             let settings = Settings {
+                births: self.births,
                 node: id,
                 incarnation,
                 shard: ShardId(shard),
@@ -192,6 +201,7 @@ impl<R: Rules> Cluster<R> {
                 },
             );
         }
+        self.tell(node);
         let keys: Vec<LinkKey> = self
             .links
             .keys()
@@ -235,7 +245,9 @@ impl<R: Rules> Cluster<R> {
         if self.faults.restarts > 0 && self.rng.below(40) == 0 {
             self.faults.restarts -= 1;
             let node = self.rng.index(self.nodes.len());
-            if self.faults.stops && !self.nodes[node].down && self.rng.below(3) > 0 {
+            if self.births == Births::TopologyLog {
+                self.crash(node);
+            } else if self.faults.stops && !self.nodes[node].down && self.rng.below(3) > 0 {
                 self.on_stop(node);
             } else {
                 self.on_start(node);
@@ -244,6 +256,28 @@ impl<R: Rules> Cluster<R> {
         if self.rng.below(20) < self.faults.silences {
             self.silence();
         }
+    }
+
+    /// A node ends with all that it held, if the cluster can bear that now, and starts anew after a while.
+    fn crash(&mut self, node: usize) {
+        if self.nodes[node].down || !self.may_lose(node) {
+            return;
+        }
+        self.did(Fault::NodeCrashed);
+        self.nodes[node].down = true;
+        self.nodes[node].restarts += 1;
+        self.nodes[node].shards.clear();
+        let keys: Vec<LinkKey> = self
+            .links
+            .keys()
+            .filter(|key| key.0 == node || key.1 == node)
+            .copied()
+            .collect();
+        for link in keys {
+            self.cut(link);
+        }
+        let at = self.now_ns + 1_000 + self.rng.below(1_500) * MS;
+        self.schedule(at, Event::Start { node });
     }
 
     /// A node is told to stop. It refuses what comes, and then starts anew.

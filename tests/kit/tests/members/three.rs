@@ -60,6 +60,7 @@ impl Three {
         let topology = Topology::new(spec).unwrap();
         let shard = |node: usize| {
             let settings = Settings {
+                births: waterpark_core::config::Births::Writer,
                 node: NodeId(u16::try_from(node + 1).unwrap()),
                 incarnation: incarnation(node),
                 shard: ShardId(0),
@@ -194,6 +195,7 @@ impl Three {
                 self.shards[node].on_client_sent(client, outgoing);
             }
             Effect::Event(happened) => self.happened.push((node, happened)),
+            Effect::Propose(_) => unreachable!("groups are born by their writers here"),
             other => panic!("nothing here is to bring about {other:?}"),
         }
     }

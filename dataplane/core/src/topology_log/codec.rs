@@ -1,0 +1,350 @@
+//! An entry of the topology log as bytes, and back.
+//!
+//! Fixed layout, little-endian, one form for each entry: what is read and written again gives the same bytes. It does not know whether an
+//! entry fits the state; that is the fold's to say. **Invariant:** no bytes make it panic, and none make it reserve more than they hold.
+//!
+//! ```text
+//! entry      u16 schema · u8 kind · body to the end
+//! 1 NodeUp        member · u64 replaces
+//! 2 NodeDown      member
+//! 3 NodeDraining  u16 node
+//! 4 Create        u32 count · roll*
+//! 5 SetLearners   u32 group · u8 count · member*
+//! 6 Propose       u32 count · proposal*
+//! 7 Activate      u32 count · (u32 group · u64 view)*
+//! 8 Reopen        proposal · u32 length · reason, UTF-8
+//! member     u16 node · u64 incarnation
+//! roll       u8 count · u8 W · u8 R · member*
+//! proposal   u32 group · u64 sees active · u64 sees pending · roll
+//! ```
+
+use core::fmt;
+
+use crate::config::{Config, MEMBERS_MAX};
+use crate::ids::{GroupId, Incarnation, Lineage, Member, NodeId, View};
+use crate::topology_log::entry::{Entry, Proposal, Roll};
+
+/// The schema that this release writes. It stands first, so that a later one can be told before anything of it is read.
+pub const SCHEMA: u16 = 1;
+
+const MEMBER_BYTES: usize = 10;
+const ROLL_BYTES_MIN: usize = 3 + MEMBER_BYTES;
+const PROPOSAL_HEAD_BYTES: usize = 20;
+const ACTIVATION_BYTES: usize = 12;
+
+const NODE_UP: u8 = 1;
+const NODE_DOWN: u8 = 2;
+const NODE_DRAINING: u8 = 3;
+const CREATE: u8 = 4;
+const SET_LEARNERS: u8 = 5;
+const PROPOSE: u8 = 6;
+const ACTIVATE: u8 = 7;
+const REOPEN: u8 = 8;
+
+/// Why bytes are no entry. The fault of whoever sent or kept them; nothing was taken from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryError {
+    /// A schema that this release does not read: it was written by a newer one.
+    Schema {
+        /// The number found.
+        schema: u16,
+    },
+    /// No entry has this kind.
+    Kind {
+        /// The number found.
+        kind: u8,
+    },
+    /// They end before the entry does, or a count says more than they hold.
+    Truncated,
+    /// Bytes follow after the entry.
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+    /// Members that cannot be a group's: none, too many, two on one node, or quorums that do not meet.
+    Roll,
+    /// More learners than a group has members, or two on one node.
+    Learners,
+    /// The reason is not UTF-8.
+    Reason,
+}
+
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EntryError::Schema { schema } => write!(f, "schema {schema} of a topology entry is unknown"),
+            EntryError::Kind { kind } => write!(f, "kind {kind} of a topology entry is unknown"),
+            EntryError::Truncated => f.write_str("the bytes of a topology entry end early"),
+            EntryError::Trailing { bytes } => write!(f, "{bytes} bytes follow after a topology entry"),
+            EntryError::Roll => f.write_str("a topology entry names members that cannot be a group's"),
+            EntryError::Learners => f.write_str("a topology entry names learners that cannot be a group's"),
+            EntryError::Reason => f.write_str("the reason in a topology entry is not UTF-8"),
+        }
+    }
+}
+
+impl core::error::Error for EntryError {}
+
+/// The bytes of an entry.
+///
+/// # Panics
+/// If a roll or a set of learners has more members than a byte counts: a bug in this process.
+#[must_use]
+pub fn encode(entry: &Entry) -> Vec<u8> {
+    let mut out = Writer(SCHEMA.to_le_bytes().to_vec());
+    match entry {
+        Entry::NodeUp { member, replaces } => {
+            out.u8(NODE_UP);
+            out.member(*member);
+            out.u64(replaces.0);
+        }
+        Entry::NodeDown(member) => {
+            out.u8(NODE_DOWN);
+            out.member(*member);
+        }
+        Entry::NodeDraining(node) => {
+            out.u8(NODE_DRAINING);
+            out.u16(node.0);
+        }
+        Entry::Create(rolls) => {
+            out.u8(CREATE);
+            out.count(rolls.len());
+            rolls.iter().for_each(|roll| out.roll(roll));
+        }
+        Entry::SetLearners { group, members } => {
+            out.u8(SET_LEARNERS);
+            out.u32(group.0);
+            out.short_count(members.len());
+            members.iter().for_each(|member| out.member(*member));
+        }
+        Entry::Propose(proposals) => {
+            out.u8(PROPOSE);
+            out.count(proposals.len());
+            proposals.iter().for_each(|proposal| out.proposal(proposal));
+        }
+        Entry::Activate(views) => {
+            out.u8(ACTIVATE);
+            out.count(views.len());
+            for (group, view) in views {
+                out.u32(group.0);
+                out.u64(view.0);
+            }
+        }
+        Entry::Reopen { proposal, reason } => {
+            out.u8(REOPEN);
+            out.proposal(proposal);
+            out.count(reason.len());
+            out.0.extend_from_slice(reason.as_bytes());
+        }
+    }
+    out.0
+}
+
+/// The entry that these bytes are.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn decode(bytes: &[u8]) -> Result<Entry, EntryError> {
+    let mut bytes = Reader(bytes);
+    let schema = bytes.u16()?;
+    if schema != SCHEMA {
+        return Err(EntryError::Schema { schema });
+    }
+    let entry = match bytes.u8()? {
+        NODE_UP => Entry::NodeUp {
+            member: bytes.member()?,
+            replaces: Incarnation(bytes.u64()?),
+        },
+        NODE_DOWN => Entry::NodeDown(bytes.member()?),
+        NODE_DRAINING => Entry::NodeDraining(NodeId(bytes.u16()?)),
+        CREATE => Entry::Create(bytes.list(ROLL_BYTES_MIN, Reader::roll)?),
+        SET_LEARNERS => Entry::SetLearners {
+            group: GroupId(bytes.u32()?),
+            members: bytes.learners()?,
+        },
+        PROPOSE => Entry::Propose(bytes.list(PROPOSAL_HEAD_BYTES + ROLL_BYTES_MIN, Reader::proposal)?),
+        ACTIVATE => Entry::Activate(bytes.list(ACTIVATION_BYTES, |bytes| {
+            Ok((GroupId(bytes.u32()?), View(bytes.u64()?)))
+        })?),
+        REOPEN => Entry::Reopen {
+            proposal: bytes.proposal()?,
+            reason: bytes.reason()?,
+        },
+        kind => return Err(EntryError::Kind { kind }),
+    };
+    match bytes.0.len() {
+        0 => Ok(entry),
+        bytes => Err(EntryError::Trailing { bytes }),
+    }
+}
+
+/// Bytes that a proposal takes within a Propose, so that a planner can bound its entries before it writes them.
+#[must_use]
+pub fn proposal_bytes(proposal: &Proposal) -> usize {
+    PROPOSAL_HEAD_BYTES + 3 + MEMBER_BYTES * proposal.roll.members.len()
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    fn u16(&mut self, value: u16) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn count(&mut self, count: usize) {
+        self.u32(u32::try_from(count).expect("an entry is far below 4 GiB"));
+    }
+
+    fn short_count(&mut self, count: usize) {
+        self.u8(u8::try_from(count).expect("a group has at most five members"));
+    }
+
+    fn member(&mut self, member: Member) {
+        self.u16(member.node.0);
+        self.u64(member.incarnation.0);
+    }
+
+    fn roll(&mut self, roll: &Roll) {
+        self.short_count(roll.members.len());
+        self.u8(roll.write_quorum);
+        self.u8(roll.read_quorum);
+        roll.members.iter().for_each(|member| self.member(*member));
+    }
+
+    fn proposal(&mut self, proposal: &Proposal) {
+        self.u32(proposal.group.0);
+        self.u64(proposal.sees_active.0);
+        self.u64(proposal.sees_pending.0);
+        self.roll(&proposal.roll);
+    }
+}
+
+/// What is left to be read.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], EntryError> {
+        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(EntryError::Truncated)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(EntryError::Truncated)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u8(&mut self) -> Result<u8, EntryError> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, EntryError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, EntryError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, EntryError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A count and as many items of at least `bytes_min` each. A count that cannot be true reserves nothing.
+    fn list<T>(
+        &mut self,
+        bytes_min: usize,
+        item: impl Fn(&mut Self) -> Result<T, EntryError>,
+    ) -> Result<Vec<T>, EntryError> {
+        let count = self.u32()? as usize;
+        if count > self.0.len() / bytes_min {
+            return Err(EntryError::Truncated);
+        }
+        (0..count).map(|_| item(self)).collect()
+    }
+
+    fn member(&mut self) -> Result<Member, EntryError> {
+        Ok(Member {
+            node: NodeId(self.u16()?),
+            incarnation: Incarnation(self.u64()?),
+        })
+    }
+
+    fn members(&mut self, count: u8) -> Result<Vec<Member>, EntryError> {
+        (0..count).map(|_| self.member()).collect()
+    }
+
+    fn roll(&mut self) -> Result<Roll, EntryError> {
+        let (count, write_quorum, read_quorum) = (self.u8()?, self.u8()?, self.u8()?);
+        if usize::from(count) > MEMBERS_MAX {
+            return Err(EntryError::Roll);
+        }
+        let roll = Roll {
+            members: self.members(count)?,
+            write_quorum,
+            read_quorum,
+        };
+        // The fold takes whole rolls only, and a Create of others would be a bug of ours there; here it is their fault.
+        if is_sound(&roll) {
+            Ok(roll)
+        } else {
+            Err(EntryError::Roll)
+        }
+    }
+
+    fn learners(&mut self) -> Result<Vec<Member>, EntryError> {
+        let count = self.u8()?;
+        if usize::from(count) > MEMBERS_MAX {
+            return Err(EntryError::Learners);
+        }
+        let members = self.members(count)?;
+        let twice = |i: usize| members[..i].iter().any(|other| other.node == members[i].node);
+        if (0..members.len()).any(twice) {
+            return Err(EntryError::Learners);
+        }
+        Ok(members)
+    }
+
+    fn proposal(&mut self) -> Result<Proposal, EntryError> {
+        Ok(Proposal {
+            group: GroupId(self.u32()?),
+            sees_active: View(self.u64()?),
+            sees_pending: View(self.u64()?),
+            roll: self.roll()?,
+        })
+    }
+
+    fn reason(&mut self) -> Result<String, EntryError> {
+        let length = self.u32()? as usize;
+        let text = core::str::from_utf8(self.take(length)?).map_err(|_| EntryError::Reason)?;
+        Ok(text.to_owned())
+    }
+}
+
+fn is_sound(roll: &Roll) -> bool {
+    let config = Config {
+        group: GroupId(0),
+        view: View(1),
+        lineage: Lineage(0),
+        members: roll.members.clone(),
+        write_quorum: usize::from(roll.write_quorum),
+        read_quorum: usize::from(roll.read_quorum),
+    };
+    config.is_sound()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Every kind of entry there and back, its golden bytes, and whatever else bytes may be.
+
+use super::*;
+
+fn member(node: u16, incarnation: u64) -> Member {
+    Member {
+        node: NodeId(node),
+        incarnation: Incarnation(incarnation),
+    }
+}
+
+fn roll(nodes: core::ops::RangeInclusive<u16>) -> Roll {
+    let members: Vec<Member> = nodes.map(|node| member(node, 256)).collect();
+    let write_quorum = members.len() / 2 + 1;
+    let quorum = |count: usize| u8::try_from(count).unwrap();
+    Roll {
+        write_quorum: quorum(write_quorum),
+        read_quorum: quorum(members.len() + 1 - write_quorum),
+        members,
+    }
+}
+
+fn proposal(group: u32) -> Proposal {
+    Proposal {
+        group: GroupId(group),
+        sees_active: View(5),
+        sees_pending: View(0),
+        roll: roll(1..=3),
+    }
+}
+
+/// One entry of each kind, and the bytes that it will always be.
+fn golden() -> [(Entry, &'static str); 8] {
+    [
+        (
+            Entry::NodeUp {
+                member: member(258, 3),
+                replaces: Incarnation(2),
+            },
+            "0100 01 0201 0300000000000000 0200000000000000",
+        ),
+        (Entry::NodeDown(member(2, 3)), "0100 02 0200 0300000000000000"),
+        (Entry::NodeDraining(NodeId(2)), "0100 03 0200"),
+        (
+            Entry::Create(vec![roll(1..=1), roll(1..=2)]),
+            "0100 04 02000000 010101 0100 0001000000000000 020201 0100 0001000000000000 0200 0001000000000000",
+        ),
+        (
+            Entry::SetLearners {
+                group: GroupId(9),
+                members: vec![member(4, 1)],
+            },
+            "0100 05 09000000 01 0400 0100000000000000",
+        ),
+        (
+            Entry::Propose(vec![proposal(7)]),
+            "0100 06 01000000 07000000 0500000000000000 0000000000000000 030202 \
+             0100 0001000000000000 0200 0001000000000000 0300 0001000000000000",
+        ),
+        (
+            Entry::Activate(vec![(GroupId(1), View(6)), (GroupId(2), View(6))]),
+            "0100 07 02000000 01000000 0600000000000000 02000000 0600000000000000",
+        ),
+        (
+            Entry::Reopen {
+                proposal: proposal(7),
+                reason: "disk".to_owned(),
+            },
+            "0100 08 07000000 0500000000000000 0000000000000000 030202 \
+             0100 0001000000000000 0200 0001000000000000 0300 0001000000000000 04000000 6469736b",
+        ),
+    ]
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<char> = hex.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+/// Knuth's MMIX generator.
+struct Lcg(u64);
+
+impl Lcg {
+    fn byte(&mut self) -> u8 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        self.0.to_le_bytes()[6]
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (usize::from(self.byte()) << 8 | usize::from(self.byte())) % end
+    }
+}
+
+/// A change of these bytes would make this release misread the logs of the one before.
+#[test]
+fn golden_bytes_never_change_and_are_read_back() {
+    for (entry, hex) in golden() {
+        assert_eq!(encode(&entry), bytes(hex), "{entry:?}");
+        assert_eq!(decode(&bytes(hex)), Ok(entry));
+    }
+}
+
+#[test]
+fn an_entry_that_ends_early_is_truncated_and_one_that_goes_on_is_not_one() {
+    for (entry, hex) in golden() {
+        let whole = bytes(hex);
+        for end in 0..whole.len() {
+            assert_eq!(
+                decode(&whole[..end]),
+                Err(EntryError::Truncated),
+                "{end} bytes of {entry:?}"
+            );
+        }
+        let longer = [&whole[..], &[0, 0]].concat();
+        assert_eq!(decode(&longer), Err(EntryError::Trailing { bytes: 2 }));
+    }
+}
+
+#[test]
+fn what_no_entry_can_be_is_refused_by_name() {
+    let rows = [
+        ("0200 01", EntryError::Schema { schema: 2 }),
+        ("0000 01", EntryError::Schema { schema: 0 }),
+        ("0100 00", EntryError::Kind { kind: 0 }),
+        ("0100 09", EntryError::Kind { kind: 9 }),
+        // A count beyond what there is.
+        ("0100 07 ffffffff 01000000 0600000000000000", EntryError::Truncated),
+        (
+            "0100 08 07000000 0500000000000000 0000000000000000 010101 0100 0100000000000000 ffffffff",
+            EntryError::Truncated,
+        ),
+        // No members, too many, one node twice, quorums that do not meet, an ack of one copy of two.
+        ("0100 04 01000000 000000 0000000000000000 0000", EntryError::Roll),
+        ("0100 04 01000000 060403 0000000000000000 0000", EntryError::Roll),
+        (
+            "0100 04 01000000 020201 0100 0100000000000000 0100 0200000000000000",
+            EntryError::Roll,
+        ),
+        (
+            "0100 04 01000000 020101 0100 0100000000000000 0200 0200000000000000",
+            EntryError::Roll,
+        ),
+        (
+            "0100 04 01000000 020102 0100 0100000000000000 0200 0200000000000000",
+            EntryError::Roll,
+        ),
+        ("0100 05 09000000 06", EntryError::Learners),
+        (
+            "0100 05 09000000 02 0400 0100000000000000 0400 0200000000000000",
+            EntryError::Learners,
+        ),
+        (
+            "0100 08 07000000 0500000000000000 0000000000000000 010101 0100 0100000000000000 01000000 ff",
+            EntryError::Reason,
+        ),
+    ];
+    for (hex, error) in rows {
+        assert_eq!(decode(&bytes(hex)), Err(error), "{hex}");
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+#[test]
+fn bytes_of_any_kind_are_an_entry_in_its_one_form_or_refused() {
+    let mut random = Lcg(4);
+    let (mut read, mut refused) = (0, 0);
+    for round in 0..200_000 {
+        let (entry, hex) = &golden()[random.below(8)];
+        let mut bytes = bytes(hex);
+        if round % 2 == 0 {
+            // An entry with a few bytes changed, most of them small: those come furthest.
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len());
+                bytes[at] = [random.byte(), random.byte() & 7][random.below(2)];
+            }
+        } else {
+            // Its head, then noise.
+            bytes.truncate(3);
+            bytes.extend((0..random.below(90)).map(|_| random.byte() & 3));
+        }
+        match decode(&bytes) {
+            Ok(decoded) => {
+                read += 1;
+                assert_eq!(encode(&decoded), bytes, "from {entry:?}");
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(read > 10_000 && refused > 10_000, "{read} read, {refused} refused");
+}
+
+#[test]
+fn a_proposal_takes_as_many_bytes_as_it_says() {
+    let one = encode(&Entry::Propose(vec![proposal(7)])).len();
+    let two = encode(&Entry::Propose(vec![proposal(7), proposal(8)])).len();
+    assert_eq!(two - one, proposal_bytes(&proposal(8)));
+}

@@ -1,0 +1,15 @@
+//! The topology log: the one thing that nodes agree on. Who is up, who the members of each group are, and which view is open.
+//!
+//! Entries carry results, never recipes, so two releases cannot derive two placements. It has no part in the path of a message: without
+//! it every group goes on in its present view. **Invariant:** equal prefixes make equal states on every node.
+
+pub mod codec;
+pub mod consensus;
+pub mod entry;
+pub mod planner;
+pub mod state;
+
+pub use codec::EntryError;
+pub use entry::{Entry, Proposal, Roll};
+pub use planner::{GroupSeen, Limits, Planner, Seen, Trouble};
+pub use state::{Changed, GroupState, NodeState, Presence, TopologyState};

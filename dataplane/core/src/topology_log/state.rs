@@ -1,0 +1,355 @@
+//! What a prefix of the topology log says. A pure fold: it knows no time, no peer and no member's log.
+
+use crate::config::Config;
+use crate::ids::{GroupId, Incarnation, Lineage, Member, NodeId, View};
+use crate::topology_log::entry::{Entry, Proposal, Roll};
+
+/// Whether a node is there, as the log says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// It never was.
+    #[default]
+    Unknown,
+    /// It is.
+    Up,
+    /// It is there and shall lose its memberships.
+    Draining,
+    /// It is not heard.
+    Down,
+}
+
+/// What the log says of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeState {
+    /// Its newest process; 0 if there was none.
+    pub incarnation: Incarnation,
+    /// Whether it is there.
+    pub presence: Presence,
+}
+
+/// What the log says of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupState {
+    /// The Config in force.
+    pub active: Config,
+    /// The one that is being opened.
+    pub pending: Option<Config>,
+    /// Members that receive and never count.
+    pub learners: Vec<Member>,
+}
+
+/// What an entry changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// GroupState whose active Config is another now.
+    pub active: Vec<GroupId>,
+    /// GroupState whose pending Config is another now, or gone.
+    pub pending: Vec<GroupId>,
+    /// A node whose row is another now.
+    pub node: Option<NodeId>,
+}
+
+/// The state after a prefix of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopologyState {
+    position: u64,
+    nodes: Vec<NodeState>,
+    groups: Vec<GroupState>,
+}
+
+impl TopologyState {
+    /// The position of the last entry.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What the log says of a node.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> NodeState {
+        self.nodes.get(usize::from(node.0)).copied().unwrap_or_default()
+    }
+
+    /// The nodes that the log knows, in order of id.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, NodeState)> + '_ {
+        let known = (0..).map(NodeId).zip(&self.nodes);
+        known
+            .filter(|(_, node)| node.presence != Presence::Unknown)
+            .map(|(id, node)| (id, *node))
+    }
+
+    /// What the log says of a group; `None` before the Create.
+    #[must_use]
+    pub fn group(&self, group: GroupId) -> Option<&GroupState> {
+        self.groups.get(group.0 as usize)
+    }
+
+    /// All groups, in order of id; none before the Create.
+    pub fn groups(&self) -> impl Iterator<Item = (GroupId, &GroupState)> + '_ {
+        (0..).map(GroupId).zip(&self.groups)
+    }
+
+    /// Whether a process may still answer for itself: no newer one of its node is known.
+    #[must_use]
+    pub fn may_answer(&self, member: Member) -> bool {
+        self.node(member.node).incarnation <= member.incarnation
+    }
+
+    /// Whether fewer than R processes of a group's active Config can ever answer.
+    #[must_use]
+    pub fn is_lost(&self, group: GroupId) -> bool {
+        self.group(group).is_some_and(|group| {
+            let active = &group.active;
+            let able = active.members.iter().filter(|member| self.may_answer(**member));
+            able.count() < active.read_quorum
+        })
+    }
+
+    /// The next entry. Whatever does not fit the state changes nothing: it was proposed about an older one.
+    ///
+    /// # Panics
+    /// If `position` is not the next one: a bug in this process, which hands entries on in order.
+    pub fn apply(&mut self, position: u64, entry: &Entry) -> Changed {
+        assert_eq!(position, self.position + 1, "entries come in order, each once");
+        self.position = position;
+        let mut changed = Changed::default();
+        match entry {
+            Entry::NodeUp { member, replaces } => {
+                let node = self.node_mut(member.node);
+                let again = node.incarnation == member.incarnation && node.presence == Presence::Down;
+                let newer = node.incarnation == *replaces && member.incarnation > *replaces;
+                if again || newer {
+                    *node = NodeState {
+                        incarnation: member.incarnation,
+                        presence: Presence::Up,
+                    };
+                    changed.node = Some(member.node);
+                }
+            }
+            Entry::NodeDown(member) => {
+                let node = self.node_mut(member.node);
+                if node.incarnation == member.incarnation && node.presence != Presence::Down {
+                    node.presence = Presence::Down;
+                    changed.node = Some(member.node);
+                }
+            }
+            Entry::NodeDraining(id) => {
+                let node = self.node_mut(*id);
+                if node.presence == Presence::Up {
+                    node.presence = Presence::Draining;
+                    changed.node = Some(*id);
+                }
+            }
+            Entry::Create(rolls) => self.create(rolls, &mut changed),
+            Entry::SetLearners { group, members } => {
+                if let Some(row) = self.groups.get_mut(group.0 as usize) {
+                    row.learners.clone_from(members);
+                }
+            }
+            Entry::Propose(proposals) => {
+                for proposal in proposals {
+                    let lineage = self.group(proposal.group).map(|group| group.active.lineage);
+                    self.propose(proposal, lineage.unwrap_or_default(), &mut changed);
+                }
+            }
+            Entry::Activate(views) => views
+                .iter()
+                .for_each(|(group, view)| self.activate(*group, *view, &mut changed)),
+            Entry::Reopen { proposal, .. } => {
+                if self.is_lost(proposal.group) {
+                    self.propose(proposal, Lineage(position), &mut changed);
+                }
+            }
+        }
+        changed
+    }
+
+    fn node_mut(&mut self, node: NodeId) -> &mut NodeState {
+        let index = usize::from(node.0);
+        if self.nodes.len() <= index {
+            self.nodes.resize(index + 1, NodeState::default());
+        }
+        &mut self.nodes[index]
+    }
+
+    fn create(&mut self, rolls: &[Roll], changed: &mut Changed) {
+        let view = View(self.position);
+        let configs = (0..)
+            .map(GroupId)
+            .zip(rolls)
+            .map(|(group, roll)| config_of(group, view, Lineage(0), roll));
+        // All of them or none: whoever made it has a bug, and nobody is harmed by it.
+        let Some(configs) = configs
+            .collect::<Option<Vec<Config>>>()
+            .filter(|_| self.groups.is_empty())
+        else {
+            return;
+        };
+        changed.active.extend(configs.iter().map(|config| config.group));
+        let born = |active| GroupState {
+            active,
+            pending: None,
+            learners: Vec::new(),
+        };
+        self.groups = configs.into_iter().map(born).collect();
+    }
+
+    fn propose(&mut self, proposal: &Proposal, lineage: Lineage, changed: &mut Changed) {
+        let view = View(self.position);
+        let Some(group) = self.groups.get_mut(proposal.group.0 as usize) else {
+            return;
+        };
+        let pending = group.pending.as_ref().map_or(View::default(), |pending| pending.view);
+        if group.active.view != proposal.sees_active || pending != proposal.sees_pending {
+            return;
+        }
+        if let Some(config) = config_of(proposal.group, view, lineage, &proposal.roll) {
+            group.pending = Some(config);
+            changed.pending.push(proposal.group);
+        }
+    }
+
+    fn activate(&mut self, id: GroupId, view: View, changed: &mut Changed) {
+        let Some(group) = self.groups.get_mut(id.0 as usize) else {
+            return;
+        };
+        // One that is active already was activated by an earlier copy of this entry.
+        if let Some(pending) = group.pending.take_if(|pending| pending.view == view) {
+            group.active = pending;
+            changed.active.push(id);
+        }
+    }
+}
+
+fn config_of(group: GroupId, view: View, lineage: Lineage, roll: &Roll) -> Option<Config> {
+    let config = Config {
+        group,
+        view,
+        lineage,
+        members: roll.members.clone(),
+        write_quorum: usize::from(roll.write_quorum),
+        read_quorum: usize::from(roll.read_quorum),
+    };
+    config.is_sound().then_some(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(node: u16, incarnation: u64) -> Member {
+        Member {
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+        }
+    }
+
+    fn roll(nodes: &[u16]) -> Roll {
+        Roll {
+            members: nodes.iter().map(|node| member(*node, 1)).collect(),
+            write_quorum: 3,
+            read_quorum: 3,
+        }
+    }
+
+    fn proposal(active: u64, pending: u64, nodes: &[u16]) -> Proposal {
+        Proposal {
+            group: GroupId(0),
+            sees_active: View(active),
+            sees_pending: View(pending),
+            roll: roll(nodes),
+        }
+    }
+
+    fn born() -> TopologyState {
+        let mut state = TopologyState::default();
+        for node in 1..=6 {
+            let up = Entry::NodeUp {
+                member: member(node, 1),
+                replaces: Incarnation(0),
+            };
+            state.apply(u64::from(node), &up);
+        }
+        state.apply(7, &Entry::Create(vec![roll(&[1, 2, 3, 4, 5])]));
+        state
+    }
+
+    #[test]
+    fn of_two_proposals_about_one_state_the_first_wins() {
+        let mut state = born();
+        state.apply(8, &Entry::Propose(vec![proposal(7, 0, &[2, 3, 4, 5, 6])]));
+        let changed = state.apply(9, &Entry::Propose(vec![proposal(7, 0, &[3, 2, 4, 5, 6])]));
+        assert_eq!(changed, Changed::default());
+        let changed = state.apply(10, &Entry::Propose(vec![proposal(7, 8, &[3, 2, 4, 5, 6])]));
+        assert_eq!(changed.pending, [GroupId(0)]);
+        let group = state.group(GroupId(0)).unwrap();
+        assert_eq!(
+            (group.active.view, group.pending.as_ref().unwrap().view),
+            (View(7), View(10))
+        );
+    }
+
+    #[test]
+    fn a_view_is_activated_once_and_only_while_it_is_pending() {
+        let mut state = born();
+        state.apply(8, &Entry::Propose(vec![proposal(7, 0, &[2, 3, 4, 5, 6])]));
+        state.apply(9, &Entry::Propose(vec![proposal(7, 8, &[3, 2, 4, 5, 6])]));
+        assert_eq!(
+            state.apply(10, &Entry::Activate(vec![(GroupId(0), View(8))])),
+            Changed::default()
+        );
+        assert_eq!(
+            state.apply(11, &Entry::Activate(vec![(GroupId(0), View(9))])).active,
+            [GroupId(0)]
+        );
+        assert_eq!(
+            state.apply(12, &Entry::Activate(vec![(GroupId(0), View(9))])),
+            Changed::default()
+        );
+        assert_eq!(state.group(GroupId(0)).unwrap().active.writer(), member(3, 1));
+    }
+
+    #[test]
+    fn a_node_is_replaced_only_by_who_knows_whom() {
+        let mut state = born();
+        let up = |incarnation, replaces| Entry::NodeUp {
+            member: member(1, incarnation),
+            replaces: Incarnation(replaces),
+        };
+        assert_eq!(state.apply(8, &up(3, 2)).node, None);
+        assert_eq!(state.apply(9, &up(2, 1)).node, Some(NodeId(1)));
+        assert_eq!(
+            state.apply(10, &Entry::NodeDown(member(1, 1))).node,
+            None,
+            "its older process is no news"
+        );
+        assert_eq!(state.apply(11, &Entry::NodeDown(member(1, 2))).node, Some(NodeId(1)));
+        assert_eq!(
+            state.apply(12, &up(2, 1)).node,
+            Some(NodeId(1)),
+            "the same process is heard again"
+        );
+        assert_eq!(state.node(NodeId(1)).presence, Presence::Up);
+    }
+
+    #[test]
+    fn a_group_is_lost_when_too_few_of_its_processes_can_ever_answer() {
+        let mut state = born();
+        for (position, node) in (8..).zip(1..=2) {
+            let up = Entry::NodeUp {
+                member: member(node, 2),
+                replaces: Incarnation(1),
+            };
+            state.apply(position, &up);
+            assert!(!state.is_lost(GroupId(0)));
+        }
+        state.apply(10, &Entry::NodeDown(member(3, 1)));
+        assert!(!state.is_lost(GroupId(0)), "it may come back");
+        let up = Entry::NodeUp {
+            member: member(3, 2),
+            replaces: Incarnation(1),
+        };
+        state.apply(11, &up);
+        assert!(state.is_lost(GroupId(0)));
+    }
+}

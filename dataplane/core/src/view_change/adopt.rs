@@ -1,0 +1,172 @@
+//! A member takes over the log of a view: it collects what it lacks beside its own, and swaps in one step.
+//!
+//! **Invariant:** until the swap a Seal is answered with the old log and the old view; within a lineage nothing committed is replaced.
+
+use waterpark_wire::item::ItemHeader;
+use waterpark_wire::link::Adopted;
+
+use super::{Answer, Intake};
+use crate::behaviour::Behaviour;
+use crate::group::Role;
+use crate::ids::{GroupId, Member, Seq, View};
+use crate::log::Log;
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::shard::Shard;
+use crate::time::Now;
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// The opener or writer of a view says what a member has to hold.
+    pub(crate) fn on_adopt(&mut self, now: Now, from: Member, group: GroupId, view: View, last: (Seq, u128)) {
+        let Some(index) = self.row_of(group) else { return };
+        let row = &self.groups[index];
+        if view < row.promised && !R::ADOPT_IGNORES_PROMISE {
+            return self.nack(from, group, view, row.promised);
+        }
+        if row.role == Role::Quarantined {
+            return;
+        }
+        // A repeat never touches the log.
+        if row.log_view == view {
+            if R::ADOPT_REPEAT_TRUNCATES
+                && row.role == Role::Follower
+                && row.applied <= last.0
+                && last.0 < row.log.sealed_seq()
+            {
+                self.groups[index].log.cut(&mut self.memory, last.0);
+                self.groups[index].list_unapplied(&self.memory);
+            }
+            return self.say_adopted(index, from);
+        }
+        self.promise(now, index, view);
+        let answer = Answer {
+            log_view: view,
+            last_seq: last.0,
+            last_hash: last.1,
+        };
+        let row = &self.groups[index];
+        let is_under_way = row
+            .intake
+            .as_ref()
+            .is_some_and(|intake| intake.view == view && intake.from == from);
+        if !is_under_way {
+            self.begin_intake(now, index, view, from, answer);
+        }
+    }
+
+    pub(crate) fn say_adopted(&mut self, index: usize, to: Member) {
+        let group = &self.groups[index];
+        let adopted = Adopted {
+            item: ItemHeader {
+                group: group.id.0.into(),
+                ..ItemHeader::default()
+            },
+            view: group.log_view.0.into(),
+            last_seq: group.log.sealed_seq().0.into(),
+        };
+        if let Some(bytes) = self.item_to(to) {
+            adopted.push(bytes, &[]);
+        }
+    }
+
+    /// Begins to collect a log. Where the own one holds it already, that is all there is to do.
+    pub(crate) fn begin_intake(&mut self, now: Now, index: usize, view: View, from: Member, best: Answer) {
+        self.drop_intake(index);
+        let group = &mut self.groups[index];
+        let mut intake = Intake {
+            view,
+            from,
+            log_view: best.log_view,
+            last_seq: best.last_seq,
+            last_hash: best.last_hash,
+            beside: None,
+            state: None,
+            has_state: false,
+            asked_at: Seq::ZERO,
+            heard_ns: now.monotonic_ns,
+            asked_ns: now.monotonic_ns,
+        };
+        let holds = group.log.hash_at(&self.memory, best.last_seq) == Some(best.last_hash);
+        let can_stay = group.applied <= best.last_seq;
+        if holds && can_stay {
+            intake.beside = Some((best.last_seq, Log::behind(group.id, best.last_seq, best.last_hash)));
+        }
+        group.intake = Some(Box::new(intake));
+        if holds && can_stay {
+            self.finish_intake(now, index);
+        } else {
+            self.fetch(now, index);
+        }
+    }
+
+    /// All of it came: the swap, in one step, if nothing newer was promised since.
+    pub(crate) fn finish_intake(&mut self, now: Now, index: usize) {
+        let group = &mut self.groups[index];
+        let Some(intake) = group.intake.take() else { return };
+        let Intake {
+            view,
+            from,
+            log_view,
+            beside,
+            state,
+            ..
+        } = *intake;
+        let Some((after, mut beside)) = beside else { return };
+        let fetches = group.opener.as_ref().is_some_and(|opener| opener.view() == view);
+        // Who opens a view and is no member of the active Config has promised nothing until it installs.
+        let stands = group.promised == view || fetches && group.promised < view || R::ADOPT_SWAPS_AFTER_SEAL;
+        if !stands || group.log_view >= view {
+            return beside.release(&mut self.memory);
+        }
+        if !R::ADOPT_SWAPS_AFTER_SEAL {
+            self.promise(now, index, view);
+        }
+        let group = &mut self.groups[index];
+        if after < group.commit {
+            // What was committed is in every later log: this member or the giver is wrong.
+            beside.release(&mut self.memory);
+            return self.quarantine(index);
+        }
+        if after < group.log.sealed_seq() && !R::WAIT_KEPT_BY_SEQ {
+            self.reroute(now, index, after);
+        }
+        let group = &mut self.groups[index];
+        let keeps_state = (group.applied <= after || R::DEPOSED_KEEPS_STATE) && state.is_none();
+        group.applied = group.applied.min(if keeps_state { after } else { group.applied });
+        if after < group.log.sealed_seq() {
+            group.log.cut(&mut self.memory, after);
+        }
+        group.log.join(beside);
+        match state {
+            Some(state) => {
+                if !self.load_state(index, after, &state) {
+                    return self.quarantine(index);
+                }
+            }
+            None if keeps_state => {}
+            None => group.forget_state(),
+        }
+        let group = &mut self.groups[index];
+        group.list_unapplied(&self.memory);
+        group.log_view = log_view;
+        if fetches {
+            return self.install(now, index);
+        }
+        group.source = Some(from);
+        // It does not know where the view begins in its log: it looks.
+        group.view_from = Seq(u64::MAX);
+        group.role = Role::Follower;
+        self.apply(index);
+        if self.groups[index].role == Role::Follower {
+            self.say_adopted(index, from);
+        }
+    }
+
+    /// What was collected is given back.
+    pub(crate) fn drop_intake(&mut self, index: usize) {
+        let intake = self.groups[index].intake.take();
+        if let Some((_, mut beside)) = intake.and_then(|intake| intake.beside) {
+            beside.release(&mut self.memory);
+        }
+    }
+}

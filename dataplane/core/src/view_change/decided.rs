@@ -1,0 +1,181 @@
+//! What the topology log decided, as one shard acts on it: rows of groups, who opens what, and where requests go.
+//!
+//! A process may learn entries long after they were decided, one after the other; each is acted on as if it were the newest, and what
+//! follows supersedes it. **Invariant:** the shard's tables change in one step per entry.
+
+use crate::behaviour::Behaviour;
+use crate::config::{Births, Config};
+use crate::effects::Effect;
+use crate::group::{Group, Progress, Role};
+use crate::ids::{GroupId, Member, NodeId, Seq};
+use crate::log::Position;
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::shard::{NO_GROUP, Shard};
+use crate::time::Now;
+use crate::topology_log::{Entry, TopologyState};
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// The next entry of the topology log.
+    ///
+    /// # Panics
+    /// If an entry is left out: a bug in this process, which hands them on in order.
+    pub fn on_decided(&mut self, now: Now, position: u64, entry: &Entry) {
+        let changed = self.decided.apply(position, entry);
+        for group in changed.active {
+            self.on_active(now, group);
+        }
+        for group in changed.pending {
+            self.on_pending(now, group);
+        }
+    }
+
+    /// What this shard knows of the topology log.
+    #[must_use]
+    pub fn decided(&self) -> &TopologyState {
+        &self.decided
+    }
+
+    fn on_active(&mut self, now: Now, id: GroupId) {
+        let group = self.decided.group(id).expect("it has just changed");
+        let active = group.active.clone();
+        let is_birth = active.view.0 == self.decided.position();
+        let own = self.own_member();
+        let is_here = self.shard_of(self.settings.node, id) == self.settings.shard;
+        if is_here && active.members.contains(&own) {
+            let index = self.row_of(id).expect("it belongs to this shard");
+            self.groups[index].slot = active.members.iter().map(|member| member.node).collect();
+            if is_birth && self.groups[index].promised < active.view {
+                self.be_born(now, index, active.members.clone());
+            } else {
+                self.end_superseded(now, index);
+                self.open_view(now, index);
+                // R members have promised this view: who has not heard of it yet need not go on in an older one.
+                if self.groups[index].promised < active.view {
+                    self.promise(now, index, active.view);
+                }
+            }
+        } else if is_here && let Some(index) = self.group_index(id) {
+            self.end_superseded(now, index);
+            self.leave(now, index);
+        }
+        self.resend_group(now, id);
+    }
+
+    /// An opener of any other view than the one that is active or pending now has nothing left to do.
+    fn end_superseded(&mut self, now: Now, index: usize) {
+        let id = self.groups[index].id;
+        let Some(group) = self.decided.group(id) else { return };
+        let stands = |view| group.active.view == view || group.pending.as_ref().is_some_and(|p| p.view == view);
+        if self.groups[index]
+            .opener
+            .as_ref()
+            .is_some_and(|opener| !stands(opener.view()))
+        {
+            self.end_opener(now, index);
+        }
+    }
+
+    fn on_pending(&mut self, now: Now, id: GroupId) {
+        if self.shard_of(self.settings.node, id) != self.settings.shard {
+            return;
+        }
+        if let Some(index) = self.group_index(id) {
+            self.end_superseded(now, index);
+            self.leave(now, index);
+        }
+        let group = self.decided.group(id).expect("it has just changed");
+        if let Some(pending) = &group.pending
+            && pending.writer() == self.own_member()
+        {
+            let (active, pending) = (group.active.clone(), pending.clone());
+            self.begin_opening(now, active, pending);
+        }
+    }
+
+    /// The first Config of a group: active at once, with an empty log.
+    fn be_born(&mut self, _now: Now, index: usize, members: Vec<Member>) {
+        let own = self.own_member();
+        let id = self.groups[index].id;
+        let config = self.decided.group(id).expect("it was created").active.clone();
+        let followers = members[1..].iter().map(|member| Progress {
+            link: self.append_link(member.node, id),
+            adopted: true,
+            queued: false,
+            cursor: Position::default(),
+            sent: Seq::ZERO,
+            accepted: Seq::ZERO,
+            told: Seq::ZERO,
+        });
+        let followers = if members[0] == own {
+            followers.collect()
+        } else {
+            Vec::new()
+        };
+        let group = &mut self.groups[index];
+        group.promised = config.view;
+        group.log_view = config.view;
+        group.source = Some(config.writer());
+        group.followers = followers;
+        group.config = Some(config);
+        group.role = if members[0] == own {
+            Role::Writer
+        } else {
+            Role::Follower
+        };
+        if members[0] == own {
+            self.effects
+                .push(Effect::Event(crate::effects::Happened::GroupOpened { group: id }));
+        }
+    }
+
+    /// This process is no member any more, and no view change will ask it again: what it held is given back. What it promised stays.
+    fn leave(&mut self, now: Now, index: usize) {
+        let own = self.own_member();
+        let id = self.groups[index].id;
+        let Some(decided) = self.decided.group(id) else { return };
+        let is_member = |config: &Config| config.members.contains(&own);
+        // An entry that is learned late says nothing of a view that this process has promised or adopted since.
+        let is_older = decided.active.view < self.groups[index].promised && !R::LEAVES_BY_AN_OLD_ENTRY;
+        if is_member(&decided.active) || decided.pending.as_ref().is_some_and(is_member) || is_older {
+            return;
+        }
+        let view = self.groups[index].log_view;
+        self.groups[index].log.seal(&mut self.memory, view);
+        self.reroute(now, index, Seq::ZERO);
+        let group = &mut self.groups[index];
+        if let Some((_, mut beside)) = group.intake.take().and_then(|intake| intake.beside) {
+            beside.release(&mut self.memory);
+        }
+        group.log.release(&mut self.memory);
+        let promised = group.promised;
+        let slot = std::mem::take(&mut group.slot);
+        *group = Group::new(id, slot, Vec::new());
+        group.promised = promised;
+        group.role = Role::Sealed;
+    }
+
+    /// This shard's row of a group, made if it has none; `None` if the group is another shard's, or births are not the topology log's.
+    pub(crate) fn row_of(&mut self, id: GroupId) -> Option<usize> {
+        if self.settings.births == Births::Writer {
+            return self.group_index(id);
+        }
+        if self.shard_of(self.settings.node, id) != self.settings.shard {
+            return None;
+        }
+        let at = *self.group_at.get(id.0 as usize)?;
+        if at == NO_GROUP {
+            self.group_at[id.0 as usize] = u32::try_from(self.groups.len()).expect("groups are counted in 32 bits");
+            self.groups.push(Group::new(id, Vec::new(), Vec::new()));
+        }
+        self.group_index(id)
+    }
+
+    /// The node that writes a group, as far as this shard knows; `None` before the groups are born.
+    pub(crate) fn writer_of(&self, id: GroupId) -> Option<NodeId> {
+        match self.settings.births {
+            Births::Writer => Some(self.placement.members(id).writer()),
+            Births::TopologyLog => self.decided.group(id).map(|group| group.active.writer().node),
+        }
+    }
+}

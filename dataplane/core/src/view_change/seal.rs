@@ -1,0 +1,124 @@
+//! The promise of a member: what is older than a view is not answered any more.
+
+use waterpark_wire::item::ItemHeader;
+use waterpark_wire::link::{self, Nack, Sealed};
+
+use super::{Answer, Intake};
+use crate::behaviour::Behaviour;
+use crate::group::Role;
+use crate::ids::{GroupId, Member, Seq, View};
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::shard::Shard;
+use crate::time::Now;
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// The opener of a view asks for the promise.
+    pub(crate) fn on_seal(&mut self, now: Now, from: Member, group: GroupId, view: View) {
+        let Some(index) = self.row_of(group) else { return };
+        if view < self.groups[index].promised {
+            return self.nack(from, group, view, self.groups[index].promised);
+        }
+        if let Some(answer) = self.seal(now, index, view) {
+            let row = &self.groups[index];
+            let sealed = Sealed {
+                item: ItemHeader {
+                    group: group.0.into(),
+                    ..ItemHeader::default()
+                },
+                view: view.0.into(),
+                log_view: answer.log_view.0.into(),
+                last_seq: answer.last_seq.0.into(),
+                commit: row.commit.0.into(),
+                last_hash: link::split_hash(answer.last_hash),
+            };
+            if let Some(bytes) = self.item_to(from) {
+                sealed.push(bytes, &[]);
+            }
+        }
+    }
+
+    /// Promises a view, and answers for what is held: one step. `None` of a member whose log was contradicted, or that is in the view
+    /// already.
+    pub(crate) fn seal(&mut self, now: Now, index: usize, view: View) -> Option<Answer> {
+        if self.groups[index].role == Role::Quarantined {
+            return None;
+        }
+        self.promise(now, index, view);
+        let group = &mut self.groups[index];
+        if R::TRUNCATE_TO_COMMIT_ON_SEAL && group.log_view < view && group.applied <= group.commit {
+            group.log.cut(&mut self.memory, group.commit);
+            group.list_unapplied(&self.memory);
+        }
+        let group = &self.groups[index];
+        (group.log_view < view).then(|| Answer {
+            log_view: group.log_view,
+            last_seq: group.log.sealed_seq(),
+            last_hash: group.log.last_hash(),
+        })
+    }
+
+    /// Whoever writes or opens an older view stops, and what is collected for one is dropped.
+    pub(crate) fn promise(&mut self, now: Now, index: usize, view: View) {
+        let group = &mut self.groups[index];
+        assert!(
+            view >= group.promised || R::ADOPT_IGNORES_PROMISE,
+            "a promise is never taken back"
+        );
+        if view == group.promised {
+            return;
+        }
+        group.promised = view;
+        let drops = |intake: &mut Box<Intake>| intake.view < view && !R::ADOPT_SWAPS_AFTER_SEAL;
+        if let Some(intake) = group.intake.take_if(drops)
+            && let Some((_, mut beside)) = intake.beside
+        {
+            beside.release(&mut self.memory);
+        }
+        if self.groups[index]
+            .opener
+            .as_ref()
+            .is_some_and(|opener| opener.view() < view)
+        {
+            self.end_opener(now, index);
+        }
+        if R::WRITER_EXEMPT_FROM_FENCE && self.groups[index].role == Role::Writer {
+            return;
+        }
+        self.step_down(now, index, view);
+        if self.groups[index].role != Role::Quarantined {
+            self.groups[index].role = Role::Sealed;
+        }
+    }
+
+    /// A writer stops. Where it opens the newer view itself, those who wait for its answers wait on; else they are sent elsewhere.
+    fn step_down(&mut self, now: Now, index: usize, view: View) {
+        let group = &mut self.groups[index];
+        if group.role != Role::Writer {
+            return;
+        }
+        group.log.seal(&mut self.memory, group.log_view);
+        group.applied = group.log.last_seq();
+        group.role = Role::Sealed;
+        group.followers.iter_mut().for_each(|progress| progress.queued = false);
+        group.list_unapplied(&self.memory);
+        let opens = group.opener.as_ref().is_some_and(|opener| opener.view() == view);
+        if !opens {
+            self.reroute(now, index, Seq::ZERO);
+        }
+    }
+
+    pub(crate) fn nack(&mut self, to: Member, group: GroupId, view: View, promised: View) {
+        let nack = Nack {
+            item: ItemHeader {
+                group: group.0.into(),
+                ..ItemHeader::default()
+            },
+            view: view.0.into(),
+            promised: promised.0.into(),
+        };
+        if let Some(bytes) = self.item_to(to) {
+            nack.push(bytes, &[]);
+        }
+    }
+}
