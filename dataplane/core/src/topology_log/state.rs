@@ -116,7 +116,8 @@ impl TopologyState {
         match entry {
             Entry::NodeUp { member, replaces } => {
                 let node = self.node_mut(member.node);
-                let again = node.incarnation == member.incarnation && node.presence == Presence::Down;
+                // Also what ends a draining: whoever wants the node back says that it is up.
+                let again = node.incarnation == member.incarnation && node.presence != Presence::Up;
                 let newer = node.incarnation == *replaces && member.incarnation > *replaces;
                 if again || newer {
                     *node = NodeState {
