@@ -56,6 +56,21 @@ pub(crate) struct Progress {
     pub(crate) told: Seq,
 }
 
+impl Progress {
+    /// Nothing was sent yet.
+    pub(crate) fn new(link: LinkId, adopted: bool) -> Progress {
+        Progress {
+            link,
+            adopted,
+            queued: false,
+            cursor: Position::default(),
+            sent: Seq::ZERO,
+            accepted: Seq::ZERO,
+            told: Seq::ZERO,
+        }
+    }
+}
+
 /// One group on one member.
 #[derive(Debug)]
 pub(crate) struct Group<S> {

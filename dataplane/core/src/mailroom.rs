@@ -21,14 +21,12 @@ use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::{MS, Now};
 use crate::waiting::Origin;
-use crate::writer::held_request;
+use crate::writer::{BUSY_RETRY_MS, held_request};
 
 /// Hops between nodes after which a request is not passed on any more.
 const HOPS_MAX: u8 = 3;
 /// A request that came to a member that does not write its group is sent again after this, unless the topology log says something first.
 const NOT_WRITER_AGAIN_MS: u64 = 20;
-/// When too much is under way, come back after this.
-const BUSY_RETRY_MS: u32 = 10;
 
 /// Of a longer entry only the beginning is asked for ahead: the rest comes as a stream.
 const WARM_BYTES_MAX: u32 = 1 << 10;

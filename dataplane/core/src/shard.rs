@@ -15,7 +15,6 @@ use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
 use crate::group::{Group, Progress, Role};
 use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId, View};
 use crate::link::{Ack, Link, Up};
-use crate::log::Position;
 use crate::memory::{Memory, Outgoing};
 use crate::outbox::Outbox;
 use crate::pending::Pendings;
@@ -271,15 +270,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             if !slot.contains(&self.settings.node) || self.shard_of(self.settings.node, id) != self.settings.shard {
                 continue;
             }
-            let follower = |node: &NodeId| Progress {
-                link: self.append_link(*node, id),
-                adopted: false,
-                queued: false,
-                cursor: Position::default(),
-                sent: Seq::ZERO,
-                accepted: Seq::ZERO,
-                told: Seq::ZERO,
-            };
+            let follower = |node: &NodeId| Progress::new(self.append_link(*node, id), false);
             let is_writer = slot[0] == self.settings.node;
             let followers = if is_writer {
                 slot[1..].iter().map(follower).collect()

@@ -29,7 +29,7 @@ const BIRTH_VIEW: View = View(1);
 /// The handler version of the built-in kinds.
 const HANDLER_VERSION: u16 = 1;
 /// When a queue is full, come back after this.
-const BUSY_RETRY_MS: u32 = 10;
+pub(crate) const BUSY_RETRY_MS: u32 = 10;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// A link to a peer rose: groups that can be born are, and followers go on from what they accepted.

@@ -8,7 +8,6 @@ use crate::config::{Births, Config};
 use crate::effects::Effect;
 use crate::group::{Group, Progress, Role};
 use crate::ids::{GroupId, Member, NodeId, Seq};
-use crate::log::Position;
 use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::{NO_GROUP, Shard};
@@ -46,7 +45,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let index = self.row_of(id).expect("it belongs to this shard");
             self.groups[index].slot = active.members.iter().map(|member| member.node).collect();
             if is_birth && self.groups[index].promised < active.view {
-                self.be_born(now, index, active.members.clone());
+                self.be_born(index, active.members.clone());
             } else {
                 self.end_superseded(now, index);
                 self.open_view(now, index);
@@ -94,19 +93,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// The first Config of a group: active at once, with an empty log.
-    fn be_born(&mut self, _now: Now, index: usize, members: Vec<Member>) {
+    fn be_born(&mut self, index: usize, members: Vec<Member>) {
         let own = self.own_member();
         let id = self.groups[index].id;
         let config = self.decided.group(id).expect("it was created").active.clone();
-        let followers = members[1..].iter().map(|member| Progress {
-            link: self.append_link(member.node, id),
-            adopted: true,
-            queued: false,
-            cursor: Position::default(),
-            sent: Seq::ZERO,
-            accepted: Seq::ZERO,
-            told: Seq::ZERO,
-        });
+        let followers = members[1..]
+            .iter()
+            .map(|member| Progress::new(self.append_link(member.node, id), true));
         let followers = if members[0] == own {
             followers.collect()
         } else {

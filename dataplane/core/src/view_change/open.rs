@@ -16,16 +16,13 @@ use crate::effects::{Effect, Happened};
 use crate::group::{Progress, Role};
 use crate::ids::{GroupId, Member, Seq, View};
 use crate::lane::NO_LANE;
-use crate::log::Position;
 use crate::memory::Memory;
 use crate::registry::NO_ACTOR;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::{MS, Now};
 use crate::waiting::{Arrival, Held};
-
-/// When too much waits, come back after this.
-const BUSY_RETRY_MS: u32 = 10;
+use crate::writer::BUSY_RETRY_MS;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn own_member(&self) -> Member {
@@ -282,18 +279,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.view_from = seq;
         group.source = Some(pending.members[0]);
         group.role = Role::Sealed;
-        group.followers = links
-            .into_iter()
-            .map(|link| Progress {
-                link,
-                adopted: false,
-                queued: false,
-                cursor: Position::default(),
-                sent: Seq::ZERO,
-                accepted: Seq::ZERO,
-                told: Seq::ZERO,
-            })
-            .collect();
+        group.followers = links.into_iter().map(|link| Progress::new(link, false)).collect();
         group.config = Some(pending);
         let opener = group.opener.as_mut().expect("seen above");
         opener.phase = Phase::Adopting;

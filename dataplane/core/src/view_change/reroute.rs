@@ -17,7 +17,7 @@ use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::Now;
 use crate::waiting::{Held, Origin, Waiting};
-use crate::writer::held_request;
+use crate::writer::{BUSY_RETRY_MS, held_request};
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Whoever waits for an entry behind `after` waits for the next writer instead; so do requests that have not run.
@@ -63,7 +63,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return;
         };
         if !self.pendings.has_room() {
-            return self.refuse(held.origin, &request, Outcome::Busy, 10);
+            return self.refuse(held.origin, &request, Outcome::Busy, BUSY_RETRY_MS);
         }
         let (correlation, number) = (request.header.correlation.get(), request.header.number.get());
         self.keep(now, client, group, correlation, number, held, Sent::Times(1));
