@@ -319,6 +319,7 @@ fn refused(outcome: Outcome, detail: u32) -> String {
         Outcome::NotMember => {
             "the node holds no copy of the group; ask a member (`waterpark actor where KEY`)".to_owned()
         }
+        Outcome::LineageLost => "what the token names was lost; read without it".to_owned(),
         Outcome::Unknown => "nothing is known of its effect".to_owned(),
         Outcome::Done | Outcome::Refused | Outcome::Trapped | Outcome::Voided | Outcome::Settled => {
             format!("{outcome:?}")

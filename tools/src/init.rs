@@ -12,7 +12,7 @@ use crate::errors;
 /// What the new cluster shall be.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder for cluster.toml and cluster.key; made if it does not exist
+    /// Folder for cluster.toml, cluster.key and the voters' files; made if it does not exist
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     folder: PathBuf,
     /// The nodes, `DC-ZONE-N` each
@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// Make no key; then only loopback is accepted
     #[arg(long)]
     without_key: bool,
+    /// Name no voters: the cluster has no topology log, its topology stays what the file says
+    #[arg(long = "static")]
+    fixed: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -61,6 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         workers: arguments.workers,
         memory: arguments.memory,
         with_key: !arguments.without_key,
+        with_voters: !arguments.fixed,
     };
     let entropy = match entropy() {
         Ok(entropy) => entropy,
@@ -87,16 +91,27 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let path = written.config_path.display().to_string();
     let key = written.key_path.as_ref().map(|path| path.display().to_string());
     let names: Vec<&str> = written.config.nodes.iter().map(|node| node.name.as_str()).collect();
+    let voter_files: Vec<String> = written
+        .voter_paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     if arguments.json {
         let object = json!({
             "schema": "waterpark.init.1", "complete": true,
-            "config": path, "key": key, "nodes": names, "groups": written.config.groups,
+            "config": path, "key": key, "nodes": names, "groups": written.config.groups, "voter_files": voter_files,
         });
         println!("{object}");
     } else {
         println!("{path}: {} nodes, {} groups", names.len(), written.config.groups);
         if let Some(key) = key {
             println!("{key}: the cluster's key; copy it to every machine, show it to nobody");
+        }
+        if let Some(folder) = written.voter_paths.first().and_then(|path| path.parent()) {
+            let (folder, count) = (folder.display(), voter_files.len());
+            println!(
+                "{folder}: the votes of {count} nodes; move each file to the machine of its node, and keep no copy"
+            );
         }
         println!("start each with: waterpark node --name {} --config {path}", names[0]);
     }

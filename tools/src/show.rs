@@ -198,6 +198,7 @@ pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::BadRequest => "bad_request",
         Outcome::Stopping => "stopping",
         Outcome::NotMember => "not_member",
+        Outcome::LineageLost => "lineage_lost",
     }
 }
 

@@ -10,7 +10,9 @@ use serde_json::json;
 use waterpark::config::MeasuringCode;
 use waterpark_core::rules::Production;
 
-use waterpark_sim::{Batch, Expect, MUTANTS, Reached, Report, SEEDS_FOR_ALL, run_changing_seed, run_seed, run_seeds};
+use waterpark_sim::{
+    Batch, Expect, MUTANTS, Reached, Report, SEEDS_FOR_ALL, run_changing_seed, run_seed, run_seeds, run_whole_seed,
+};
 
 use crate::errors;
 
@@ -44,6 +46,8 @@ pub(crate) enum Profile {
     Fixed,
     /// Three to eight nodes that end and start, and groups that get other members
     Small,
+    /// The same with whole nodes: consensus, detection and planner decide which
+    Whole,
 }
 
 impl Profile {
@@ -51,6 +55,7 @@ impl Profile {
         match self {
             Profile::Fixed => run_seed::<Production>,
             Profile::Small => run_changing_seed::<Production>,
+            Profile::Whole => run_whole_seed::<Production>,
         }
     }
 
@@ -58,6 +63,7 @@ impl Profile {
         match self {
             Profile::Fixed => "fixed",
             Profile::Small => "small",
+            Profile::Whole => "whole",
         }
     }
 }

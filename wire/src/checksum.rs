@@ -32,6 +32,12 @@ pub fn bytes(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
 }
 
+/// xxh3-128 of the state of a group, as it travels from one member to another.
+#[must_use]
+pub fn state(bytes: &[u8]) -> u128 {
+    XxHash3_128::oneshot(bytes)
+}
+
 /// The chain hash of a run: xxh3-128 over everything behind the hash field, which begins with the view, the first seq, the time and the
 /// previous run's hash (its low 64 bits), and goes on with the entries as they lie in the log.
 #[must_use]

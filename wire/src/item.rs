@@ -84,11 +84,21 @@ pub enum ItemKind {
     Piece = 21,
     /// A member has promised a newer view ([`crate::link::Nack`]).
     Nack = 22,
+    /// A writer asks a member whether views stand there ([`crate::link::Confirm`]).
+    Confirm = 23,
+    /// They stand ([`crate::link::Confirmed`]).
+    Confirmed = 24,
+    /// A follower asks its writer for a round of confirmations ([`crate::link::Echo`]).
+    Echo = 25,
+    /// That round is over ([`crate::link::Echoed`]).
+    Echoed = 26,
+    /// What one node's controller says to another's: opaque to shards ([`crate::link::push_control`]).
+    Control = 27,
 }
 
 impl ItemKind {
     /// Every kind there is.
-    pub const ALL: [ItemKind; 22] = [
+    pub const ALL: [ItemKind; 27] = [
         ItemKind::Append,
         ItemKind::Acked,
         ItemKind::Request,
@@ -111,6 +121,11 @@ impl ItemKind {
         ItemKind::Fetch,
         ItemKind::Piece,
         ItemKind::Nack,
+        ItemKind::Confirm,
+        ItemKind::Confirmed,
+        ItemKind::Echo,
+        ItemKind::Echoed,
+        ItemKind::Control,
     ];
 
     /// The kind with this number.

@@ -175,12 +175,19 @@ fixed_items! {
         view: U64,
         /// The view that the log is of: a member whose log is of another view by now does not answer.
         log_view: U64,
-        /// What the asker's state was computed from; all ones if it has one that goes with what it asks for.
+        /// The seq up to which the asker's state was computed: its own, or the one that came.
         applied: U64,
         /// The asker's commit.
         commit: U64,
+        /// The hash of the state that came, or of which something came; 0 if there is none.
+        state_hash: [U64; 2],
+        /// How much of it came, in bytes.
+        state_bytes: U64,
+        /// Zero.
+        reserved: U64,
     }
-    /// A part of a log: a run as it lies there follows, or nothing. `item.flags` are `PIECE_*`.
+    /// A part of a log: a run as it lies there follows, or a part of the state behind its [`StatePart`], or nothing. `item.flags` are
+    /// `PIECE_*`.
     Piece(Piece) {
         /// The view.
         view: U64,
@@ -198,16 +205,139 @@ fixed_items! {
         /// The view that it has promised.
         promised: U64,
     }
+    /// A writer asks a member whether views stand there: whether they are what it has promised. `item.count` [`GroupView`]s follow, all
+    /// of groups that lie on one shard of the member.
+    Confirm(Confirm) {
+        /// The round, given back in the answer. Rounds ascend in the life of the asking shard.
+        round: U64,
+        /// Zero.
+        reserved: U64,
+    }
+    /// These views are what the member had promised when it was asked. `item.count` [`GroupView`]s follow; one that does not stand is left
+    /// out.
+    Confirmed(Confirmed) {
+        /// The round.
+        round: U64,
+        /// Zero.
+        reserved: U64,
+    }
+    /// A follower asks the writer of a view for a round of confirmations that begins from now on.
+    Echo(Echo) {
+        /// The view.
+        view: U64,
+        /// The follower's own clock, monotonic ns: given back, and read by nobody else.
+        stamp_ns: U64,
+    }
+    /// A round that began after an Echo came is over: the writer's view stood.
+    Echoed(Echoed) {
+        /// The view.
+        view: U64,
+        /// The stamp of the Echo.
+        stamp_ns: U64,
+        /// The writer's commit when the Echo came: what was acked before is below it.
+        commit: U64,
+        /// Zero.
+        reserved: U64,
+    }
 }
 
-/// The asker needs the state, whatever its log.
+/// A group and a view of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct GroupView {
+    /// The group.
+    pub group: U32,
+    /// Zero.
+    pub reserved: U32,
+    /// The view.
+    pub view: U64,
+}
+
+/// Pushes a question for a round, about these views.
+///
+/// # Panics
+/// If there are none, or more than 65,535: a shard has fewer groups.
+pub fn push_confirm(bytes: &mut Vec<u8>, round: u64, views: &[GroupView]) {
+    let (item, round) = (views_item(views), U64::new(round));
+    let reserved = U64::ZERO;
+    Confirm { item, round, reserved }.push(bytes, views.as_bytes());
+}
+
+/// Pushes the answer to a question for a round: the views that stand.
+///
+/// # Panics
+/// As [`push_confirm`].
+pub fn push_confirmed(bytes: &mut Vec<u8>, round: u64, views: &[GroupView]) {
+    let (item, round) = (views_item(views), U64::new(round));
+    let reserved = U64::ZERO;
+    Confirmed { item, round, reserved }.push(bytes, views.as_bytes());
+}
+
+/// The first of the groups says which shard the item is for.
+fn views_item(views: &[GroupView]) -> ItemHeader {
+    ItemHeader {
+        count: u16::try_from(views.len()).expect("fewer views than groups").into(),
+        group: views.first().expect("nobody asks about nothing").group,
+        ..ItemHeader::default()
+    }
+}
+
+/// Reads a `Confirm` or a `Confirmed`, which are alike: the round, and the views.
+///
+/// # Errors
+/// `ItemLength`, also if there are no views, or not as many as it says.
+pub fn confirm<'a>(item: &Item<'a>) -> Result<(u64, &'a [GroupView]), FrameError> {
+    let (confirm, rest) = Confirm::new_checked(item)?;
+    let views = <[GroupView]>::ref_from_bytes(rest).map_err(|_| FrameError::ItemLength)?;
+    if views.is_empty() || views.len() != usize::from(item.header.count.get()) {
+        return Err(FrameError::ItemLength);
+    }
+    Ok((confirm.round.get(), views))
+}
+
+/// The asker needs the state, or the rest of it, whatever its log.
 pub const FETCH_STATE: u8 = 1;
+/// The state that came was not what its hash says: it is to be made anew.
+pub const FETCH_ANEW: u8 = 2;
+/// Everything came: nothing more is asked for.
+pub const FETCH_DONE: u8 = 4;
 /// The last piece of a portion.
 pub const PIECE_LAST: u8 = 1;
 /// A part of the state that goes with the log, in the place of a run.
 pub const PIECE_STATE: u8 = 2;
-/// The last part of the state.
-pub const PIECE_STATE_LAST: u8 = 4;
+
+/// Which state a part is of. It stands between the Piece and the part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct StatePart {
+    /// Bytes of the whole state.
+    pub length: U64,
+    /// The seq up to which it was computed.
+    pub seq: U64,
+    /// The hash of the whole state, low half first.
+    pub hash: [U64; 2],
+}
+
+impl StatePart {
+    /// Reads what stands behind a Piece with [`PIECE_STATE`]: which state, and the part of it that begins at `offset`.
+    ///
+    /// # Errors
+    /// `ItemLength`, also if the part reaches beyond the state.
+    pub fn new_checked(bytes: &[u8], offset: u64) -> Result<(&StatePart, &[u8]), FrameError> {
+        let (head, part) = StatePart::ref_from_prefix(bytes).map_err(|_| FrameError::ItemLength)?;
+        let end = offset.checked_add(part.len() as u64).ok_or(FrameError::ItemLength)?;
+        if end > head.length.get() {
+            return Err(FrameError::ItemLength);
+        }
+        Ok((head, part))
+    }
+
+    /// Writes it with a part behind it, as it follows a Piece.
+    pub fn push(&self, bytes: &mut Vec<u8>, part: &[u8]) {
+        bytes.extend_from_slice(self.as_bytes());
+        bytes.extend_from_slice(part);
+    }
+}
 
 /// A seq at which a run of a log ends, with the chain hash there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -239,6 +369,21 @@ pub fn fetch<'a>(item: &Item<'a>) -> Result<(&'a Fetch, &'a [Mark]), FrameError>
         return Err(FrameError::ItemLength);
     }
     Ok((fetch, marks))
+}
+
+/// Writes what one controller says to another as an item, unpadded: long ones leave in parts.
+///
+/// # Panics
+/// If it is longer than 4 GiB: controllers bound it far below.
+pub fn push_control(bytes: &mut Vec<u8>, message: &[u8]) {
+    let length = u32::try_from(size_of::<ItemHeader>() + message.len()).expect("messages are bounded far below 4 GiB");
+    let item = ItemHeader {
+        kind: ItemKind::Control as u8,
+        length: U32::new(length),
+        ..ItemHeader::default()
+    };
+    bytes.extend_from_slice(item.as_bytes());
+    bytes.extend_from_slice(message);
 }
 
 /// A chain hash as it travels.

@@ -55,11 +55,13 @@ pub enum Outcome {
     Stopping = 27,
     /// This node holds no copy of the group.
     NotMember = 28,
+    /// The token is of an older lineage, behind the position where the next one opened: what it names is gone.
+    LineageLost = 29,
 }
 
 impl Outcome {
     /// Every outcome there is.
-    pub const ALL: [Outcome; 18] = [
+    pub const ALL: [Outcome; 19] = [
         Outcome::Done,
         Outcome::Refused,
         Outcome::Trapped,
@@ -78,6 +80,7 @@ impl Outcome {
         Outcome::BadRequest,
         Outcome::Stopping,
         Outcome::NotMember,
+        Outcome::LineageLost,
     ];
 
     /// The outcome with this number.
@@ -85,7 +88,7 @@ impl Outcome {
     pub fn parse(outcome: u8) -> Option<Outcome> {
         match outcome {
             0..=4 => Some(Self::ALL[usize::from(outcome)]),
-            16..=28 => Some(Self::ALL[usize::from(outcome) - 11]),
+            16..=29 => Some(Self::ALL[usize::from(outcome) - 11]),
             _ => None,
         }
     }
@@ -111,7 +114,8 @@ pub struct ReplyHeader {
     pub view: U64,
     /// seq of the entry, or of the last entry that a read was computed from.
     pub seq: U64,
-    /// By outcome.
+    /// By outcome. Of a read that was answered at another level than linearizable: the milliseconds since when it holds everything that was
+    /// acked before; all ones if that is not known.
     pub detail: U32,
     /// The request's number.
     pub number: U32,

@@ -68,7 +68,8 @@ pub struct RequestHeader {
     pub key_hash: U64,
     /// The request's number in its lane (session and group), from 1; 0 for a read.
     pub number: U32,
-    /// All numbers below are answered or given up.
+    /// All numbers below are answered or given up. For a linearizable read in an ordered session: the last number that was sent in its
+    /// lane, after which it is computed; 0 if it waits for none.
     pub mark: U32,
     /// Milliseconds that are left, from when the sender wrote this.
     pub timeout_ms: U32,
@@ -88,10 +89,54 @@ const _: () = assert!(size_of::<RequestHeader>() == REQUEST_HEADER);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ReadLevel {
-    /// At the writer, after the commit of everything that it was computed from.
+    /// At the writer: after the commit of everything that it was computed from, and once enough followers have confirmed its view.
     Linearizable = 0,
     /// At any member, from its committed prefix.
     Any = 1,
+    /// At any member that has committed what a token names. The message begins with a [`Freshness`].
+    Session = 2,
+    /// At any member that holds everything that was acked so many milliseconds ago. The message begins with a [`Freshness`].
+    Bounded = 3,
+}
+
+impl ReadLevel {
+    /// Every level there is.
+    pub const ALL: [ReadLevel; 4] = [
+        ReadLevel::Linearizable,
+        ReadLevel::Any,
+        ReadLevel::Session,
+        ReadLevel::Bounded,
+    ];
+
+    /// Whether the message begins with a [`Freshness`].
+    #[must_use]
+    pub fn has_freshness(self) -> bool {
+        matches!(self, ReadLevel::Session | ReadLevel::Bounded)
+    }
+}
+
+/// What a read at level session or bounded has to be computed from, at least: the first bytes of its message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Freshness {
+    /// Session: the token's lineage,
+    pub lineage: U64,
+    /// its view,
+    pub view: U64,
+    /// and its seq; the group is the request's.
+    pub seq: U64,
+    /// Bounded: milliseconds.
+    pub age_ms: U32,
+    /// Zero.
+    pub reserved: U32,
+}
+
+impl Freshness {
+    /// As it begins a message.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
 }
 
 /// Which entries of an actor are asked for: newest first, those with a seq below `before_seq`.
@@ -132,12 +177,14 @@ pub struct RequestView<'a> {
     pub key: &'a [u8],
     /// The message.
     pub message: &'a [u8],
+    /// How the message of a read at level session or bounded begins.
+    pub freshness: Option<&'a Freshness>,
     /// All bytes of the item, for passing it on.
     pub bytes: &'a [u8],
 }
 
 impl<'a> RequestView<'a> {
-    /// Checks lengths, flags, operation and numbers.
+    /// Checks lengths, flags, operation, level and numbers.
     ///
     /// # Errors
     /// `ItemLength`, `Request` or `Operation`.
@@ -146,11 +193,9 @@ impl<'a> RequestView<'a> {
         let operation = *Operation::ALL
             .get(usize::from(header.operation))
             .ok_or(FrameError::Operation)?;
-        let level = match header.level {
-            0 => ReadLevel::Linearizable,
-            1 => ReadLevel::Any,
-            _ => return Err(FrameError::Operation),
-        };
+        let level = *ReadLevel::ALL
+            .get(usize::from(header.level))
+            .ok_or(FrameError::Operation)?;
         let key_length = usize::from(header.item.count.get());
         let message_length = header.item.aux.get() as usize;
         if item.header.flags & !FLAGS != 0
@@ -169,14 +214,32 @@ impl<'a> RequestView<'a> {
         if numbered != (number != 0) || (numbered && (mark > number || number - mark >= 256 || mark == 0)) {
             return Err(FrameError::Request);
         }
+        let message = &rest[padded(key_length)..];
+        let freshness = if level.has_freshness() {
+            let (freshness, _) = Freshness::ref_from_prefix(message).map_err(|_| FrameError::Request)?;
+            if numbered || freshness.reserved.get() != 0 {
+                return Err(FrameError::Request);
+            }
+            Some(freshness)
+        } else {
+            None
+        };
         Ok(RequestView {
             header,
             operation,
             level,
             key: &rest[..key_length],
-            message: &rest[padded(key_length)..],
+            message,
+            freshness,
             bytes: item.bytes,
         })
+    }
+
+    /// What a read asks: its message without the [`Freshness`] before it.
+    #[must_use]
+    pub fn question(&self) -> &'a [u8] {
+        let skipped = self.freshness.map_or(0, size_of_val);
+        &self.message[skipped..]
     }
 
     /// Whether this flag is set.

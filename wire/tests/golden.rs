@@ -13,12 +13,12 @@ use waterpark_wire::handshake::messages::{
 use waterpark_wire::handshake::{Acceptor, Dialer, HandshakeRefusal, Purpose, Release, Step};
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
-    self, Adopt, Adopted, Ask, BirthRefused, Commit, DOCUMENT_SLOT_TABLE, Document, Exception, Fetch, HEARTBEAT_OUT,
-    Heartbeat, Mark, Nack, Out, PART_FIRST, PIECE_LAST, PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal,
-    Sealed, push_acked,
+    self, Adopt, Adopted, Ask, BirthRefused, Commit, DOCUMENT_SLOT_TABLE, Document, Echo, Echoed, Exception, Fetch,
+    GroupView, HEARTBEAT_OUT, Heartbeat, Mark, Nack, Out, PART_FIRST, PIECE_LAST, PIECE_STATE, PartHeader, Piece,
+    ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StatePart, push_acked,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
-use waterpark_wire::request::{self, Operation, RequestHeader};
+use waterpark_wire::request::{self, Freshness, HistoryRange, Operation, ReadLevel, RequestHeader, RequestView};
 use waterpark_wire::run::{self, EntryHeader, EntryParts, HASHED_FROM, RUN_HEADER, RunHeader, RunView};
 use waterpark_wire::sweep::{SweepRule, SweepView, push_sweep};
 use waterpark_wire::{ConnectionRefusal, FrameError, FrameView, Item, ItemKind, checksum};
@@ -82,6 +82,80 @@ fn a_frame_has_the_bytes_of_the_page() {
     let page = example("frame");
     let frame = FrameView::new_checked(&page, frame::FRAME_BYTES_MAX).expect("the page's frame is good");
     assert_eq!(frame.items().count(), 1);
+}
+
+#[test]
+fn items_of_read_confirmations_have_the_bytes_of_the_page() {
+    let view = |group: u32, view: u64| GroupView {
+        group: U32::new(group),
+        reserved: U32::ZERO,
+        view: U64::new(view),
+    };
+    let views = [view(7, 12), view(9, 3)];
+    let item = ItemHeader {
+        group: U32::new(7),
+        ..ItemHeader::default()
+    };
+    let (view, stamp_ns) = (U64::new(12), U64::new(1_000_000_007));
+    let echoed = Echoed {
+        item,
+        view,
+        stamp_ns,
+        commit: U64::new(40),
+        reserved: U64::ZERO,
+    };
+    let mut examples = ["confirm", "confirmed", "echo", "echoed"].map(|name| (name, Vec::new()));
+    link::push_confirm(&mut examples[0].1, 5, &views);
+    link::push_confirmed(&mut examples[1].1, 5, &views[..1]);
+    Echo { item, view, stamp_ns }.push(&mut examples[2].1, &[]);
+    echoed.push(&mut examples[3].1, &[]);
+    for (name, bytes) in &examples {
+        assert_example(name, bytes);
+    }
+    for (name, views) in [("confirm", &views[..]), ("confirmed", &views[..1])] {
+        let page = example(name);
+        let item = Item::new_checked(&page).expect("the page's item is good");
+        assert_eq!(link::confirm(&item), Ok((5, views)));
+    }
+}
+
+#[test]
+fn a_session_read_has_the_bytes_of_the_page() {
+    let header = RequestHeader {
+        item: ItemHeader {
+            group: U32::new(7),
+            ..ItemHeader::default()
+        },
+        correlation: U64::new(11),
+        timeout_ms: U32::new(5000),
+        operation: Operation::History as u8,
+        level: ReadLevel::Session as u8,
+        ..RequestHeader::default()
+    };
+    let freshness = Freshness {
+        lineage: U64::new(1),
+        view: U64::new(3),
+        seq: U64::new(40),
+        ..Freshness::default()
+    };
+    let range = HistoryRange {
+        before_seq: U64::new(90),
+        entries_max: U32::new(10),
+        bytes_max: U32::new(4096),
+    };
+    let mut bytes = Vec::new();
+    request::push(
+        &mut bytes,
+        &header,
+        KEY,
+        &[freshness.bytes(), range.as_bytes()].concat(),
+    );
+    assert_example("read", &bytes);
+    let page = example("read");
+    let item = Item::new_checked(&page).expect("the page's item is good");
+    let read = RequestView::new_checked(&item).expect("and so is the request");
+    assert_eq!((read.level, read.freshness), (ReadLevel::Session, Some(&freshness)));
+    assert_eq!(read.question(), range.as_bytes());
 }
 
 fn heartbeat() -> Heartbeat {
@@ -223,8 +297,8 @@ fn items_of_a_view_change_have_the_bytes_of_the_page() {
         ..ItemHeader::default()
     };
     let (view, reserved) = (U64::new(12), U64::ZERO);
-    let mut examples: [(&str, Vec<u8>); 6] =
-        ["seal", "sealed", "adopt", "fetch", "piece", "nack"].map(|n| (n, Vec::new()));
+    let mut examples: [(&str, Vec<u8>); 7] =
+        ["seal", "sealed", "adopt", "fetch", "piece", "nack", "state-part"].map(|n| (n, Vec::new()));
     Seal { item, view, reserved }.push(&mut examples[0].1, &[]);
     let sealed = Sealed {
         item,
@@ -263,6 +337,9 @@ fn items_of_a_view_change_have_the_bytes_of_the_page() {
         log_view: view,
         applied: U64::new(37),
         commit: U64::new(38),
+        state_hash: [U64::ZERO; 2],
+        state_bytes: U64::ZERO,
+        reserved,
     };
     fetch.push(&mut examples[3].1, link::mark_bytes(&marks));
     let piece = Piece {
@@ -282,17 +359,39 @@ fn items_of_a_view_change_have_the_bytes_of_the_page() {
         promised: U64::new(15),
     };
     nack.push(&mut examples[5].1, &[]);
+    let state: Vec<u8> = (0..32).collect();
+    let head = StatePart {
+        length: U64::new(32),
+        seq: U64::new(40),
+        hash: link::split_hash(checksum::state(&state)),
+    };
+    let mut part = Vec::new();
+    head.push(&mut part, &state[24..]);
+    let piece = Piece {
+        item: ItemHeader {
+            flags: PIECE_STATE | PIECE_LAST,
+            ..item
+        },
+        offset: U64::new(24),
+        ..piece
+    };
+    piece.push(&mut examples[6].1, &part);
     for (name, bytes) in &examples {
         assert_example(name, bytes);
     }
     let page = example("fetch");
-    let item = Item::new_checked_unpadded(&page[..96]).expect("the page's item is good");
+    let item = Item::new_checked_unpadded(&page[..128]).expect("the page's item is good");
     let (_, read) = link::fetch(&item).expect("and so are its marks");
     assert_eq!(read, marks);
     let page = example("piece");
     let item = Item::new_checked(&page).expect("the page's item is good");
     let (_, run) = Piece::new_checked(&item).expect("it is a piece");
     assert_eq!(run, view_open);
+    let page = example("state-part");
+    let item = Item::new_checked_unpadded(&page[..88]).expect("the page's item is good");
+    let (piece, tail) = Piece::new_checked(&item).expect("it is a piece");
+    let (head, part) = StatePart::new_checked(tail, piece.offset.get()).expect("of a state");
+    assert_eq!((head.seq.get(), part), (40, &state[24..]));
 }
 
 #[test]

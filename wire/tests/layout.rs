@@ -7,12 +7,12 @@ use waterpark_wire::handshake::messages::{
 };
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
-    self, Acked, Adopt, Adopted, Ask, BirthRefused, Commit, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, Document, Exception,
-    Fetch, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Mark, Nack, Out, PART_FIRST, PartHeader, Piece, ReadBack,
-    ReadBackEnd, Refusal, Seal, Sealed,
+    self, Acked, Adopt, Adopted, Ask, BirthRefused, Commit, Confirm, Confirmed, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS,
+    Document, Echo, Echoed, Exception, Fetch, GroupView, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Mark, Nack, Out,
+    PART_FIRST, PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StatePart,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
-use waterpark_wire::request::{self, HistoryRange, Operation, RequestHeader};
+use waterpark_wire::request::{self, Freshness, HistoryRange, Operation, ReadLevel, RequestHeader};
 use waterpark_wire::run::{self, EntryHeader, RunHeader};
 use waterpark_wire::sweep::{SweepHeader, SweepRule};
 use waterpark_wire::{ConnectionRefusal, FrameError, ItemKind};
@@ -120,6 +120,13 @@ fn offsets_and_sizes_are_those_of_the_page() {
         entries_max,
         bytes_max
     });
+    assert_layout!(Freshness {
+        lineage,
+        view,
+        seq,
+        age_ms,
+        reserved
+    });
     assert_layout!(ReplyHeader {
         item,
         correlation,
@@ -198,7 +205,10 @@ fn offsets_and_sizes_are_those_of_the_page() {
         view,
         log_view,
         applied,
-        commit
+        commit,
+        state_hash,
+        state_bytes,
+        reserved
     });
     assert_layout!(Mark { seq, hash });
     assert_layout!(Piece {
@@ -208,7 +218,19 @@ fn offsets_and_sizes_are_those_of_the_page() {
         last_seq,
         offset
     });
+    assert_layout!(StatePart { length, seq, hash });
     assert_layout!(Nack { item, view, promised });
+    assert_layout!(Confirm { item, round, reserved });
+    assert_layout!(GroupView { group, reserved, view });
+    assert_layout!(Confirmed { item, round, reserved });
+    assert_layout!(Echo { item, view, stamp_ns });
+    assert_layout!(Echoed {
+        item,
+        view,
+        stamp_ns,
+        commit,
+        reserved
+    });
     assert_layout!(Prefix {
         magic,
         format,
@@ -298,6 +320,10 @@ fn numbers_are_those_of_the_page() {
         &Operation::ALL.map(|operation| (operation as u64, format!("{operation:?}"))),
     );
     assert_numbers(
+        "Read levels",
+        &ReadLevel::ALL.map(|level| (level as u64, format!("{level:?}"))),
+    );
+    assert_numbers(
         "Outcomes",
         &Outcome::ALL.map(|outcome| (outcome as u64, format!("{outcome:?}"))),
     );
@@ -359,8 +385,8 @@ fn flags_are_those_of_the_page() {
     assert_flags!("Run flags", run, [SWEPT]);
     assert_flags!("Request flags", request, [FORWARDED, SENT_BEFORE, SUSPECT, HERE]);
     assert_flags!("Reply flags", reply, [MAYBE, HAS_TOKEN]);
-    assert_flags!("Fetch flags", link, [FETCH_STATE]);
-    assert_flags!("Piece flags", link, [PIECE_LAST, PIECE_STATE, PIECE_STATE_LAST]);
+    assert_flags!("Fetch flags", link, [FETCH_STATE, FETCH_ANEW, FETCH_DONE]);
+    assert_flags!("Piece flags", link, [PIECE_LAST, PIECE_STATE]);
     // Numbers that stand in the text of a field.
     assert_eq!(
         (HEARTBEAT_PRESSURE, HEARTBEAT_OUT, PART_FIRST, link::PART_LAST),

@@ -10,7 +10,7 @@ use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::link::{Ask, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS};
 use waterpark_wire::padded;
 use waterpark_wire::reply::Outcome;
-use waterpark_wire::request::{Operation, REQUEST_HEADER, ReadLevel};
+use waterpark_wire::request::{Freshness, Operation, REQUEST_HEADER, ReadLevel};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
 
@@ -271,7 +271,9 @@ impl ClientCore {
                 Target::Shard(node, shard)
             }
         };
-        let index = self.open(now_ns, key, message, options.timeout_ms, target)?;
+        let freshness = options.freshness(key.group.0);
+        let freshness = freshness.as_ref().map_or(&[][..], Freshness::bytes);
+        let index = self.open(now_ns, key, &[freshness, message].concat(), options.timeout_ms, target)?;
         let row = self.requests.row_mut(index);
         row.asks = Asks::Read;
         row.tag = options.tag;

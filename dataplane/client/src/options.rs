@@ -1,6 +1,8 @@
 //! What a caller may choose. Everything is bounded by a number that stands here.
 
-use waterpark_wire::request::{HistoryRange, ReadLevel};
+use waterpark_wire::request::{Freshness, HistoryRange, ReadLevel};
+
+use crate::completion::Token;
 
 /// Bounds and habits of a client.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +77,11 @@ pub struct ReadOptions {
     pub timeout_ms: u32,
     /// How fresh.
     pub level: ReadLevel,
-    /// The member, by node id, that shall answer from what it has applied, whoever the writer is.
+    /// At level session: the token of the caller's last write or read in the group. One of another group says nothing.
+    pub token: Option<Token>,
+    /// At level bounded: what was acked so many milliseconds ago is in the answer.
+    pub age_ms: u32,
+    /// The member, by node id, that shall answer itself or refuse, whoever the writer is. At level linearizable only the writer answers.
     pub at: Option<u16>,
     /// Given back in the completion.
     pub tag: u64,
@@ -86,8 +92,30 @@ impl Default for ReadOptions {
         ReadOptions {
             timeout_ms: 10_000,
             level: ReadLevel::Linearizable,
+            token: None,
+            age_ms: 0,
             at: None,
             tag: 0,
+        }
+    }
+}
+
+impl ReadOptions {
+    /// What the message of a read in a group begins with.
+    pub(crate) fn freshness(&self, group: u32) -> Option<Freshness> {
+        let token = self.token.filter(|token| token.group == group).unwrap_or_default();
+        match self.level {
+            ReadLevel::Linearizable | ReadLevel::Any => None,
+            ReadLevel::Session => Some(Freshness {
+                lineage: token.lineage.into(),
+                view: token.view.into(),
+                seq: token.seq.into(),
+                ..Freshness::default()
+            }),
+            ReadLevel::Bounded => Some(Freshness {
+                age_ms: self.age_ms.into(),
+                ..Freshness::default()
+            }),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::names::NodeName;
 use crate::nearest::nearest;
 use crate::problem::{Problem, What};
 use crate::source::quoted;
+use crate::voters::check_voters;
 
 /// Ports that Linux gives to outgoing connections unless it is told otherwise.
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
@@ -30,6 +31,7 @@ pub(crate) fn check(draft: &Draft) -> Vec<Problem> {
     check_ports(draft, &mut problems);
     check_shards(draft, &mut problems);
     check_hosts(draft, &mut problems);
+    check_voters(draft, &mut problems);
     problems
 }
 

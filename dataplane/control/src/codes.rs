@@ -123,7 +123,7 @@ pub const REGISTRY: &[Part] = &[
         codes: RefusalCode::ENTRIES,
     },
     Part {
-        title: "Kernel and memory",
+        title: "Kernel, memory and disk",
         codes: HostCode::ENTRIES,
     },
     Part {
@@ -212,6 +212,10 @@ codes! {
         cause: "A name in `mllp.authorities` is empty, begins or ends with a blank, has more than 255 bytes, or stands there twice.",
         effect: NOT_USED,
         remedy: "Operator: write each authority once, as senders write it in the fourth component of PID-3.";
+    DataFolder = 1214, "malformed folder",
+        cause: "`data` is empty or has a character that no path can have.",
+        effect: NOT_USED,
+        remedy: "Operator: write a folder of the nodes' own, relative to cluster.toml, as in `data`, or absolute.";
 
     NodeName = 1301, "malformed name of a node",
         cause: "Nodes are named DC-AZ-N: placement reads data centre and zone from the name.",
@@ -302,6 +306,18 @@ codes! {
         cause: "More facilities are bound to classes than the topology holds: 65535. A facility that is not bound needs no entry.",
         effect: NOT_USED,
         remedy: "Operator: bind only the facilities that need a home of their own.";
+    VotersCount = 1323, "too many voters, or none",
+        cause: "`voters` names the nodes that decide the topology log at first: seven at most, and at least one.",
+        effect: NOT_USED,
+        remedy: "Operator: restore the list with which the cluster was made.";
+    VoterUnknown = 1324, "a voter is no node of the file",
+        cause: "A name in `voters` is that of no [[node]]; often mistyped, or the node was taken out of the file.",
+        effect: NOT_USED,
+        remedy: "Operator: restore the list and the nodes with which the cluster was made.";
+    VoterAgain = 1325, "a voter is named twice",
+        cause: "A name stands in `voters` twice. Two votes of one node would be lost together.",
+        effect: NOT_USED,
+        remedy: "Operator: restore the list with which the cluster was made; it names each voter once.";
 
     VariableUnknown = 1401, "variable overrides nothing",
         cause: "A variable of the environment begins like an override, but no key has that name.",
@@ -334,7 +350,7 @@ codes! {
         remedy: "Operator: name one of the nodes of the file.";
 
     WouldOverwrite = 1601, "file exists",
-        cause: "The folder already has a configuration or a key. Overwriting either could lose a cluster.",
+        cause: "The folder already has a configuration, a key or a voter file. Overwriting any of them could lose a cluster.",
         effect: NOT_WRITTEN,
         remedy: "Operator: choose another folder, or move the files away.";
     CannotWrite = 1602, "file cannot be written",

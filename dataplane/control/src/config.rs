@@ -46,6 +46,10 @@ pub struct ClusterConfig {
     pub mllp: Mllp,
     /// For nodes that say nothing of their own.
     pub defaults: Defaults,
+    /// The nodes that decide the topology log at first: voter 1, voter 2 and so on, at most seven. None, while the cluster has no such log.
+    pub voters: Vec<NodeId>,
+    /// The folder of a node's own files, relative to the folder of `cluster.toml`: `data`, if the file says nothing.
+    pub data: PathBuf,
     /// The nodes in the order of the file; at least one.
     pub nodes: Vec<NodeConfig>,
 }

@@ -33,6 +33,9 @@ pub(crate) struct Draft {
     pub(crate) workers: Option<Got<Workers>>,
     pub(crate) memory: Option<Got<Bytes>>,
     pub(crate) clients: Option<Got<u64>>,
+    /// Names, in the order of the file; none, if it says nothing.
+    pub(crate) voters: Option<Got<Vec<Got<Box<str>>>>>,
+    pub(crate) data: Option<Got<Box<str>>>,
     pub(crate) nodes: Vec<DraftNode>,
     /// There is a `node`, but it is no array of tables; that is the problem then, not the absence of nodes.
     pub(crate) nodes_unread: bool,
@@ -107,6 +110,10 @@ impl Draft {
     /// The configuration and where each of its values came from; `None` if something is missing, which a check must have named.
     pub(crate) fn finish(self) -> Option<(ClusterConfig, Vec<Explained>)> {
         let mut ledger = Ledger::default();
+        let (voters, data) = (self.voters?, self.data?);
+        let names: Vec<&str> = voters.value.iter().map(|name| &*name.value).collect();
+        ledger.note("voters", &voters, format!("{names:?}"));
+        ledger.note("data", &data, &data.value);
         let id = self.id?;
         ledger.note("cluster.id", &id, id.value);
         if let Some(key_file) = &self.key_file {
@@ -141,9 +148,13 @@ impl Draft {
             .nodes
             .into_iter()
             .map(|node| node.finish(&workers, &memory, &mut ledger));
+        let nodes = nodes.collect::<Option<Vec<NodeConfig>>>()?;
+        let id_of = |name: &str| nodes.iter().find(|node| node.name.as_str() == name).map(|node| node.id);
         let config = ClusterConfig {
             id: id.value,
-            nodes: nodes.collect::<Option<Vec<NodeConfig>>>()?,
+            voters: names.into_iter().map(id_of).collect::<Option<Vec<NodeId>>>()?,
+            data: PathBuf::from(&*data.value),
+            nodes,
             key_file: self.key_file.map(|file| PathBuf::from(&*file.value)),
             groups: u32::try_from(groups.value).ok()?,
             classes: u32::try_from(classes.value).ok()?,

@@ -283,6 +283,24 @@ impl<'a, 'r> Fields<'a, 'r> {
         }
     }
 
+    /// A list of strings, each with its place. No variable says a list.
+    pub(crate) fn texts(&mut self, key: &'static str) -> Option<Got<Vec<Got<Box<str>>>>> {
+        let value = self.value(key)?;
+        let Some(list) = value.get_ref().as_array() else {
+            self.reader.wrong_type(key, Expected::Texts, value);
+            return None;
+        };
+        let mut texts = Vec::new();
+        for one in list {
+            let Some(text) = one.get_ref().as_str() else {
+                self.reader.wrong_type(key, Expected::Texts, one);
+                return None;
+            };
+            texts.push(self.reader.got(Box::from(text), one.span()));
+        }
+        Some(self.reader.got(texts, value.span()))
+    }
+
     /// The table under a key, with the place of its header.
     pub(crate) fn table(&mut self, key: &'static str) -> Option<(&'a DeTable<'a>, Place)> {
         let value = self.value(key)?;

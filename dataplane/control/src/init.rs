@@ -1,13 +1,15 @@
-//! Makes a new cluster: its `cluster.toml` and `cluster.key`, in a folder that has neither.
+//! Makes a new cluster: its `cluster.toml`, its `cluster.key` and a file for each of its first voters, in a folder that has none of them.
 //!
 //! Random bytes are an argument. What is planned is checked by the same reader that will read it later, before a file is written.
 //!
-//! **Invariant:** no file that exists is changed. A cluster's id and key cannot be made again.
+//! **Invariant:** no file that exists is changed. A cluster's id and key cannot be made again, nor what a voter has promised. The configuration
+//! is written last and everything is durable before anybody is told, so whoever reads of a key or a voter finds its file.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::codes::CodeId;
@@ -15,10 +17,12 @@ use crate::config::ClusterConfig;
 use crate::error::ConfigError;
 use crate::key::ClusterKey;
 use crate::load::parse;
+use crate::names::NodeName;
 use crate::problem::Problem;
 use crate::quantities::Bytes;
 use crate::template::{self, Values};
-use waterpark_ring::{ClusterId, Keyspace, NODES_MAX};
+use crate::voters::{first_voters, voter_file_name};
+use waterpark_ring::{ClusterId, Keyspace, NODES_MAX, NodeId};
 
 /// Random bytes that a new cluster needs: 16 for its id, 32 for its key.
 pub const ENTROPY_BYTES: usize = 16 + ClusterKey::BYTES;
@@ -49,6 +53,8 @@ pub struct InitOptions {
     pub memory: Bytes,
     /// Whether to make a key; without one only loopback is accepted.
     pub with_key: bool,
+    /// Whether to name first voters and to write their files. Without, the topology of the file stays what it is.
+    pub with_voters: bool,
 }
 
 /// The nodes of a new cluster.
@@ -68,7 +74,7 @@ pub enum Nodes {
 }
 
 impl Default for InitOptions {
-    /// Five nodes in four data centres on loopback, with a key, into the folder of the process.
+    /// Five nodes in four data centres on loopback, with a key and without voters, into the folder of the process.
     fn default() -> InitOptions {
         let names = ["FL-A-1", "FL-B-1", "TN-A-1", "TX-A-1", "UT-A-1"];
         InitOptions {
@@ -81,6 +87,7 @@ impl Default for InitOptions {
             workers: 1,
             memory: Bytes::new(1 << 30),
             with_key: true,
+            with_voters: false,
         }
     }
 }
@@ -102,6 +109,9 @@ pub struct Written {
     pub config_path: PathBuf,
     /// The key, readable by its owner alone.
     pub key_path: Option<PathBuf>,
+    /// The file of each first voter, in the order of [`ClusterConfig::voters`], readable by its owner alone. Each belongs on the machine of its
+    /// node and nowhere else.
+    pub voter_paths: Vec<PathBuf>,
     /// What the configuration says.
     pub config: ClusterConfig,
     /// What is probably not meant: ports that may be taken, a single copy.
@@ -167,6 +177,11 @@ pub fn plan(options: &InitOptions, entropy: &[u8; ENTROPY_BYTES]) -> Result<Plan
     let shards = u32::try_from(names.len())
         .unwrap_or(u32::MAX)
         .saturating_mul(u32::from(options.workers));
+    let voters = if options.with_voters {
+        voters(&names)
+    } else {
+        Vec::new()
+    };
     let config_text = template::render(&Values {
         id: ClusterId(*id),
         key_file: options.with_key.then_some(KEY_FILE),
@@ -175,6 +190,7 @@ pub fn plan(options: &InitOptions, entropy: &[u8; ENTROPY_BYTES]) -> Result<Plan
         workers: options.workers,
         memory: options.memory,
         names: &names,
+        voters: &voters,
         host: &options.host,
         base_port: options.base_port,
     });
@@ -187,6 +203,18 @@ pub fn plan(options: &InitOptions, entropy: &[u8; ENTROPY_BYTES]) -> Result<Plan
         config: parsed.config,
         warnings: parsed.warnings,
     })
+}
+
+/// The names of the first voters. None of names that are none, or not distinct: the reader refuses those, and says why.
+fn voters(names: &[String]) -> Vec<&str> {
+    let parsed: Result<Vec<NodeName>, _> = names.iter().map(|name| name.parse()).collect();
+    let distinct: BTreeSet<&String> = names.iter().collect();
+    match parsed {
+        Ok(nodes) if distinct.len() == names.len() => {
+            first_voters(&nodes).into_iter().map(|at| names[at].as_str()).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 impl Nodes {
@@ -239,73 +267,129 @@ impl Plan {
         &self.warnings
     }
 
-    /// Writes the files: the key first, so that no configuration ever names a key that is not there.
+    /// Writes the files, to the disk: the configuration last, so that none ever names a key or a voter that is not there.
     ///
     /// # Errors
     ///
-    /// [`InitError::WouldOverwrite`] if one of the files exists, even if this cluster has no key; [`InitError::CannotWrite`]. Files
-    /// that were written are removed again.
+    /// [`InitError::WouldOverwrite`] if one of the files exists, even if this cluster has no key, or if any of its nodes has a voter file already;
+    /// [`InitError::CannotWrite`]. Files that were written are removed again.
     pub fn write(self) -> Result<Written, InitError> {
         let (config_path, key_path) = (self.folder.join(CONFIG_FILE), self.folder.join(KEY_FILE));
-        for path in [&config_path, &key_path] {
+        let data = self.folder.join(&self.config.data);
+        let voters = self.voter_files(&data);
+        let nodes_with_files = self.config.nodes.iter().filter(|_| !voters.is_empty());
+        let voter_paths = nodes_with_files.map(|node| data.join(voter_file_name(&node.name)));
+        for path in [config_path.clone(), key_path.clone()].into_iter().chain(voter_paths) {
             // A link that leads nowhere is there too.
             if path.symlink_metadata().is_ok() {
-                return Err(InitError::WouldOverwrite { path: path.clone() });
+                return Err(InitError::WouldOverwrite { path });
             }
         }
-        fs::create_dir_all(&self.folder).map_err(|cause| InitError::CannotWrite {
-            path: self.folder.clone(),
-            cause,
-        })?;
+        fs::create_dir_all(&self.folder).map_err(cannot_write(&self.folder))?;
+        let mut undo = Undo::default();
+        if !voters.is_empty() {
+            undo.make_folder(&data)?;
+        }
         if let Some(key) = &self.key {
-            write_new(&key_path, key.file_text().as_bytes(), 0o600)?;
+            undo.write_new(&key_path, key.file_text().as_bytes(), 0o600)?;
         }
-        if let Err(error) = write_new(&config_path, self.config_text.as_bytes(), 0o644) {
-            if self.key.is_some() {
-                remove_own(&key_path);
-            }
-            return Err(error);
+        for (path, content) in &voters {
+            undo.write_new(path, content, 0o600)?;
         }
-        let key_path = self.key.map(|_| key_path);
+        if !voters.is_empty() {
+            sync_folder(&data)?;
+            // A configuration that survives a loss of power must not name voters whose folder did not.
+            sync_folder(&self.folder)?;
+        }
+        undo.write_new(&config_path, self.config_text.as_bytes(), 0o644)?;
+        sync_folder(&self.folder)?;
+        undo.keep();
         Ok(Written {
             config_path,
-            key_path,
+            key_path: self.key.map(|_| key_path),
+            voter_paths: voters.into_iter().map(|(path, _)| path).collect(),
             config: self.config,
             warnings: self.warnings,
         })
     }
+
+    /// The file of each first voter: where it goes, and what stands in it.
+    fn voter_files(&self, data: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let node_of = |id: &NodeId| self.config.nodes.iter().find(|node| node.id == *id);
+        let nodes = self.config.voters.iter().filter_map(node_of);
+        nodes
+            .filter_map(|node| {
+                Some((
+                    data.join(voter_file_name(&node.name)),
+                    self.config.first_birth(node.id)?.file(),
+                ))
+            })
+            .collect()
+    }
 }
 
-/// Writes a file that must not exist, to the disk.
-fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), InitError> {
-    // `create_new` decides; the look before was for the better order of messages. Between the two another process may have come.
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(|cause| {
+/// What was made so far. Dropped before [`Undo::keep`], it takes all of it away again, the last first.
+#[derive(Default)]
+struct Undo {
+    folder: Option<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Undo {
+    /// Makes a folder that its owner alone may enter, if it is not there.
+    fn make_folder(&mut self, path: &Path) -> Result<(), InitError> {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => self.folder = Some(path.to_owned()),
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(cause) => return Err(cannot_write(path)(cause)),
+        }
+        Ok(())
+    }
+
+    /// Writes a file that must not exist, to the disk.
+    fn write_new(&mut self, path: &Path, content: &[u8], mode: u32) -> Result<(), InitError> {
+        // `create_new` decides; the look before was for the better order of messages. Between the two another process may have come.
+        let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+        let mut file = opened.map_err(|cause| {
             if cause.kind() == io::ErrorKind::AlreadyExists {
                 InitError::WouldOverwrite { path: path.to_owned() }
             } else {
-                InitError::CannotWrite {
-                    path: path.to_owned(),
-                    cause,
-                }
+                cannot_write(path)(cause)
             }
         })?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(|cause| {
-        remove_own(path);
-        InitError::CannotWrite {
-            path: path.to_owned(),
-            cause,
-        }
-    })
+        self.files.push(path.to_owned());
+        let written = file.write_all(content).and_then(|()| file.sync_all());
+        written.map_err(cannot_write(path))
+    }
+
+    /// Nothing is taken away any more.
+    fn keep(mut self) {
+        self.folder = None;
+        self.files.clear();
+    }
 }
 
-/// Removes a file that this process made a moment ago. If even that fails, the error that led here is the one to report.
-fn remove_own(path: &Path) {
-    drop(fs::remove_file(path));
+impl Drop for Undo {
+    /// If even that fails, the error that led here is the one to report.
+    fn drop(&mut self) {
+        for path in self.files.iter().rev() {
+            drop(fs::remove_file(path));
+        }
+        if let Some(folder) = &self.folder {
+            drop(fs::remove_dir(folder));
+        }
+    }
+}
+
+/// Makes the names in a folder durable: without, a file that was synced can be gone after a loss of power.
+fn sync_folder(path: &Path) -> Result<(), InitError> {
+    let synced = File::open(path).and_then(|folder| folder.sync_all());
+    synced.map_err(cannot_write(path))
+}
+
+fn cannot_write(path: &Path) -> impl FnOnce(io::Error) -> InitError {
+    let path = path.to_owned();
+    |cause| InitError::CannotWrite { path, cause }
 }
 
 impl InitError {

@@ -41,6 +41,7 @@ mod read;
 mod render;
 mod source;
 mod template;
+mod voters;
 
 pub use codes::{
     Code, CodeId, CommandCode, EdgeCode, HostCode, MeasuringCode, Part, REGISTRY, RefusalCode, StartCode, WireCode,
@@ -58,3 +59,4 @@ pub use names::{NodeName, NodeNameError};
 pub use problem::{Expected, KeyFault, Problem, Severity, What};
 pub use quantities::{Bytes, Duration, QuantityError};
 pub use source::Place;
+pub use voters::{first_voters, voter_file_name};

@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::check::check;
 use crate::config::ClusterConfig;
 use crate::error::{ConfigError, in_reading_order};
 use crate::explain::Explained;
 use crate::key::ClusterKey;
+use crate::names::NodeName;
 use crate::problem::{Problem, Severity, What};
 use crate::read::read;
 use crate::source::{Place, Source, quoted};
+use crate::voters::voter_file_name;
 
 /// Longest file that is read.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -25,8 +27,19 @@ pub struct Loaded {
     pub explained: Vec<Explained>,
     /// What is probably not meant, in the order of the file.
     pub warnings: Vec<Problem>,
+    /// Where nodes keep files of their own: [`ClusterConfig::data`] seen from the folder of the file, or from the process's where the text came
+    /// without one.
+    pub data_folder: PathBuf,
     /// The cluster key. [`parse`] reads no files and leaves it out.
     pub key: Option<ClusterKey>,
+}
+
+impl Loaded {
+    /// Where a node's voter file is, if it ever was a voter.
+    #[must_use]
+    pub fn voter_path(&self, node: &NodeName) -> PathBuf {
+        self.data_folder.join(voter_file_name(node))
+    }
 }
 
 /// Reads and checks a file and the key file that it names.
@@ -43,9 +56,11 @@ pub fn load(path: &Path, variables: impl IntoIterator<Item = (String, String)>) 
         Problem::new(what, Place::File { file: name.clone() })
     })?;
     let mut loaded = parse_bytes(&name, &bytes, variables)?;
+    // Paths are relative to the file that names them, so that a node starts from any folder.
+    let folder = path.parent().unwrap_or(Path::new(""));
+    loaded.data_folder = folder.join(&loaded.config.data);
     if let Some(key_file) = &loaded.config.key_file {
-        // Relative to the file that names it, so that a node starts from any folder.
-        let key_path = path.parent().unwrap_or(Path::new("")).join(key_file);
+        let key_path = folder.join(key_file);
         match ClusterKey::read(&key_path) {
             Ok(found) => {
                 loaded.key = Some(found.key);
@@ -121,6 +136,7 @@ pub fn parse(
     let whole = draft.and_then(crate::draft::Draft::finish);
     let (config, explained) = whole.expect("a draft without errors is whole");
     Ok(Loaded {
+        data_folder: config.data.clone(),
         config,
         explained,
         warnings: problems,

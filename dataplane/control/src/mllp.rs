@@ -9,7 +9,7 @@ use toml::de::DeTable;
 
 use crate::draft::Ledger;
 use crate::fields::{Fields, Got, Reader};
-use crate::problem::{Expected, What};
+use crate::problem::What;
 use crate::quantities::{Bytes, Duration};
 use crate::read::{duration, one_of, size};
 use crate::source::{Place, quoted};
@@ -191,31 +191,24 @@ pub(crate) fn read_mllp<'a>(reader: &mut Reader<'a>, table: Option<&'a DeTable<'
 /// The list, in its order; empty if there is none.
 fn read_authorities(fields: &mut Fields<'_, '_>) -> Option<Got<Vec<String>>> {
     const KEY: &str = "authorities";
-    let Some(value) = fields.value(KEY) else {
+    if fields.is_unset(KEY) {
+        fields.value(KEY);
         return Some(Got::default(Vec::new(), fields.reader.source.file()));
-    };
-    let Some(list) = value.get_ref().as_array() else {
-        fields.reader.wrong_type(KEY, Expected::Texts, value);
-        return None;
-    };
+    }
+    let list = fields.texts(KEY)?;
     let mut names: Vec<String> = Vec::new();
     let mut whole = true;
-    for one in list {
-        let Some(name) = one.get_ref().as_str() else {
-            fields.reader.wrong_type(KEY, Expected::Texts, one);
-            return None;
-        };
+    for one in &list.value {
+        let name: &str = &one.value;
         let again = names.iter().any(|known| known == name);
         if again || name.trim() != name || !(1..=AUTHORITY_BYTES_MAX).contains(&name.len()) {
             let found = quoted(name);
-            let place = fields.reader.source.place(one.span());
-            fields.reader.push(What::Authority { found, again }, place);
+            fields.reader.push(What::Authority { found, again }, one.place.clone());
             whole = false;
         }
         names.push(name.to_owned());
     }
-    let got = fields.reader.got(names, value.span());
-    whole.then_some(got)
+    whole.then(|| list.map(|_| names))
 }
 
 fn timeout(text: &str) -> Result<Duration, What> {

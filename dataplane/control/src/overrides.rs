@@ -14,7 +14,9 @@ use crate::source::{Place, quoted};
 const PREFIX: &str = "WATERPARK_";
 
 /// Variables of single keys: after the prefix, the table, the key.
-const KEYS: [(&str, &str, &str); 10] = [
+const KEYS: [(&str, &str, &str); 11] = [
+    // Its short name is that of the folder where tests look for real data.
+    ("DATA_FOLDER", "", "data"),
     ("CLUSTER_KEY_FILE", "cluster", "key_file"),
     ("DEFAULTS_WORKERS", "defaults", "workers"),
     ("DEFAULTS_MEMORY", "defaults", "memory"),
@@ -35,8 +37,9 @@ const NODE_KEYS: [(&str, &str); 5] = [
     ("SHARDS", "shards"),
 ];
 /// Begins of variables that would reach what was fixed, or what a single value cannot say.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "FORMAT",
+    "VOTERS",
     "CLUSTER_ID",
     "CLUSTER_GROUPS",
     "CLUSTER_CLASSES",
@@ -200,6 +203,7 @@ mod tests {
     fn a_variable_reaches_its_key() {
         let table = [
             ("WATERPARK_CLUSTER_KEY_FILE", "cluster", "key_file"),
+            ("WATERPARK_DATA_FOLDER", "", "data"),
             ("WATERPARK_DEFAULTS_MEMORY", "defaults", "memory"),
             ("WATERPARK_DEFAULTS_WORKERS", "defaults", "workers"),
             ("WATERPARK_DEFAULTS_CLIENTS", "defaults", "clients"),
@@ -256,6 +260,10 @@ mod tests {
             (
                 "WATERPARK_NODE_FL_A_1_ID",
                 "WP-1402 WATERPARK_NODE_FL_A_1_ID would change what was fixed with the cluster",
+            ),
+            (
+                "WATERPARK_VOTERS",
+                "WP-1402 WATERPARK_VOTERS would change what was fixed with the cluster",
             ),
             (
                 "WATERPARK_KINDS_RECORD",

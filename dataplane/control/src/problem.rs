@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 
+use waterpark_core::topology_log::consensus::VOTERS_MAX;
 use waterpark_ring::{FACILITIES_MAX, GROUPS_MAX, GROUPS_MIN, NODES_MAX, NodeId};
 
 use crate::codes::CodeId;
@@ -159,6 +160,9 @@ pub enum What {
         found: Box<str>,
         again: bool,
     },
+    DataFolder {
+        found: Box<str>,
+    },
     // Its meaning.
     NodeName {
         found: Box<str>,
@@ -236,6 +240,17 @@ pub enum What {
     Host {
         found: Box<str>,
     },
+    VotersCount {
+        found: usize,
+    },
+    VoterUnknown {
+        found: Box<str>,
+        meant: Option<Box<str>>,
+        names: Box<[Box<str>]>,
+    },
+    VoterAgain {
+        found: Box<str>,
+    },
     // Variables.
     VariableUnknown {
         name: Box<str>,
@@ -308,6 +323,10 @@ impl What {
             What::KeyRequired { .. } => CodeId::KeyRequired,
             What::LoopbackMixed { .. } => CodeId::LoopbackMixed,
             What::Host { .. } => CodeId::Host,
+            What::DataFolder { .. } => CodeId::DataFolder,
+            What::VotersCount { .. } => CodeId::VotersCount,
+            What::VoterUnknown { .. } => CodeId::VoterUnknown,
+            What::VoterAgain { .. } => CodeId::VoterAgain,
             What::NodesTooMany { .. } => CodeId::NodesTooMany,
             What::FacilitiesTooMany { .. } => CodeId::FacilitiesTooMany,
             What::VariableUnknown { .. } => CodeId::VariableUnknown,
@@ -376,7 +395,9 @@ impl What {
             What::VariableUnknown { meant: Some(meant), .. } | What::VariableNear { meant, .. } => {
                 format!("did you mean {meant}?")
             }
-            What::NodeUnknown { meant, names, .. } => suggestion(meant.as_ref(), "nodes of the file", names),
+            What::NodeUnknown { meant, names, .. } | What::VoterUnknown { meant, names, .. } => {
+                suggestion(meant.as_ref(), "nodes of the file", names)
+            }
             // These need no more than the registry says.
             What::FileUnreadable { .. }
             | What::NotUtf8
@@ -386,6 +407,9 @@ impl What {
             | What::Syntax { .. }
             | What::FacilityName { .. }
             | What::Authority { .. }
+            | What::DataFolder { .. }
+            | What::VotersCount { .. }
+            | What::VoterAgain { .. }
             | What::NodeNameTaken { .. }
             | What::PortTooHigh { .. }
             | What::PortEphemeral { .. }
@@ -471,6 +495,7 @@ impl fmt::Display for What {
             What::FacilityName { bytes } => write!(f, "a facility's name cannot have {bytes} bytes"),
             What::Authority { found, again: true } => write!(f, "the authority `{found}` was named before"),
             What::Authority { found, again: false } => write!(f, "no assigning authority can be named `{found}`"),
+            What::DataFolder { found } => write!(f, "no folder can be named `{found}`"),
             What::NodeName { found, .. } => write!(f, "no node can be named `{found}`"),
             What::NodeNameTaken { name } => write!(f, "another node is named {name}"),
             What::NodeIdTaken { id } => write!(f, "another node has the id {id}"),
@@ -535,6 +560,9 @@ impl fmt::Display for What {
                 write!(f, "a node at {host} cannot be reached from the one at {beyond}")
             }
             What::Host { found } => write!(f, "`{found}` is no host to listen at"),
+            What::VotersCount { found } => write!(f, "a cluster begins with 1 to {VOTERS_MAX} voters, not {found}"),
+            What::VoterUnknown { found, .. } => write!(f, "the voter `{found}` is no node of the file"),
+            What::VoterAgain { found } => write!(f, "the voter `{found}` was named before"),
             What::VariableUnknown { name, .. } => write!(f, "{name} overrides nothing"),
             What::VariableFixed { name } => write!(f, "{name} would change what was fixed with the cluster"),
             What::VariableNear { name, .. } => {

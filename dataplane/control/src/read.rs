@@ -13,6 +13,7 @@ use crate::overrides::Overrides;
 use crate::problem::{Expected, Problem, What};
 use crate::quantities::{Bytes, Duration};
 use crate::source::{Place, Source, quoted};
+use crate::voters::{read_data, read_voters};
 
 /// Below this a node cannot hold the buffers of its links.
 const MEMORY_MIN: Bytes = Bytes::new(16 << 20);
@@ -92,6 +93,8 @@ fn top<'a>(reader: &mut Reader<'a>, document: &'a DeTable<'a>) -> Draft {
     let file = reader.source.file();
     let mut top = Fields::new(reader, Some(document), "", "the file", file.clone());
     format(&mut top);
+    let voters = read_voters(&mut top);
+    let data = read_data(&mut top);
     top.require("cluster", "[cluster]");
     let cluster = top.table("cluster");
     let facilities = top.table("facilities");
@@ -106,6 +109,8 @@ fn top<'a>(reader: &mut Reader<'a>, document: &'a DeTable<'a>) -> Draft {
     let (table, header) = or_absent(mllp, &file);
     let mllp = read_mllp(reader, table, header);
     let mut draft = empty(file, mllp, cluster.as_ref().map(|(_, place)| place.clone()));
+    draft.voters = voters;
+    draft.data = data;
     if let Some((table, header)) = cluster {
         read_cluster(reader, table, header, &mut draft);
     }
@@ -141,6 +146,8 @@ fn empty(file: Place, mllp: DraftMllp, cluster: Option<Place>) -> Draft {
         workers: None,
         memory: None,
         clients: None,
+        voters: None,
+        data: None,
         nodes: Vec::new(),
     }
 }

@@ -6,6 +6,7 @@ use waterpark_ring::ClusterId;
 
 use crate::config::PORTS_PER_NODE;
 use crate::quantities::Bytes;
+use crate::voters::DATA_DEFAULT;
 
 /// What differs between two new clusters.
 pub(crate) struct Values<'a> {
@@ -16,6 +17,8 @@ pub(crate) struct Values<'a> {
     pub(crate) workers: u16,
     pub(crate) memory: Bytes,
     pub(crate) names: &'a [String],
+    /// None, for a cluster without a topology log.
+    pub(crate) voters: &'a [&'a str],
     pub(crate) host: &'a str,
     pub(crate) base_port: u16,
 }
@@ -24,6 +27,15 @@ const HEAD: &str = "\
 # A Waterpark cluster. This file is the same on all its nodes; `--name` picks the node that a process runs.
 # `waterpark config check` reads it as a node would, `waterpark config explain` says where each value comes from.
 format = 1
+";
+
+const VOTERS: &str = "\
+# The nodes that decide the topology log at first, voter 1 before voter 2. Fixed when the cluster was made: each has a voter file, and the
+# log alone says who votes later.
+";
+
+const DATA: &str = "\
+# The folder of a node's own files, relative to this one. FL-A-1.voter is the vote of FL-A-1: it is never copied, and never put back.
 ";
 
 const FIXED: &str = "\
@@ -54,6 +66,13 @@ const NODES: &str = "\
 /// The text. Values that make no configuration make a text that is refused when read.
 pub(crate) fn render(values: &Values<'_>) -> String {
     let mut text = String::from(HEAD);
+    if !values.voters.is_empty() {
+        text.push_str(VOTERS);
+        let voters: Vec<String> = values.voters.iter().map(|name| quoted(name)).collect();
+        line(&mut text, "voters", &format_args!("[{}]", voters.join(", ")));
+        text.push_str(DATA);
+        line(&mut text, "data", &quoted(DATA_DEFAULT));
+    }
     text.push_str("\n[cluster]\n");
     text.push_str(FIXED);
     line(&mut text, "id", &quoted(&values.id.to_string()));

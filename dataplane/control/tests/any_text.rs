@@ -51,6 +51,8 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 fn lines() -> impl Strategy<Value = String> {
     let lines = [
         "format = 1",
+        "voters = [V]",
+        "data = V",
         "[cluster]",
         "id = V",
         "key_file = V",

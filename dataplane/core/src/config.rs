@@ -199,6 +199,14 @@ pub struct Limits {
     pub sweep_portion_bytes: u64,
     /// The share of the memory budget above which new data is refused, in percent.
     pub full_percent: u64,
+    /// Bytes of logs and states for members that lack them, in one frame of a link over which runs are under way.
+    pub transfer_frame_bytes: usize,
+    /// The shortest portion of a log or state that is given at a time, in bytes.
+    pub transfer_portion_bytes: usize,
+    /// Bytes of portions that may be under way on one link, at the most.
+    pub transfer_window_bytes_max: usize,
+    /// Above so many bytes of states that are kept for those who ask for their parts no other one is made.
+    pub states_kept_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -222,6 +230,10 @@ impl Default for Limits {
             sweep_ms: 60_000,
             sweep_portion_bytes: 1 << 20,
             full_percent: 95,
+            transfer_frame_bytes: 16 << 10,
+            transfer_portion_bytes: 128 << 10,
+            transfer_window_bytes_max: 8 << 20,
+            states_kept_bytes_max: 64 << 20,
         }
     }
 }

@@ -6,7 +6,7 @@ use waterpark_wire::item::{Item, ItemHeader};
 use waterpark_wire::link::{Ask, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, Document};
 
 use crate::behaviour::Behaviour;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, GroupId};
 use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::Shard;
@@ -55,16 +55,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             name: name.clone().into_bytes(),
             class: *class,
         };
-        let slots = self.placement.table().slots().iter();
+        // Where the topology log has not named the members of a group yet, they will be the ring's.
+        let slot = |group: u32| match self.decided.group(GroupId(group)) {
+            Some(row) => row.active.members.iter().map(|member| member.node.0).collect(),
+            None => (self.placement.members(GroupId(group)).nodes().iter())
+                .map(|node| node.0)
+                .collect(),
+        };
         SlotTableBody {
             cluster: spec.cluster.0,
             groups: spec.groups,
             classes: spec.classes,
             facilities: spec.facilities.iter().map(facility).collect(),
             nodes: self.topology.nodes().iter().map(node).collect(),
-            slots: slots
-                .map(|slot| slot.nodes().iter().map(|node| node.0).collect())
-                .collect(),
+            slots: (0..self.placement.table().groups()).map(slot).collect(),
             message_bytes_max: u32::try_from(self.settings.limits.message_bytes_max).unwrap_or(u32::MAX),
         }
     }

@@ -1,6 +1,7 @@
 //! What a shard wants done. The world does it and decides nothing.
 
-use crate::ids::{ClientId, GroupId, Incarnation, LinkId, NodeId, ShardId};
+use crate::controller::GroupReport;
+use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, ShardId};
 use crate::memory::Outgoing;
 
 /// One thing to do, in order.
@@ -43,6 +44,20 @@ pub enum Effect {
     },
     /// Something an operator wants to read.
     Event(Happened),
+    /// A peer's controller says something to this node's.
+    Control {
+        /// The process whose controller it is.
+        from: Member,
+        /// What it says.
+        message: Vec<u8>,
+    },
+    /// What this node's controller is told of peers and groups, each tick.
+    Report {
+        /// Processes of which frames came since the last report.
+        heard: Vec<Member>,
+        /// All groups that there is something to say about now.
+        groups: Vec<GroupReport>,
+    },
     /// Propose an entry to the topology log. It may get lost: what is wanted is proposed again until it is seen decided.
     Propose(crate::topology_log::Entry),
 }
@@ -133,6 +148,11 @@ pub enum Happened {
         by: NodeId,
         /// The node whose incarnation stands against it.
         node: NodeId,
+    },
+    /// A member has no memory for the log of a view that it is to hold, or to open: then another one has to open it.
+    NoRoom {
+        /// The group.
+        group: GroupId,
     },
     /// A run contradicts the log of its group: the member took no more of it.
     Quarantined {

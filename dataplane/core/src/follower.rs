@@ -9,7 +9,7 @@ use crate::behaviour::Behaviour;
 use crate::config::{Births, Config};
 use crate::effects::{Crossing, Effect, Happened};
 use crate::group::Role;
-use crate::ids::{GroupId, Incarnation, Member, NodeId, Seq, ShardId, View};
+use crate::ids::{GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId, View};
 use crate::link::exception;
 use crate::log::NotTaken;
 use crate::memory::Memory;
@@ -141,7 +141,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             view: config.view.0.into(),
             last_seq: last_seq.0.into(),
         };
-        if let Some(bytes) = self.item_to(from) {
+        if let Some(bytes) = self.item_to(from, config.group) {
             adopted.push(bytes, &[]);
         }
     }
@@ -157,26 +157,25 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             view: config.view.0.into(),
             incarnation: met.0.into(),
         };
-        if let Some(bytes) = self.item_to(to) {
+        if let Some(bytes) = self.item_to(to, config.group) {
             refused.push(bytes, &[]);
         }
     }
 
-    /// The way to a member's present process, if a link to it is up.
-    pub(crate) fn item_to(&mut self, to: Member) -> Option<&mut Vec<u8>> {
-        let link = self.link_to(to)?;
+    /// The way of what is said about a group to a member's present process, if a link to it is up.
+    pub(crate) fn item_to(&mut self, to: Member, group: GroupId) -> Option<&mut Vec<u8>> {
+        let link = self.link_to(to, group)?;
         Some(self.links[link.0 as usize].outbox.item())
     }
 
-    /// The first link that is up to a member's present process.
-    pub(crate) fn link_to(&self, to: Member) -> Option<crate::ids::LinkId> {
-        let links = &self.links_to[usize::from(to.node.0)];
-        let up = |link: &&crate::ids::LinkId| {
-            self.links[link.0 as usize]
-                .up
-                .is_some_and(|up| up.incarnation == to.incarnation)
-        };
-        links.iter().find(up).copied()
+    /// The link to a member's present process by which its shard that has the group is reached, as Appends are, or else any that is up.
+    pub(crate) fn link_to(&self, to: Member, group: GroupId) -> Option<LinkId> {
+        let wanted = self.shard_of(to.node, group).0;
+        let row = |link: &LinkId| &self.links[link.0 as usize];
+        let up = |link: &&LinkId| row(link).up.is_some_and(|up| up.incarnation == to.incarnation);
+        let mut links = self.links_to[usize::from(to.node.0)].iter().filter(up);
+        let first = links.clone().next();
+        links.find(|link| row(link).peer_shard == wanted).or(first).copied()
     }
 
     /// A run of a group that this shard follows. `Some` says why it was not taken.
@@ -230,6 +229,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The writer says how far a group is committed.
     pub(crate) fn on_commit(&mut self, id: GroupId, from: Member, view: View, commit: Seq) {
         let Some(index) = self.group_index(id) else { return };
+        self.learn_commit_of(index, from, view, commit);
         let group = &mut self.groups[index];
         if group.source == Some(from) && group.role == Role::Follower && group.log_view == view {
             group.commit = group.commit.max(commit.min(group.log.sealed_seq()));

@@ -8,7 +8,8 @@ use waterpark_wire::sweep::SweepView;
 
 use crate::behaviour::{Behaviour, KindId};
 use crate::config::Config;
-use crate::ids::{GroupId, LinkId, Member, NodeId, Seq, View};
+use crate::confirm::Reads;
+use crate::ids::{GroupId, Lineage, LinkId, Member, NodeId, Seq, View};
 use crate::lane::{Lanes, NO_LANE, Session};
 use crate::log::{Log, Position};
 use crate::memory::Memory;
@@ -54,6 +55,10 @@ pub(crate) struct Progress {
     pub(crate) accepted: Seq,
     /// The last commit that it was told.
     pub(crate) told: Seq,
+    /// The newest round of read confirmations that it confirmed under this view and incarnation.
+    pub(crate) confirmed: u64,
+    /// It is among those that are asked with the next frame on its link.
+    pub(crate) asks: bool,
 }
 
 impl Progress {
@@ -67,6 +72,8 @@ impl Progress {
             sent: Seq::ZERO,
             accepted: Seq::ZERO,
             told: Seq::ZERO,
+            confirmed: 0,
+            asks: false,
         }
     }
 }
@@ -81,6 +88,8 @@ pub(crate) struct Group<S> {
     pub(crate) config: Option<Config>,
     pub(crate) promised: View,
     pub(crate) log_view: View,
+    /// The lineage that its log is of.
+    pub(crate) lineage: Lineage,
     /// The first entry of that view, at its writer.
     pub(crate) view_from: Seq,
     pub(crate) log: Log,
@@ -100,12 +109,16 @@ pub(crate) struct Group<S> {
     pub(crate) registry: Registry<S>,
     pub(crate) lanes: Lanes,
     pub(crate) retained: Retained,
+    /// The view, if it is this one, in which a member was found that can be helped only by a newer one.
+    pub(crate) outrun: View,
     /// One per follower, as in `slot[1..]`.
     pub(crate) followers: Vec<Progress>,
     pub(crate) waiting: WaitingQueue,
     /// No waiting request has an earlier deadline.
     pub(crate) first_deadline_ns: u64,
     pub(crate) held: Vec<Held>,
+    /// What waits for a round of confirmations, or until this member is fresh enough.
+    pub(crate) reads: Reads,
     /// When the Config was last offered, monotonic ns.
     pub(crate) offered_ns: u64,
     /// The turn in which it was found that a quorum is heard and memory is left.
@@ -137,7 +150,9 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             config: None,
             promised: View::default(),
             log_view: View::default(),
+            lineage: Lineage::default(),
             view_from: Seq::ZERO,
+            outrun: View::default(),
             log: Log::new(id),
             source: None,
             opener: None,
@@ -154,6 +169,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             waiting,
             first_deadline_ns: u64::MAX,
             held: Vec::new(),
+            reads: Reads::default(),
             offered_ns: 0,
             admits_at: None,
             touched: false,
@@ -167,9 +183,27 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         self.time_ms.max(wall_ms)
     }
 
+    /// What it learns as no member, if it does.
+    pub(crate) fn learns(&self) -> Option<&Intake> {
+        self.intake.as_deref().filter(|intake| intake.learns)
+    }
+
+    /// How far the log that it learns is committed.
+    pub(crate) fn learned_commit(&self) -> Seq {
+        self.learns().map_or(Seq::ZERO, |intake| intake.commit)
+    }
+
     /// Whether a view change is under way here.
     pub(crate) fn changes(&self) -> bool {
         self.opener.is_some() || self.intake.is_some()
+    }
+
+    /// The log is one of a lineage. What was known of the one before it says nothing of this one.
+    pub(crate) fn enter_lineage(&mut self, lineage: Lineage) {
+        if lineage != self.lineage {
+            self.lineage = lineage;
+            self.reads.forget_freshness();
+        }
     }
 
     /// An entry takes effect on actors and lanes.

@@ -135,6 +135,12 @@ impl Lane {
         }
     }
 
+    /// An ordered lane's next number.
+    #[must_use]
+    pub fn expected(&self) -> u32 {
+        self.next.max(self.mark)
+    }
+
     /// A request took effect in the entry `seq`. Numbers below `mark` are forgotten.
     pub fn take(&mut self, number: u32, mark: u32, seq: Seq) {
         self.raise(mark);

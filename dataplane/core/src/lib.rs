@@ -6,10 +6,13 @@
 
 pub mod behaviour;
 pub mod config;
+mod confirm;
+pub mod controller;
 pub mod detection;
 mod documents;
 pub mod effects;
 mod follower;
+mod fresh;
 mod group;
 pub mod ids;
 pub mod lane;
@@ -23,6 +26,7 @@ mod pending;
 pub mod quorum;
 mod reads;
 mod registry;
+mod reporting;
 mod retention;
 pub mod rules;
 mod shard;

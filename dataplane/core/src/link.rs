@@ -12,6 +12,7 @@ use waterpark_wire::link::{Assembly, Exception};
 use crate::ids::{GroupId, Incarnation, NodeId, Seq, View};
 use crate::outbox::Outbox;
 use crate::rules::Rules;
+use crate::view_change::Transfers;
 
 /// Un-acked frames that a link has room for from the beginning: more than are under way at full load, so that nothing grows in the midst
 /// of it.
@@ -71,6 +72,10 @@ pub(crate) struct Link {
     pub(crate) unacked_since_ns: u64,
     /// Local groups with runs for this link, each at most once.
     pub(crate) queue: VecDeque<u32>,
+    /// What members of the peer asked for of logs and states.
+    pub(crate) transfers: Transfers,
+    /// Local groups that ask for a round of read confirmations over this link, each at most once.
+    pub(crate) asks: Vec<u32>,
 
     next_number: u64,
     /// The peer's acks were heard without a hole up to this frame.
@@ -80,6 +85,8 @@ pub(crate) struct Link {
     /// Un-acked frames, ascending by number, with how many records each has.
     frames: VecDeque<(u64, u32)>,
     records: VecDeque<Record>,
+    /// The run that leaves in parts.
+    pub(crate) long_record: Option<Record>,
 
     /// All frames up to this are answered.
     answered: u64,
@@ -104,11 +111,14 @@ impl Link {
             left_ns: 0,
             unacked_since_ns: 0,
             queue: VecDeque::new(),
+            transfers: Transfers::default(),
+            asks: Vec::new(),
             next_number: 1,
             acked_to: 0,
             early_acks: Vec::new(),
             frames: VecDeque::with_capacity(FRAMES),
             records: VecDeque::with_capacity(RECORDS),
+            long_record: None,
             answered: 0,
             acked: 0,
             arrived: VecDeque::with_capacity(FRAMES),
@@ -131,9 +141,12 @@ impl Link {
         self.assembly.reset();
         self.peer_pressure = false;
         self.queue.clear();
+        self.transfers.reset();
+        self.asks.clear();
         self.next_number = 1;
         self.acked_to = 0;
         self.early_acks.clear();
+        self.long_record = None;
         if !R::RECORDS_OUTLIVE_EPOCH {
             self.frames.clear();
             self.records.clear();

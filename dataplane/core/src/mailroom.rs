@@ -6,7 +6,7 @@
 
 use waterpark_wire::item::{Item, ItemHeader, ItemKind, Items};
 use waterpark_wire::reply::{self, MAYBE, Outcome, ReplyHeader, ReplyView};
-use waterpark_wire::request::{self, FORWARDED, HERE, RequestHeader, RequestView, SENT_BEFORE};
+use waterpark_wire::request::{self, FORWARDED, HERE, ReadLevel, RequestHeader, RequestView, SENT_BEFORE};
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
 use crate::behaviour::{Behaviour, KindId};
@@ -197,10 +197,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return self.refuse(origin, request, Outcome::TooLarge, limit);
         }
         let group = aim.group;
-        let here = request.has(HERE);
+        // What any member may answer is answered here, if this node is one.
+        let may_stay = !request.operation.is_numbered() && request.level != ReadLevel::Linearizable;
+        let holds = (may_stay || request.has(HERE)) && self.holds(group);
+        let here = request.has(HERE) || holds;
         // Before the groups are born a request waits here.
         let to = self.writer_of(group).filter(|_| !here).unwrap_or(self.settings.node);
-        if here && !self.holds(group) {
+        if here && !holds {
             return self.refuse(origin, request, Outcome::NotMember, 0);
         }
         let shard = self.shard_of(to, group);
@@ -239,7 +242,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// Whether this node is a member of a group.
-    fn holds(&self, group: GroupId) -> bool {
+    pub(crate) fn holds(&self, group: GroupId) -> bool {
         match self.settings.births {
             Births::Writer => self.placement.members(group).nodes().contains(&self.settings.node),
             Births::TopologyLog => {
@@ -289,7 +292,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// Sends a kept request toward its writer's shard, if there is a way.
-    fn pass_on(&mut self, now: Now, correlation: u64) {
+    pub(crate) fn pass_on(&mut self, now: Now, correlation: u64) {
         let Some(pending) = self.pendings.get(correlation) else {
             return;
         };
@@ -374,7 +377,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The topology log says that another process writes a group, or that one writes it again.
     pub(crate) fn resend_group(&mut self, now: Now, group: GroupId) {
         let Some(to) = self.writer_of(group) else { return };
-        for correlation in self.pendings.select(|pending| pending.group == group) {
+        for correlation in self.pendings.of_group(group) {
             if let Some(pending) = self.pendings.get(correlation) {
                 pending.to = to;
                 pending.again_ns = u64::MAX;
@@ -421,12 +424,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return Ok(());
         }
         // Whoever was asked does not write the group: the topology log says soon who does.
-        if view.outcome == Outcome::NotWriter
-            && self.settings.births == Births::TopologyLog
-            && let Some(pending) = self.pendings.get(correlation)
-        {
-            pending.again_ns = now.after_ms(NOT_WRITER_AGAIN_MS);
-            self.note_due(correlation);
+        if view.outcome == Outcome::NotWriter && self.turns_to_writer(now, correlation) {
             return Ok(());
         }
         let Some(pending) = self.pendings.take(correlation) else {
@@ -441,6 +439,32 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         self.send_reply(Origin::Client(pending.client), &header, view.body);
         Ok(())
+    }
+
+    /// A kept request that another shard or node could not answer goes to the writer; true if it does.
+    fn turns_to_writer(&mut self, now: Now, correlation: u64) -> bool {
+        let births = self.settings.births;
+        let Some(pending) = self.pendings.get(correlation) else {
+            return false;
+        };
+        let (group, asked) = (pending.group, pending.to);
+        let is_for_asked =
+            held_request(&pending.bytes).is_none_or(|request| request.has(HERE) && !request.operation.is_numbered());
+        let writer = self.writer_of(group).filter(|writer| *writer != asked && !is_for_asked);
+        let Some(pending) = self.pendings.get(correlation) else {
+            return false;
+        };
+        if let Some(writer) = writer {
+            pending.to = writer;
+            self.pass_on(now, correlation);
+            return true;
+        }
+        if births == Births::Writer || is_for_asked {
+            return false;
+        }
+        pending.again_ns = now.after_ms(NOT_WRITER_AGAIN_MS);
+        self.note_due(correlation);
+        true
     }
 
     /// Requests whose time is over: `NoQuorum` for what never left, `Unknown` for what did.

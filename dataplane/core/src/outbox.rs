@@ -17,6 +17,10 @@ struct Long {
     bytes: Vec<u8>,
     sent: usize,
     stream: u64,
+    /// Runs may overtake it.
+    yields: bool,
+    /// It is a run, which counts with the frame that carries its last part.
+    is_run: bool,
 }
 
 /// One connection's way out.
@@ -49,27 +53,48 @@ impl Outbox {
             bytes.extend_from_slice(item);
             bytes.resize(waterpark_wire::padded(bytes.len()), 0);
         } else {
-            self.streams += 1;
-            self.long_bytes += item.len();
-            self.long.push_back(Long {
-                bytes: item.to_vec(),
-                sent: 0,
-                stream: self.streams,
-            });
+            self.push_long(item, false, false);
+        }
+    }
+
+    /// Takes a run that is too long for one item.
+    pub(crate) fn long_run(&mut self, run: &[u8]) {
+        self.push_long(run, false, true);
+    }
+
+    /// Whether the frame that would leave now carries the last part of a run.
+    pub(crate) fn ends_run(&self) -> bool {
+        let ends = |long: &Long| long.is_run && long.bytes.len() - long.sent <= PART_BYTES;
+        self.long.front().is_some_and(ends)
+    }
+
+    /// The same for an item that runs may overtake.
+    pub(crate) fn beside(&mut self, item: &[u8]) {
+        if item.len() <= PART_BYTES {
+            self.whole(item);
+        } else {
+            self.push_long(item, true, false);
         }
     }
 
     /// Takes an item that must not overtake the long ones before it.
     pub(crate) fn after_long(&mut self, item: &[u8]) {
         if self.long.is_empty() {
-            return self.whole(item);
+            self.whole(item);
+        } else {
+            self.push_long(item, false, false);
         }
+    }
+
+    fn push_long(&mut self, item: &[u8], yields: bool, is_run: bool) {
         self.streams += 1;
         self.long_bytes += item.len();
         self.long.push_back(Long {
             bytes: item.to_vec(),
             sent: 0,
             stream: self.streams,
+            yields,
+            is_run,
         });
     }
 
@@ -88,8 +113,13 @@ impl Outbox {
         self.frame.is_some() || !self.long.is_empty()
     }
 
-    /// Whether long items wait.
+    /// Whether long items wait that runs must not overtake.
     pub(crate) fn has_long(&self) -> bool {
+        self.long.iter().any(|long| !long.yields)
+    }
+
+    /// Whether any long item waits.
+    pub(crate) fn has_any_long(&self) -> bool {
         !self.long.is_empty()
     }
 

@@ -1,4 +1,7 @@
-//! What a mailroom has passed on: each request is kept until its reply or its deadline, and sent again when a link's epoch ends.
+//! What a mailroom has passed on: each request is kept until its reply or its deadline, and sent again when a link's epoch ends, or when
+//! its group gets another writer.
+//!
+//! **Invariant:** the rows of a group are chained in the order in which they were kept, each once.
 
 use crate::ids::{ClientId, GroupId, NodeId, ShardId};
 
@@ -31,11 +34,29 @@ pub(crate) struct Pending {
     pub(crate) sent: Sent,
 }
 
-#[derive(Debug, Default)]
+/// No row.
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
 struct Row {
     generation: u16,
     pending: Option<Pending>,
+    /// The rows before and behind it among those of its group.
+    before: u32,
+    behind: u32,
 }
+
+/// The first and last row of a group, in the order in which they were kept.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    first: u32,
+    last: u32,
+}
+
+const EMPTY: Chain = Chain {
+    first: NONE,
+    last: NONE,
+};
 
 /// The requests that one shard's mailroom has passed on.
 #[derive(Debug)]
@@ -43,6 +64,8 @@ pub(crate) struct Pendings {
     shard: ShardId,
     rows: Vec<Row>,
     free: Vec<u32>,
+    /// By group: what waits for one is found without a look at the others.
+    chains: Vec<Chain>,
     limit: usize,
     /// No row has an earlier deadline, monotonic ns.
     pub(crate) first_due_ns: u64,
@@ -54,6 +77,7 @@ impl Pendings {
             shard,
             rows: Vec::new(),
             free: Vec::new(),
+            chains: Vec::new(),
             limit,
             first_due_ns: u64::MAX,
         }
@@ -77,13 +101,28 @@ impl Pendings {
     /// Keeps a request; the correlation under which its reply will come.
     pub(crate) fn keep(&mut self, pending: Pending) -> u64 {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.rows.push(Row::default());
+            self.rows.push(Row {
+                generation: 0,
+                pending: None,
+                before: NONE,
+                behind: NONE,
+            });
             u32::try_from(self.rows.len() - 1).expect("bounded")
         });
+        let at = pending.group.0 as usize;
+        if at >= self.chains.len() {
+            self.chains.resize(at + 1, EMPTY);
+        }
+        let last = std::mem::replace(&mut self.chains[at].last, index);
+        match self.rows.get_mut(last as usize) {
+            Some(last) => last.behind = index,
+            None => self.chains[at].first = index,
+        }
         let row = &mut self.rows[index as usize];
         row.generation = row.generation.wrapping_add(1);
         row.pending = Some(pending);
-        u64::from(self.shard.0) << 48 | u64::from(row.generation) << 32 | u64::from(index)
+        (row.before, row.behind) = (last, NONE);
+        self.correlation(index, &self.rows[index as usize])
     }
 
     fn row(&mut self, correlation: u64) -> Option<(u32, &mut Row)> {
@@ -97,6 +136,16 @@ impl Pendings {
     pub(crate) fn take(&mut self, correlation: u64) -> Option<Pending> {
         let (index, row) = self.row(correlation)?;
         let pending = row.pending.take()?;
+        let (before, behind) = (row.before, row.behind);
+        let chain = &mut self.chains[pending.group.0 as usize];
+        match self.rows.get_mut(before as usize) {
+            Some(before) => before.behind = behind,
+            None => chain.first = behind,
+        }
+        match self.rows.get_mut(behind as usize) {
+            Some(behind) => behind.before = before,
+            None => chain.last = before,
+        }
         self.free.push(index);
         Some(pending)
     }
@@ -108,11 +157,24 @@ impl Pendings {
 
     /// The correlations of all kept requests that fit, in order of row.
     pub(crate) fn select(&self, fits: impl Fn(&Pending) -> bool) -> Vec<u64> {
-        let shard = u64::from(self.shard.0) << 48;
-        let rows = (0u64..).zip(&self.rows);
+        let rows = (0u32..).zip(&self.rows);
         let kept = rows.filter(|(_, row)| row.pending.as_ref().is_some_and(&fits));
-        kept.map(|(index, row)| shard | u64::from(row.generation) << 32 | index)
-            .collect()
+        kept.map(|(index, row)| self.correlation(index, row)).collect()
+    }
+
+    /// The correlations of what is kept for a group, in the order in which it came.
+    pub(crate) fn of_group(&self, group: GroupId) -> Vec<u64> {
+        let mut at = self.chains.get(group.0 as usize).map_or(NONE, |chain| chain.first);
+        let mut found = Vec::new();
+        while let Some(row) = self.rows.get(at as usize) {
+            found.push(self.correlation(at, row));
+            at = row.behind;
+        }
+        found
+    }
+
+    fn correlation(&self, index: u32, row: &Row) -> u64 {
+        u64::from(self.shard.0) << 48 | u64::from(row.generation) << 32 | u64::from(index)
     }
 
     /// The earliest instant at which a row has to be looked at.
@@ -123,5 +185,62 @@ impl Pendings {
             .map(due)
             .min()
             .unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(group: u32, number: u32) -> Pending {
+        Pending {
+            client: ClientId(1),
+            correlation: 0,
+            to: NodeId(1),
+            group: GroupId(group),
+            number,
+            bytes: Vec::new(),
+            arrived_ns: 0,
+            deadline_ns: 0,
+            again_ns: u64::MAX,
+            sent: Sent::Never,
+        }
+    }
+
+    fn numbers(pendings: &mut Pendings, group: u32) -> Vec<u32> {
+        let of_group = pendings.of_group(GroupId(group));
+        of_group
+            .iter()
+            .map(|correlation| pendings.get(*correlation).unwrap().number)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_kept_for_a_group_is_found_in_the_order_in_which_it_came_whichever_goes() {
+        let mut pendings = Pendings::new(ShardId(2), 100);
+        let kept: Vec<u64> = (0..12)
+            .map(|number| pendings.keep(pending(number % 3, number)))
+            .collect();
+        assert_eq!(numbers(&mut pendings, 1), [1, 4, 7, 10]);
+        // One in the middle, the first, and the last; then rows are used again.
+        for (gone, left) in [(4, vec![1, 7, 10]), (1, vec![7, 10]), (10, vec![7])] {
+            assert_eq!(pendings.take(kept[gone]).unwrap().number as usize, gone);
+            assert_eq!(numbers(&mut pendings, 1), left);
+        }
+        for number in 20..23 {
+            pendings.keep(pending(1, number));
+        }
+        assert_eq!(numbers(&mut pendings, 1), [7, 20, 21, 22]);
+        assert_eq!(numbers(&mut pendings, 0), [0, 3, 6, 9]);
+        assert_eq!(numbers(&mut pendings, 2), [2, 5, 8, 11]);
+        for correlation in pendings.of_group(GroupId(1)) {
+            assert!(pendings.take(correlation).is_some());
+            assert!(pendings.take(correlation).is_none(), "a row goes once");
+        }
+        assert!(numbers(&mut pendings, 1).is_empty());
+        assert!(
+            numbers(&mut pendings, 9).is_empty(),
+            "a group that nothing was ever kept for"
+        );
     }
 }

@@ -30,6 +30,27 @@ pub(crate) fn largest_held_by(held: &[Seq], config: &Config, copies: usize) -> S
     sorted[copies - 1]
 }
 
+/// The newest round of read confirmations that enough followers have confirmed: n − R of them, so that with the writer fewer than R are
+/// left that could have promised a newer view. A writer without followers needs none.
+///
+/// `rounds[i]` is the newest round that `config.members[i + 1]` confirmed under exactly this view, 0 if it confirmed none.
+///
+/// # Panics
+/// If `rounds` and the followers of `config` differ in number: a bug in this process.
+#[must_use]
+pub(crate) fn confirmed(rounds: &[u64], config: &Config) -> u64 {
+    assert_eq!(rounds.len() + 1, config.members.len());
+    let needed = config.members.len() - config.read_quorum;
+    if needed == 0 {
+        return u64::MAX;
+    }
+    let mut sorted = [0; MEMBERS_MAX];
+    sorted[..rounds.len()].copy_from_slice(rounds);
+    let sorted = &mut sorted[..rounds.len()];
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    sorted[needed - 1]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +83,33 @@ mod tests {
             let held: Vec<_> = held.iter().copied().map(Seq).collect();
             let members = u16::try_from(held.len()).unwrap();
             assert_eq!(committed(&held, &config(members)), Seq(*commit), "{held:?}");
+        }
+    }
+
+    #[test]
+    fn a_round_is_confirmed_by_n_minus_r_followers() {
+        let table: &[(&[u64], u64)] = &[
+            (&[], u64::MAX),
+            (&[7], 7),
+            (&[0, 7], 7),
+            (&[0, 7, 0], 0),
+            (&[6, 7, 0], 6),
+            (&[9, 0, 0, 0], 0),
+            (&[9, 8, 0, 0], 8),
+            (&[3, 8, 9, 5], 8),
+        ];
+        for (rounds, newest) in table {
+            let members = u16::try_from(rounds.len() + 1).unwrap();
+            assert_eq!(confirmed(rounds, &config(members)), *newest, "{rounds:?}");
+        }
+    }
+
+    #[test]
+    fn no_read_quorum_fits_beside_the_members_that_confirmed() {
+        for members in 1..=MEMBERS_MAX {
+            let config = config(u16::try_from(members).unwrap());
+            let confirming = members - config.read_quorum;
+            assert!(members - 1 - confirming < config.read_quorum, "{members} members");
         }
     }
 }

@@ -1,25 +1,28 @@
 //! Reads: an actor's state and history, where it lives, and the bulk read-back of committed entries.
 //!
-//! A read at the writer waits for the commit of everything that it was computed from. A read at a named member is answered from what it
-//! has applied.
+//! A read at the writer waits for the commit of everything that it was computed from. How a writer knows that it is one still is
+//! `confirm.rs`'s, what other members may answer `fresh.rs`'s.
 
 use waterpark_wire::FrameError;
 use waterpark_wire::body::{self, WhereBody};
 use waterpark_wire::item::{Item, ItemHeader};
 use waterpark_wire::link::{ReadBack, ReadBackEnd};
 use waterpark_wire::reply::Outcome;
-use waterpark_wire::request::{HERE, HistoryRange, Operation, RequestView};
+use waterpark_wire::request::{HERE, HistoryRange, Operation, ReadLevel, RequestView};
 
 use crate::behaviour::Behaviour;
+use crate::confirm::Asker;
+use crate::fresh::Stands;
 use crate::group::{Group, Role};
 use crate::ids::{ClientId, GroupId, Seq, View};
+use crate::lane::{Lane, Session};
 use crate::memory::Memory;
 use crate::registry::NO_ACTOR;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::Now;
-use crate::waiting::{Origin, Ready};
-use crate::writer::reply_header;
+use crate::waiting::{Arrival, Held, Ready};
+use crate::writer::{BUSY_RETRY_MS, reply_header};
 
 /// A portion of read-back is at most so long, in bytes.
 const READ_BACK_BYTES_MAX: usize = 512 << 10;
@@ -27,53 +30,119 @@ const READ_BACK_BYTES_MAX: usize = 512 << 10;
 const HISTORY_BYTES_MAX: usize = 256 << 10;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
-    /// A read for a group of this shard: at its writer, or here where the request says so.
-    pub(crate) fn read_at_writer(
+    /// A read for a group of this shard: at its writer, or at this member where its level allows.
+    pub(crate) fn on_read(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival) {
+        let level = request.level;
+        // Where a group lives is for each member to say as it sees it, whatever it is.
+        if request.has(HERE) && request.operation == Operation::Where {
+            let ready = self.answer_read(index, request, self.groups[index].commit);
+            return self.send_reply(arrival.origin, &ready.header, &ready.body);
+        }
+        if self.is_open(index) {
+            return self.read_at_writer(now, index, request, arrival, level);
+        }
+        if level != ReadLevel::Linearizable {
+            return self.read_at_member(now, index, request, arrival, level);
+        }
+        let writer = self.writer_of(self.groups[index].id).unwrap_or(self.settings.node);
+        let (outcome, detail) = match self.groups[index].role {
+            _ if self.out => (Outcome::GroupLost, 0),
+            Role::Unborn | Role::Opening => (Outcome::NoQuorum, 0),
+            Role::Quarantined => (Outcome::GroupLost, 0),
+            Role::Writer | Role::Follower | Role::Sealed => (Outcome::NotWriter, u32::from(writer.0)),
+        };
+        self.refuse(arrival.origin, request, outcome, detail);
+    }
+
+    /// A read at the open writer of its group. It is computed from all that is logged, and waits for the commit of that; and for a round of
+    /// confirmations, if it has to be newer than what any other writer may have acked.
+    fn read_at_writer(
         &mut self,
         now: Now,
         index: usize,
         request: &RequestView<'_>,
-        origin: Origin,
-        deadline_ns: u64,
+        arrival: &Arrival,
+        level: ReadLevel,
     ) {
-        let here = request.has(HERE);
-        if !here && !self.is_open(index) {
-            let writer = self.writer_of(self.groups[index].id).unwrap_or(self.settings.node);
-            let (outcome, detail) = match self.groups[index].role {
-                _ if self.out => (Outcome::GroupLost, 0),
-                Role::Unborn | Role::Opening => (Outcome::NoQuorum, 0),
-                Role::Quarantined => (Outcome::GroupLost, 0),
-                Role::Writer | Role::Follower | Role::Sealed => (Outcome::NotWriter, u32::from(writer.0)),
-            };
-            return self.refuse(origin, request, outcome, detail);
-        }
-        if !here && !self.hears_quorum(now, index) {
-            return self.refuse(origin, request, Outcome::NoQuorum, 0);
-        }
+        let origin = arrival.origin;
         let group = &self.groups[index];
-        // Who has stopped writing, or took a state over, may have applied more than is committed.
-        if group.role != Role::Writer && group.applied > group.commit {
+        let limits = &self.settings.limits;
+        let waiting = group.waiting.len() + group.reads.confirming.len();
+        if waiting >= limits.waiting_per_group_max || self.waiting >= limits.waiting_per_shard_max {
+            return self.refuse(origin, request, Outcome::Busy, BUSY_RETRY_MS);
+        }
+        let confirms = match (level, request.freshness) {
+            (ReadLevel::Linearizable, _) => true,
+            (ReadLevel::Bounded, Some(freshness)) => group.reads.age_ms(now) > freshness.age_ms.get(),
+            _ => false,
+        };
+        if confirms && !self.hears_quorum(now, index) {
             return self.refuse(origin, request, Outcome::NoQuorum, 0);
+        }
+        if level == ReadLevel::Session {
+            match self.stands_to(index, request) {
+                Stands::Reached => {}
+                // A writer that lacks what was acked is one no more, and does not know it yet.
+                Stands::Behind => return self.hold_or_redirect(now, index, request, arrival),
+                Stands::Lost => return self.refuse(origin, request, Outcome::LineageLost, 0),
+            }
+        }
+        if let Some(expected) = self.waits_for_number(index, request) {
+            return self.hold_for_number(now, index, request, arrival, expected);
         }
         let group = &mut self.groups[index];
-        if group.role == Role::Writer {
-            group.log.seal(&mut self.memory, group.log_view);
-        } else {
-            self.apply(index);
+        group.log.seal(&mut self.memory, group.log_view);
+        let seq = group.log.last_seq();
+        let mut ready = self.answer_read(index, request, seq);
+        if !confirms {
+            ready.header.detail = self.groups[index].reads.age_ms(now).into();
+            return self.wait(index, origin, arrival.deadline_ns, ready);
         }
+        let asker = Asker::Read {
+            origin,
+            ready,
+            bytes: request.bytes.to_vec(),
+            deadline_ns: arrival.deadline_ns,
+        };
+        self.confirm(now, index, seq, asker);
+    }
+
+    /// The answer as it is computed from everything up to a seq.
+    pub(crate) fn answer_read(&self, index: usize, request: &RequestView<'_>, seq: Seq) -> Ready {
         let body = self.read(index, request);
-        let group = &self.groups[index];
-        let is_writer = group.role == Role::Writer;
-        let seq = if is_writer { group.log.last_seq() } else { group.applied };
         let view = self.view_of(index, seq);
         let group = &self.groups[index];
-        let header = reply_header(group.id, view, seq, Outcome::Done, request);
-        let ready = Ready { header, body };
-        if is_writer {
-            self.wait(index, origin, deadline_ns, ready);
-        } else {
-            self.send_reply(origin, &ready.header, &ready.body);
+        let header = reply_header(group, view, seq, Outcome::Done, request);
+        Ready { header, body }
+    }
+
+    /// The number that a lane has to reach before this read: it comes after what was sent before it in its ordered lane (`protocol.md` §8).
+    pub(crate) fn waits_for_number(&self, index: usize, request: &RequestView<'_>) -> Option<u32> {
+        let (session, last) = (Session(request.header.session), request.header.mark.get());
+        if request.operation.is_numbered()
+            || request.level != ReadLevel::Linearizable
+            || !session.is_ordered()
+            || last == 0
+        {
+            return None;
         }
+        let lanes = &self.groups[index].lanes;
+        let lane = lanes.find(session).and_then(|lane| lanes.lane(lane));
+        let expected = lane.map_or(1, Lane::expected);
+        (expected <= last).then_some(expected)
+    }
+
+    /// Held as a request is that came before its number's turn.
+    fn hold_for_number(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival, expected: u32) {
+        if self.groups[index].held.len() >= self.settings.limits.held_per_group_max {
+            return self.refuse(arrival.origin, request, Outcome::Gap, expected);
+        }
+        self.groups[index].held.push(Held {
+            origin: arrival.origin,
+            bytes: request.bytes.to_vec(),
+            until_ns: now.after_ms(self.settings.limits.gap_hold_ms),
+            deadline_ns: arrival.deadline_ns,
+        });
     }
 
     fn read(&self, index: usize, request: &RequestView<'_>) -> Vec<u8> {
@@ -85,7 +154,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         match (request.operation, actor) {
             (Operation::Get, Some(actor)) => self.behaviour.show(actor.kind, &actor.state, &mut out),
             (Operation::History, Some(actor)) => {
-                let range = HistoryRange::read_or_default(request.message);
+                let range = HistoryRange::read_or_default(request.question());
                 let from = self.history_from(group, number.unwrap_or(NO_ACTOR), actor.last_seq, &range);
                 self.history(group, from, &range, &mut out);
             }

@@ -70,6 +70,10 @@ pub trait Rules: 'static {
     const TOPOLOGY_LEADER_DECIDES_BEFORE_FSYNC: bool = false;
     /// Mutant `wiped-voter-votes`: a voter of the topology log that lost its file begins again with an empty one.
     const WIPED_VOTER_VOTES: bool = false;
+    /// Mutant `local-read-without-confirmation`: a writer answers a read without asking whether its view stands.
+    const LOCAL_READ_WITHOUT_CONFIRMATION: bool = false;
+    /// Mutant `bounded-by-unconfirmed-echo`: a writer tells its followers how fresh they are without asking whether its view stands.
+    const BOUNDED_BY_UNCONFIRMED_ECHO: bool = false;
 }
 
 /// The rules as they are.

@@ -13,15 +13,16 @@ use crate::behaviour::{Answer, Behaviour, KindId};
 use crate::config::{Births, Config, Settings};
 use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
 use crate::group::{Group, Progress, Role};
-use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId, View};
+use crate::ids::{ClientId, GroupId, Incarnation, Lineage, LinkId, Member, NodeId, Seq, ShardId, View};
 use crate::link::{Ack, Link, Up};
 use crate::memory::{Memory, Outgoing};
 use crate::outbox::Outbox;
 use crate::pending::Pendings;
+use crate::reporting::CONTROL_BYTES_MAX;
 use crate::rules::Rules;
 use crate::time::Now;
 use crate::topology_log::TopologyState;
-use crate::view_change::Answer as SealAnswer;
+use crate::view_change::{Answer as SealAnswer, Snapshots};
 use crate::waiting::Origin;
 
 /// No group of this shard.
@@ -81,6 +82,12 @@ pub struct Counters {
     pub sweeps: u64,
     /// Messages dropped from logs, as writer or follower.
     pub swept: u64,
+    /// States that came and were not what their hashes say.
+    pub states_refused: u64,
+    /// Reads answered.
+    pub reads: u64,
+    /// Questions for read confirmations, each for all groups of one shard of a peer that reads waited for.
+    pub confirms: u64,
 }
 
 impl Counters {
@@ -104,6 +111,9 @@ impl Counters {
             ("frames_folded", self.frames_folded),
             ("sweeps", self.sweeps),
             ("swept", self.swept),
+            ("states_refused", self.states_refused),
+            ("reads", self.reads),
+            ("confirms", self.confirms),
         ]
     }
 }
@@ -186,6 +196,12 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) records: Vec<crate::link::Record>,
     /// Groups whose committed entries wait to take effect.
     pub(crate) lagging: Vec<u32>,
+    /// The newest round of read confirmations that has begun.
+    pub(crate) round: u64,
+    /// Groups that take part in the next one.
+    pub(crate) asking: Vec<u32>,
+    /// Groups with reads that wait until this member is fresh enough.
+    pub(crate) behind: Vec<u32>,
     /// The group whose sweep goes on first with the next tick.
     pub(crate) sweeps_from: usize,
     pub(crate) answer: Answer,
@@ -198,8 +214,12 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) rules: std::marker::PhantomData<R>,
     /// What the topology log has decided.
     pub(crate) decided: TopologyState,
+    /// Whether the last report had groups in it: then the next one says that there are none any more.
+    pub(crate) has_reported: bool,
     /// Views that W members have adopted, to be proposed for activation.
     pub(crate) activates: Vec<(GroupId, View)>,
+    /// States that other members ask for part by part.
+    pub(crate) snapshots: Snapshots,
 }
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
@@ -247,6 +267,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             untold: Vec::new(),
             records: Vec::new(),
             lagging: Vec::new(),
+            round: 0,
+            asking: Vec::new(),
+            behind: Vec::new(),
             sweeps_from: 0,
             answer: Answer::default(),
             aims: Vec::new(),
@@ -257,6 +280,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             rules: std::marker::PhantomData,
             decided: TopologyState::default(),
             activates: Vec::new(),
+            has_reported: false,
+            snapshots: Snapshots::default(),
         };
         if shard.settings.births == Births::Writer {
             shard.make_groups();
@@ -338,6 +363,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// How many groups this shard is to write, and how many of them are open.
     #[must_use]
     pub fn written(&self) -> (usize, usize) {
+        // Where the topology log says who writes, nothing is known before it has named this process and the groups.
+        let knows = |decided: &TopologyState| {
+            decided.node(self.settings.node).incarnation == self.settings.incarnation
+                && decided.group(GroupId(0)).is_some()
+        };
+        if self.settings.births == Births::TopologyLog && !knows(&self.decided) {
+            return (1, 0);
+        }
         let own = self
             .groups
             .iter()
@@ -419,6 +452,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .filter(|p| p.link == link)
         {
             progress.queued = false;
+            progress.asks = false;
         }
     }
 
@@ -542,7 +576,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 Ok(())
             }
             ItemKind::Part => {
-                let whole_max = self.settings.limits.message_bytes_max + (64 << 10);
+                let whole_max = self.settings.limits.message_bytes_max.max(CONTROL_BYTES_MAX) + (64 << 10);
                 let mut assembly = std::mem::take(&mut self.links[link.0 as usize].assembly);
                 let whole = assembly.take(item, whole_max).and_then(|whole| match whole {
                     Some(bytes) => {
@@ -555,6 +589,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 whole
             }
             ItemKind::Reply => self.on_reply_item(now, item),
+            // Without a topology log there is no controller, and nobody has a reason to send it.
+            ItemKind::Control if self.settings.births == Births::TopologyLog => {
+                let from = Member {
+                    node: origin.node,
+                    incarnation: origin.incarnation,
+                };
+                let message = item.body().to_vec();
+                self.effects.push(Effect::Control { from, message });
+                Ok(())
+            }
             _ => self.on_group_item(now, origin, item, handed),
         }
     }
@@ -651,16 +695,23 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             ItemKind::Adopt => {
                 let (adopt, _) = Adopt::new_checked(item)?;
                 let last = (Seq(adopt.last_seq.get()), link::join_hash(adopt.last_hash));
-                self.on_adopt(now, from, group, View(adopt.view.get()), last);
+                let lineage = Lineage(adopt.lineage.get());
+                self.on_adopt(now, from, group, View(adopt.view.get()), lineage, last);
             }
-            ItemKind::Fetch => self.on_fetch(from, item)?,
+            ItemKind::Fetch => self.on_fetch(now, from, item)?,
             ItemKind::Piece => self.on_piece(now, from, item)?,
-            // Whoever promised a newer view has heard of it from its opener, and the topology log tells the rest.
-            ItemKind::Nack => drop(Nack::new_checked(item)?),
+            ItemKind::Nack => {
+                let (nack, _) = Nack::new_checked(item)?;
+                self.on_nack(group, View(nack.view.get()), View(nack.promised.get()));
+            }
             ItemKind::Commit => {
                 let (commit, _) = Commit::new_checked(item)?;
                 self.on_commit(group, from, View(commit.view.get()), Seq(commit.commit.get()));
             }
+            ItemKind::Confirm => self.on_confirm(from, item)?,
+            ItemKind::Confirmed => self.on_confirmed(from, item)?,
+            ItemKind::Echo => self.on_echo(now, from, item)?,
+            ItemKind::Echoed => self.on_echoed(now, from, item)?,
             _ => return Err(FrameError::ItemKind),
         }
         Ok(None)

@@ -33,7 +33,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let waits = self.pendings.first_due_ns != u64::MAX
             || !self.lagging.is_empty()
             || self.groups.iter().any(|group| {
-                !group.waiting.is_empty() || !group.held.is_empty() || group.can_sweep() || group.changes()
+                let reads = &group.reads;
+                let reads = !reads.confirming.is_empty() || !reads.held.is_empty();
+                !group.waiting.is_empty() || !group.held.is_empty() || reads || group.can_sweep() || group.changes()
             });
         let period_ms = if waits {
             TICK_BUSY_MS
@@ -49,11 +51,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.catch_up();
         self.expire_pendings(now);
         self.tick_links(now);
+        self.snapshots.expire(now);
         let minute = now.monotonic_ns / (EXPIRE_MS * MS) != before_ns / (EXPIRE_MS * MS);
         for index in 0..self.groups.len() {
             self.expire_waiting(now, index);
             self.expire_held(now, index);
             self.expire_queued(now, index);
+            self.tick_confirming(now, index);
             self.tick_opener(now, index);
             self.tick_intake(now, index);
             let group = &self.groups[index];
@@ -77,6 +81,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.decide_sweep(now, index);
         }
         self.sweep_groups();
+        self.report(now, before_ns);
     }
 
     /// A link at rest carries a sign of life; one that is silent, or acks nothing, is cut.
@@ -164,6 +169,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let Some(request) = held_request(&held.bytes) else {
                 continue;
             };
+            if !request.operation.is_numbered() {
+                match self.waits_for_number(index, &request) {
+                    Some(expected) => self.refuse(held.origin, &request, Outcome::Gap, expected),
+                    None => self.on_request_until(now, index, &request, &held.arrival()),
+                }
+                continue;
+            }
             let session = Session(request.header.session);
             let group = &self.groups[index];
             let (number, mark) = (request.header.number.get(), request.header.mark.get());

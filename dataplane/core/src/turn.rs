@@ -22,6 +22,7 @@ const FOLD_BYTES_MIN: usize = 512;
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Seals what was appended, and lets go what can leave.
     pub fn on_turn_end(&mut self, now: Now) {
+        self.try_behind(now);
         self.take_own_mail(now);
         self.seal_touched(now);
         // What a commit lets go may be for this very shard.
@@ -29,6 +30,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.take_own_mail(now);
             self.seal_touched(now);
         }
+        self.begin_round(now);
         for shard in 0..self.mail.len() {
             if !self.mail[shard].is_empty() {
                 self.counters.crossed += 1;
@@ -105,11 +107,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if link.outbox.busy {
             return;
         }
+        self.push_asks(index);
         let records = self.add_runs(index);
+        self.add_pieces(now, index, records > 0);
         let link = &mut self.links[index];
         if !link.outbox.has_items() {
             return;
         }
+        // What leaves in parts is held by the peer when its last part is, so it counts with that frame.
+        let ended = link.outbox.ends_run().then(|| link.long_record.take()).flatten();
+        let records = records + u32::from(ended.is_some());
+        ended.into_iter().for_each(|record| link.record(record));
         let number = link.number(records, now.monotonic_ns);
         let address = FrameAddress {
             kind: FrameKind::Peer,
@@ -132,7 +140,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let limits = &self.settings.limits;
         let mut records = 0;
         // A run that leaves in parts keeps its link to itself until its last part has left.
-        while self.links[index].unacked() < limits.link_frames_max
+        // One number is kept for that part.
+        while self.links[index].unacked() + 1 < limits.link_frames_max
             && !self.links[index].outbox.has_long()
             && self.links[index].outbox.frame_bytes() < limits.link_frame_bytes
         {
@@ -146,18 +155,23 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             };
             progress.queued = false;
             if progress.sent < group.retained.upto {
+                // Its log's base is beyond what this member has: a newer view takes the log over whole.
+                group.outrun = group.log_view;
                 continue;
             }
             let link = &mut self.links[index];
-            let mut last_seq = Seq::ZERO;
+            let (mut last_seq, mut long_seq) = (Seq::ZERO, None);
             while let Some(run) = group.log.run_at(&self.memory, progress.cursor) {
                 let bytes = &self.memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
                 push_run(link, bytes, run.last_seq.0.saturating_sub(group.commit.0));
                 progress.cursor = run.next;
                 progress.sent = run.last_seq;
                 progress.told = group.commit.min(run.last_seq);
-                last_seq = run.last_seq;
-                if link.outbox.has_long() || link.outbox.frame_bytes() >= limits.link_frame_bytes {
+                match link.outbox.has_long() {
+                    true => long_seq = Some(run.last_seq),
+                    false => last_seq = run.last_seq,
+                }
+                if long_seq.is_some() || link.outbox.frame_bytes() >= limits.link_frame_bytes {
                     break;
                 }
             }
@@ -169,6 +183,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 });
                 records += 1;
             }
+            link.long_record = long_seq.map(|last_seq| Record {
+                group: local,
+                view: group.log_view,
+                last_seq,
+            });
             if progress.sent < group.log.sealed_seq() {
                 progress.queued = true;
                 link.queue.push_back(local);
@@ -237,6 +256,6 @@ fn push_run(link: &mut crate::link::Link, bytes: &[u8], uncommitted: u64) {
     } else {
         let mut whole = bytes.to_vec();
         whole[12..16].copy_from_slice(&uncommitted);
-        link.outbox.whole(&whole);
+        link.outbox.long_run(&whole);
     }
 }

@@ -61,11 +61,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Offers a Config made of the members as they were met, once all of them are.
     pub(crate) fn offer_first(&mut self, now: Now, index: usize) {
         let group = &self.groups[index];
-        let own = Member {
-            node: self.settings.node,
-            incarnation: self.settings.incarnation,
-        };
-        let mut members = vec![own];
+        let mut members = vec![self.own_member()];
         for (progress, node) in group.followers.iter().zip(&group.slot[1..]) {
             let Some(up) = self.links[progress.link.0 as usize].up else {
                 return;
@@ -247,7 +243,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return self.queue_for_opening(index, request, arrival);
         }
         if !request.operation.is_numbered() {
-            return self.read_at_writer(now, index, request, origin, deadline_ns);
+            return self.on_read(now, index, request, arrival);
         }
         let number = request.header.number.get();
         let mark = request.header.mark.get();
@@ -468,7 +464,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         effect.expect("the writer's own entry fits its own tables");
         self.counters.appended += 1;
         let ready = (!self.answer.reply.is_empty()).then(|| {
-            let header = reply_header(group.id, group.log_view, seq, outcome, request);
+            let header = reply_header(group, group.log_view, seq, outcome, request);
             Box::new(Ready {
                 header,
                 body: self.answer.reply.clone(),
@@ -517,7 +513,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             None => (Outcome::Settled, Vec::new()),
         };
         let view = self.view_of(index, seq);
-        let header = reply_header(self.groups[index].id, view, seq, outcome, request);
+        let header = reply_header(&self.groups[index], view, seq, outcome, request);
         if !writes {
             return self.send_reply(origin, &header, &body);
         }
@@ -558,6 +554,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 };
                 if Session(request.header.session) != session {
                     return false;
+                }
+                if !request.operation.is_numbered() {
+                    return self.waits_for_number(index, &request).is_none();
                 }
                 let lane = group.lanes.find(session).and_then(|lane| group.lanes.lane(lane));
                 let (number, mark) = (request.header.number.get(), request.header.mark.get());
@@ -632,6 +631,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let Some(position) = self.count(index, peer, view, held) else {
             return;
         };
+        if exception.answer() == Taken::Nack {
+            self.groups[index].outrun = view;
+        }
         if exception.answer() != Taken::Gap {
             self.groups[index].followers[position].adopted = false;
             self.offer_again(now, index);
@@ -672,6 +674,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.waiting -= 1;
             self.release(index, waiting);
         }
+        if !self.groups[index].reads.confirming.is_empty() {
+            self.release_confirmed(index);
+        }
     }
 
     /// The view in which the entry at a seq was first logged: with the seq it names the entry for ever.
@@ -700,6 +705,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                         ..ItemHeader::default()
                     },
                     correlation: waiting.correlation.into(),
+                    lineage: group.lineage.0.into(),
                     view: view.0.into(),
                     seq: waiting.upto.0.into(),
                     number: waiting.number.into(),
@@ -741,8 +747,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 }
 
 /// The reply of an entry, with its token.
-pub(crate) fn reply_header(
-    group: GroupId,
+pub(crate) fn reply_header<S>(
+    group: &Group<S>,
     view: View,
     seq: Seq,
     outcome: Outcome,
@@ -751,10 +757,11 @@ pub(crate) fn reply_header(
     ReplyHeader {
         item: ItemHeader {
             flags: HAS_TOKEN,
-            group: group.0.into(),
+            group: group.id.0.into(),
             ..ItemHeader::default()
         },
         correlation: request.header.correlation,
+        lineage: group.lineage.0.into(),
         view: view.0.into(),
         seq: seq.0.into(),
         number: request.header.number,

@@ -4,25 +4,33 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use waterpark_core::effects::Happened;
 use waterpark_core::ids::{NodeId, ShardId};
 use waterpark_reactor::Waker;
-use waterpark_reactor::event_loop::{Command, Report, StartError};
+use waterpark_reactor::event_loop::{Command, Report};
 use waterpark_reactor::turn::{Judge, TurnCounter, Verdict};
 use waterpark_ring::Topology;
 use waterpark_wire::handshake::HandshakeRefusal;
 
+use crate::governance::{Fatal, Governance, Plan};
 use crate::host;
 use crate::node::{Ended, tell};
+use crate::voter_file::VoterFileError;
 
 /// How often it looks around when nothing is reported.
 const PERIOD: Duration = Duration::from_millis(50);
 /// The same before all shards serve, so that "ready" is said when it is so.
 const PERIOD_STARTING: Duration = Duration::from_millis(2);
+/// How often the controller is looked after when nothing is reported.
+const PERIOD_GOVERNING: Duration = Duration::from_millis(5);
+/// Reports that are taken before it looks around.
+const REPORTS_AT_ONCE: usize = 256;
+/// How long a node that is to stop waits for its groups to be taken over.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How often names are looked up that had no address.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
 /// How long after "stop" the shards may take; their own limit is shorter.
@@ -30,18 +38,12 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// Lines about refused connections at most per second; the rest is counted in the shards.
 const REFUSALS_PER_SECOND: u32 = 20;
 
-/// Control's ends of the ways to one shard.
-#[derive(Debug)]
-pub(crate) struct ShardEnd {
-    pub(crate) command: Sender<Command>,
-    pub(crate) started: Receiver<Result<(), StartError>>,
-}
-
 /// What the control thread is given.
 pub(crate) struct Control {
     pub(crate) node: String,
     pub(crate) topology: Topology,
-    pub(crate) shards: Vec<ShardEnd>,
+    /// The way to each shard.
+    pub(crate) shards: Vec<Sender<Command>>,
     pub(crate) wakers: Arc<[OnceLock<Waker>]>,
     pub(crate) turns: Arc<[TurnCounter]>,
     pub(crate) reports: Receiver<(ShardId, Report)>,
@@ -49,104 +51,212 @@ pub(crate) struct Control {
     /// What drivers said when they opened.
     pub(crate) notes: Arc<Mutex<Vec<String>>>,
     pub(crate) ready: Sender<()>,
+    /// What its controller is made of, where the cluster has a topology log.
+    pub(crate) plan: Option<Plan>,
+    /// Whether the controller began.
+    pub(crate) opened: Sender<Result<(), VoterFileError>>,
 }
 
 /// Runs until all shards have ended, or one has failed.
-pub(crate) fn run(control: Control) -> Ended {
-    let begun = Instant::now();
-    let mut judge = Judge::new(Arc::clone(&control.turns), None);
-    let mut unresolved: BTreeSet<NodeId> = control
-        .topology
-        .nodes()
-        .iter()
-        .filter(|node| node.host.parse::<std::net::IpAddr>().is_err())
-        .map(|node| node.id)
-        .collect();
-    let mut resolve_at = begun;
-    let mut serving = 0;
-    let mut stopped = 0;
-    let mut flushed = true;
-    let mut told: Option<Instant> = None;
-    let mut lines = Lines::default();
-    loop {
-        // It sleeps instead of waiting on the channel: a shard that reports then never has to wake it.
-        let report = control.reports.try_recv().or_else(|nothing| match nothing {
-            TryRecvError::Empty => {
-                std::thread::sleep(if serving < control.shards.len() {
-                    PERIOD_STARTING
-                } else {
-                    PERIOD
-                });
-                control.reports.try_recv()
-            }
-            TryRecvError::Disconnected => Err(nothing),
-        });
-        let now = Instant::now();
-        let mut hung = None;
-        judge.on_turn(now.duration_since(begun), |verdict| match verdict {
-            Verdict::Silent { shard } => tracing::warn!(shard, "a shard does not turn"),
-            Verdict::Recovered { shard } => tracing::info!(shard, "the shard turns again"),
-            Verdict::Hung { shard } => hung = Some(shard),
-        });
-        if let Some(shard) = hung.filter(|_| stopped == 0) {
-            tracing::error!(
-                shard,
-                "a shard hangs: the process ends, its groups are better served by others"
-            );
+pub(crate) fn run(mut control: Control) -> Ended {
+    let governance = match control.plan.take().map(Governance::open).transpose() {
+        Ok(governance) => governance,
+        Err(error) => {
+            // Whoever starts the node waits for this word.
+            control.opened.send(Err(error)).ok();
             return Ended::Failed;
         }
-        match report {
-            Ok((_, Report::Serving { out })) => {
-                serving += 1;
-                if serving == control.shards.len() {
-                    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    tracing::info!(node = control.node, out, took_ms, "ready");
-                    // An embedder may not care to wait for it.
-                    control.ready.send(()).ok();
+    };
+    control.opened.send(Ok(())).ok();
+    Watch {
+        begun: Instant::now(),
+        judge: Judge::new(Arc::clone(&control.turns), None),
+        serving: 0,
+        stopped: 0,
+        flushed: true,
+        told: None,
+        drains_until: None,
+        lines: Lines::default(),
+        governance,
+        control,
+    }
+    .run()
+}
+
+/// What the control thread has in mind.
+struct Watch {
+    control: Control,
+    governance: Option<Governance>,
+    begun: Instant,
+    judge: Judge,
+    serving: usize,
+    stopped: usize,
+    flushed: bool,
+    /// Since when the shards are told to stop.
+    told: Option<Instant>,
+    /// A node that is to stop gives its groups away first, and waits so long for it.
+    drains_until: Option<Instant>,
+    lines: Lines,
+}
+
+impl Watch {
+    fn run(mut self) -> Ended {
+        let mut unresolved: BTreeSet<NodeId> = self
+            .control
+            .topology
+            .nodes()
+            .iter()
+            .filter(|node| node.host.parse::<std::net::IpAddr>().is_err())
+            .map(|node| node.id)
+            .collect();
+        let mut resolve_at = self.begun;
+        loop {
+            let mut report = self.wait();
+            for _ in 0..REPORTS_AT_ONCE {
+                match report {
+                    Ok((shard, report)) => {
+                        if let Some(ended) = self.on_report(shard, report) {
+                            return ended;
+                        }
+                    }
+                    Err(TryRecvError::Empty) => break,
+                    // A shard that panicked took its end with it.
+                    Err(TryRecvError::Disconnected) => return Ended::Failed,
                 }
+                report = self.control.reports.try_recv();
             }
-            Ok((shard, Report::Stopped { flushed: all })) => {
-                stopped += 1;
-                flushed &= all;
-                tracing::info!(shard = shard.0, flushed = all, "shard stopped");
-                if stopped == control.shards.len() {
-                    return if flushed { Ended::Flushed } else { Ended::Unflushed };
-                }
-            }
-            Ok((shard, Report::Failed(error))) => {
-                tracing::error!(shard = shard.0, %error, "the driver failed: the process ends");
+            let now = Instant::now();
+            if let Some(shard) = self.hung_shard(now) {
+                tracing::error!(
+                    shard,
+                    "a shard hangs: the process ends, its groups are better served by others"
+                );
                 return Ended::Failed;
             }
-            Ok((shard, report)) => {
+            if let Err(fatal) = self.govern() {
+                tracing::error!("{fatal}");
+                return Ended::Failed;
+            }
+            if self.control.wanted.load(Ordering::Acquire) {
+                self.stop(now);
+            }
+            if self.told.is_some_and(|told| now.duration_since(told) > STOP_MAX) {
+                tracing::error!("the shards do not stop");
+                return Ended::Failed;
+            }
+            if !unresolved.is_empty() && now >= resolve_at {
+                resolve_at = now + RESOLVE_AGAIN;
+                resolve(&self.control, &mut unresolved);
+            }
+        }
+    }
+
+    /// The next report, or none after a while.
+    fn wait(&self) -> Result<(ShardId, Report), TryRecvError> {
+        let reports = &self.control.reports;
+        if self.governance.is_some() {
+            // Consensus wants an answer within milliseconds, so whoever reports wakes this thread: a few times in each 100 ms.
+            return reports.recv_timeout(PERIOD_GOVERNING).map_err(|error| match error {
+                RecvTimeoutError::Timeout => TryRecvError::Empty,
+                RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+            });
+        }
+        // It sleeps instead of waiting on the channel: a shard that reports then never has to wake it.
+        reports.try_recv().or_else(|nothing| match nothing {
+            TryRecvError::Empty => {
+                let is_starting = self.serving < self.control.shards.len();
+                std::thread::sleep(if is_starting { PERIOD_STARTING } else { PERIOD });
+                reports.try_recv()
+            }
+            TryRecvError::Disconnected => Err(nothing),
+        })
+    }
+
+    fn hung_shard(&mut self, now: Instant) -> Option<usize> {
+        let mut hung = None;
+        self.judge
+            .on_turn(now.duration_since(self.begun), |verdict| match verdict {
+                Verdict::Silent { shard } => tracing::warn!(shard, "a shard does not turn"),
+                Verdict::Recovered { shard } => tracing::info!(shard, "the shard turns again"),
+                Verdict::Hung { shard } => hung = Some(shard),
+            });
+        hung.filter(|_| self.stopped == 0)
+    }
+
+    fn govern(&mut self) -> Result<(), Fatal> {
+        let (control, Some(governance)) = (&self.control, &mut self.governance) else {
+            return Ok(());
+        };
+        let wake = |shard: usize| {
+            if let Some(waker) = control.wakers[shard].get() {
+                waker.wake();
+            }
+        };
+        governance.turn(&control.shards, wake)
+    }
+
+    /// The node is to stop: it gives its groups away, and then its shards flush and end.
+    fn stop(&mut self, now: Instant) {
+        if self.told.is_some() {
+            return;
+        }
+        if let Some(governance) = &mut self.governance {
+            let until = *self.drains_until.get_or_insert_with(|| {
+                tracing::info!(node = self.control.node, "draining");
+                governance.drain();
+                now + DRAIN_MAX
+            });
+            if now < until && !governance.is_drained() {
+                return;
+            }
+        }
+        self.told = Some(now);
+        tracing::info!(node = self.control.node, "stopping");
+        each(&self.control, || Command::Stop);
+    }
+
+    fn on_report(&mut self, shard: ShardId, mut report: Report) -> Option<Ended> {
+        if let Some(governance) = &mut self.governance {
+            governance.on_report(shard, &mut report);
+        }
+        let shards = self.control.shards.len();
+        match report {
+            Report::Serving { out } => {
+                self.serving += 1;
+                if self.serving == shards {
+                    let took_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    tracing::info!(node = self.control.node, out, took_ms, "ready");
+                    // An embedder may not care to wait for it.
+                    self.control.ready.send(()).ok();
+                }
+            }
+            Report::Stopped { flushed: all } => {
+                self.stopped += 1;
+                self.flushed &= all;
+                tracing::info!(shard = shard.0, flushed = all, "shard stopped");
+                if self.stopped == shards {
+                    return Some(if self.flushed { Ended::Flushed } else { Ended::Unflushed });
+                }
+            }
+            Report::Failed(error) => {
+                tracing::error!(shard = shard.0, %error, "the driver failed: the process ends");
+                return Some(Ended::Failed);
+            }
+            report => {
                 if let Report::Listening { notes, .. } = &report {
-                    let mut kept = control.notes.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut kept = self.control.notes.lock().unwrap_or_else(PoisonError::into_inner);
                     kept.extend(notes.iter().map(ToString::to_string));
                 }
-                lines.write(&control.topology, shard, report, now);
+                self.lines.write(&self.control.topology, shard, report, Instant::now());
             }
-            Err(TryRecvError::Empty) => (),
-            // A shard that panicked took its end with it.
-            Err(TryRecvError::Disconnected) => return Ended::Failed,
         }
-        if told.is_none() && control.wanted.load(Ordering::Acquire) {
-            told = Some(now);
-            tracing::info!(node = control.node, "stopping");
-            each(&control, || Command::Stop);
-        }
-        if told.is_some_and(|told| now.duration_since(told) > STOP_MAX) {
-            tracing::error!("the shards do not stop");
-            return Ended::Failed;
-        }
-        if !unresolved.is_empty() && now >= resolve_at {
-            resolve_at = now + RESOLVE_AGAIN;
-            resolve(&control, &mut unresolved);
-        }
+        None
     }
 }
 
 fn each(control: &Control, command: impl Fn() -> Command) {
-    for (end, waker) in control.shards.iter().zip(control.wakers.iter()) {
-        tell(&end.command, waker.get(), command());
+    for (shard, waker) in control.shards.iter().zip(control.wakers.iter()) {
+        tell(shard, waker.get(), command());
     }
 }
 
@@ -217,10 +327,10 @@ impl Lines {
                 );
             }
             Report::LinkUp { peer, number, epoch } => {
-                tracing::info!(shard, peer = name(peer), number, epoch, "link up");
+                tracing::info!(shard, peer = name(peer.node), number, epoch, "link up");
             }
             Report::LinkDown { peer, number, cause } => {
-                tracing::warn!(shard, peer = name(peer), number, cause = ?cause, "link down");
+                tracing::warn!(shard, peer = name(peer.node), number, cause = ?cause, "link down");
             }
             Report::DialFailed { peer, address, error } => {
                 tracing::info!(shard, peer = name(peer), %address, %error, "a peer does not answer; it is dialled again");
@@ -246,7 +356,14 @@ impl Lines {
                 }
             }
             Report::Happened(happened) => wrote(topology, shard, happened),
-            Report::Serving { .. } | Report::Stopped { .. } | Report::Failed(_) => (),
+            // Words for the controller, and those that are acted on.
+            Report::Refused { .. }
+            | Report::Propose(_)
+            | Report::Control { .. }
+            | Report::Groups { .. }
+            | Report::Serving { .. }
+            | Report::Stopped { .. }
+            | Report::Failed(_) => (),
         }
     }
 }
@@ -297,6 +414,13 @@ fn wrote(topology: &Topology, shard: u16, happened: Happened) {
             node = name(node),
             "a group cannot be born: a member has met another incarnation"
         ),
+        Happened::NoRoom { group } => {
+            tracing::warn!(
+                shard,
+                group = group.0,
+                "no memory for the group's log: another member has to hold it, or to write it"
+            );
+        }
         Happened::Quarantined { group } => {
             tracing::error!(
                 shard,

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::VoterFileError;
+
 /// Why a node did not start. Nothing listens and no thread runs; the configuration is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -121,6 +123,14 @@ pub enum NodeError {
         /// Why.
         cause: waterpark_reactor::event_loop::StartError,
     },
+    /// The node has a voter file that it cannot vote with.
+    #[error("{node}: {cause}")]
+    Voter {
+        /// The node.
+        node: String,
+        /// Why.
+        cause: VoterFileError,
+    },
     /// The kernel refused a thread, random bytes or the affinity mask.
     #[error("the host refuses {what}: {cause}")]
     Kernel {
@@ -138,6 +148,7 @@ impl NodeError {
         match self {
             NodeError::Unknown(_) | NodeError::Shards { .. } | NodeError::Host { .. } => 3,
             NodeError::Cores { .. } | NodeError::Kind { .. } => 3,
+            NodeError::Voter { cause, .. } => cause.exit_code(),
             _ => 1,
         }
     }

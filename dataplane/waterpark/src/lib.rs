@@ -8,14 +8,17 @@
 
 mod control;
 mod error;
+mod governance;
 mod host;
 mod kinds;
 mod mllp;
 mod node;
 mod placement;
+mod voter_file;
 
 pub use error::NodeError;
 pub use node::{Ended, Node, Options, Stopper, Trouble};
+pub use voter_file::{VoterFile, VoterFileError};
 pub use waterpark_control as config;
 pub use waterpark_handlers::Kinds;
 pub use waterpark_reactor::DriverChoice;

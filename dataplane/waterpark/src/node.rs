@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use waterpark_control::{ClusterConfig, Compression, Loaded, MllpFrom, NodeConfig};
 use waterpark_core::Shard;
-use waterpark_core::config::{Limits, Settings};
-use waterpark_core::ids::{Incarnation, NodeId, ShardId};
+use waterpark_core::config::{Births, Limits, Settings};
+use waterpark_core::controller::Setup;
+use waterpark_core::ids::{Incarnation, Member, NodeId, ShardId};
 use waterpark_handlers::Kinds;
 use waterpark_reactor::event_loop::{Command, ConnectionBounds, Edge, EventLoop, LoopConfig, StartError, Way};
 use waterpark_reactor::turn::TurnCounter;
@@ -20,7 +21,8 @@ use waterpark_reactor::{DriverChoice, DriverConfig, PoolConfig, PoolMemory, Wake
 use waterpark_ring::Topology;
 use waterpark_wire::handshake::Party;
 
-use crate::control::{self, Control, ShardEnd};
+use crate::control::{self, Control};
+use crate::governance;
 use crate::mllp::{self, Mllp};
 use crate::{NodeError, host, kinds, placement};
 
@@ -168,6 +170,26 @@ impl Node {
         let listeners = host::listen(node, own_ip, config.mllp.listen)?;
         let served = mllp::configured(&config.mllp, options.mllp.clone());
         let incarnation = host::incarnation()?;
+        let governing = (!config.voters.is_empty()).then(|| governance::Plan {
+            setup: Setup {
+                own: Member {
+                    node: node.id,
+                    incarnation,
+                },
+                placement: topology.birth().clone(),
+                topology: topology.clone(),
+                voters: config.voters.clone(),
+                heartbeat_ms: options.limits.heartbeat_ms,
+                limits: waterpark_core::topology_log::Limits::default(),
+            },
+            path: loaded.voter_path(&node.name),
+            first: config.first_birth(node.id),
+        });
+        let births = if governing.is_some() {
+            Births::TopologyLog
+        } else {
+            Births::Writer
+        };
 
         let shards = usize::from(node.shards);
         let turns: Arc<[TurnCounter]> = (0..shards).map(|_| TurnCounter::new()).collect();
@@ -179,7 +201,10 @@ impl Node {
         let mesh = inbox::mesh(shards, RING);
         for ((index, listener), port) in (0..node.shards).zip(listeners).zip(mesh) {
             let shard = ShardId(index);
-            let settings = settings(&topology, node, shard, incarnation, options);
+            let settings = Settings {
+                births,
+                ..settings(&topology, node, shard, incarnation, options)
+            };
             let bytes = node.memory.get() / u64::from(node.shards);
             let memory = memory(node, bytes, options.prefault)?;
             let (command, commands) = mpsc::channel();
@@ -216,13 +241,7 @@ impl Node {
                 reports: report.clone(),
                 commands,
             };
-            ends.push((
-                ShardEnd {
-                    command,
-                    started: start,
-                },
-                plan.cores[usize::from(index)],
-            ));
+            ends.push((command, start, plan.cores[usize::from(index)]));
             plans.push(ShardPlan {
                 loop_config,
                 settings,
@@ -248,47 +267,64 @@ impl Node {
         let mut threads = Vec::new();
         let mut failure = spawn(&topology, node, plans, &mut threads).err();
         let (ready_sender, ready) = mpsc::channel();
-        let mut control_ends = Vec::new();
-        for (index, (end, core)) in ends.into_iter().enumerate() {
+        let mut commands = Vec::new();
+        for (index, (command, started, core)) in ends.into_iter().enumerate() {
             let shard = u16::try_from(index).unwrap_or(u16::MAX);
             if failure.is_none() {
-                match end.started.recv() {
+                match started.recv() {
                     Ok(Ok(())) => tracing::info!(shard, core, spin_budget_ns = plan.spin_budget_ns, "shard runs"),
                     Ok(Err(cause)) => failure = Some(shard_error(node, shard, cause)),
                     Err(_) => failure = Some(thread_error(std::io::ErrorKind::Other.into())),
                 }
             }
-            control_ends.push(end);
+            commands.push(command);
         }
-        if let Some(error) = failure {
-            // Their ways to control end here, which is what tells the shards that did begin to stop; their wakers make them look.
-            drop(control_ends);
-            wakers.iter().filter_map(OnceLock::get).for_each(Waker::wake);
-            for thread in threads {
-                drop(thread.join());
-            }
-            return Err(error);
-        }
-        let trouble = Trouble {
-            shards: control_ends.iter().map(|end| end.command.clone()).collect(),
-            wakers: Arc::clone(&wakers),
-        };
+        let (opened_sender, opened) = mpsc::channel();
         let notes = Arc::default();
         let control = Control {
             node: node.name.to_string(),
             topology,
-            shards: control_ends,
-            wakers,
+            shards: commands.clone(),
+            wakers: Arc::clone(&wakers),
             turns,
             reports,
             wanted: Arc::clone(&wanted),
             notes: Arc::clone(&notes),
             ready: ready_sender,
+            plan: governing,
+            opened: opened_sender,
         };
-        let control = thread::Builder::new()
-            .name("control".to_owned())
-            .spawn(|| control::run(control));
-        let control = control.map_err(thread_error)?;
+        let control = match failure {
+            Some(error) => Err(error),
+            None => thread::Builder::new()
+                .name("control".to_owned())
+                .spawn(|| control::run(control))
+                .map_err(thread_error),
+        };
+        let control = control.and_then(|control| match opened.recv() {
+            Ok(Ok(())) => Ok(control),
+            Ok(Err(cause)) => Err(NodeError::Voter {
+                node: node.name.to_string(),
+                cause,
+            }),
+            Err(_) => Err(thread_error(std::io::ErrorKind::Other.into())),
+        });
+        let control = match control {
+            Ok(control) => control,
+            Err(error) => {
+                // Their ways to control end here, which is what tells the shards that did begin to stop; their wakers make them look.
+                drop(commands);
+                wakers.iter().filter_map(OnceLock::get).for_each(Waker::wake);
+                for thread in threads {
+                    drop(thread.join());
+                }
+                return Err(error);
+            }
+        };
+        let trouble = Trouble {
+            shards: commands,
+            wakers,
+        };
         Ok(Node {
             stopper: Stopper { wanted },
             trouble,
@@ -425,7 +461,7 @@ fn settings(
     options: &Options,
 ) -> Settings {
     Settings {
-        births: waterpark_core::config::Births::Writer,
+        births: Births::Writer,
         node: node.id,
         incarnation,
         shard,

@@ -7,12 +7,13 @@ use waterpark_wire::body::{
 use waterpark_wire::frame::{FRAME_HEADER, FrameAddress, FrameBuilder, FrameKind};
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
-    Adopt, Adopted, Ask, BirthRefused, Commit, Document, Exception, FETCH_STATE, Fetch, Heartbeat, MARKS_MAX, Mark,
-    Nack, Out, PART_FIRST, PART_LAST, PIECE_LAST, PIECE_STATE, PIECE_STATE_LAST, PartHeader, Piece, ReadBack,
-    ReadBackEnd, Refusal, Seal, Sealed, mark_bytes, push_acked, split_hash,
+    Adopt, Adopted, Ask, BirthRefused, Commit, Document, Echo, Echoed, Exception, FETCH_ANEW, FETCH_DONE, FETCH_STATE,
+    Fetch, GroupView, Heartbeat, MARKS_MAX, Mark, Nack, Out, PART_FIRST, PART_LAST, PIECE_LAST, PIECE_STATE,
+    PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StatePart, mark_bytes, push_acked, push_confirm,
+    push_confirmed, split_hash,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
-use waterpark_wire::request::{self, HistoryRange, Operation, RequestHeader};
+use waterpark_wire::request::{self, Freshness, HistoryRange, Operation, ReadLevel, RequestHeader};
 use waterpark_wire::run::{
     DROPPED, EVENT_IS_MESSAGE, EntryHeader, EntryParts, HASHED_FROM, RUN_HEADER, RunHeader, SWEEP, SWEPT, TICK,
     VIEW_OPEN, VOID,
@@ -54,6 +55,22 @@ pub fn requests() -> Vec<Vec<u8>> {
             requests.push(bytes);
         }
     }
+    let freshness = Freshness {
+        seq: U64::new(40),
+        age_ms: U32::new(250),
+        ..Freshness::default()
+    };
+    for (level, tail) in [(ReadLevel::Session, range.as_bytes()), (ReadLevel::Bounded, &[])] {
+        let header = RequestHeader {
+            correlation: U64::new(12),
+            operation: Operation::History as u8,
+            level: level as u8,
+            ..RequestHeader::default()
+        };
+        let mut bytes = Vec::new();
+        request::push(&mut bytes, &header, KEY, &[freshness.bytes(), tail].concat());
+        requests.push(bytes);
+    }
     requests
 }
 
@@ -78,7 +95,37 @@ pub fn replies() -> Vec<Vec<u8>> {
 /// One of each small item of links and connections, padded.
 #[must_use]
 pub fn link_items() -> Vec<Vec<u8>> {
-    [plain_items(), view_change_items()].concat()
+    [plain_items(), view_change_items(), read_items()].concat()
+}
+
+/// Those by which a writer knows that it is one, and a follower how fresh it is.
+fn read_items() -> Vec<Vec<u8>> {
+    let item = ItemHeader {
+        group: U32::new(5),
+        ..ItemHeader::default()
+    };
+    let views: Vec<GroupView> = (1..=3)
+        .map(|group| GroupView {
+            group: U32::new(group),
+            reserved: U32::ZERO,
+            view: U64::new(9),
+        })
+        .collect();
+    let (view, stamp_ns) = (U64::new(9), U64::new(77));
+    let mut items = vec![Vec::new(); 5];
+    push_confirm(&mut items[0], 1, &views);
+    push_confirm(&mut items[1], 2, &views[..1]);
+    push_confirmed(&mut items[2], 2, &views);
+    Echo { item, view, stamp_ns }.push(&mut items[3], &[]);
+    let echoed = Echoed {
+        item,
+        view,
+        stamp_ns,
+        commit: U64::new(40),
+        reserved: U64::ZERO,
+    };
+    echoed.push(&mut items[4], &[]);
+    items
 }
 
 /// Those by which a group gets another view: each question and answer, and portions of a log and of a state.
@@ -106,8 +153,11 @@ fn view_change_items() -> Vec<Vec<u8>> {
             },
             view,
             log_view: U64::new(2),
-            applied: U64::MAX_VALUE,
+            applied: U64::new(7),
             commit: U64::new(1),
+            state_hash: last_hash,
+            state_bytes: U64::new(3),
+            reserved,
         };
         let mut bytes = Vec::new();
         header.push(&mut bytes, mark_bytes(&marks));
@@ -123,6 +173,16 @@ fn view_change_items() -> Vec<Vec<u8>> {
         };
         let mut bytes = Vec::new();
         header.push(&mut bytes, tail);
+        bytes
+    };
+    let state_part = |length: usize| {
+        let head = StatePart {
+            length: U64::new(length as u64),
+            seq: U64::new(40),
+            hash: last_hash,
+        };
+        let mut bytes = Vec::new();
+        head.push(&mut bytes, &vec![7; length]);
         bytes
     };
     let mut items = vec![Vec::new(); 4];
@@ -152,13 +212,18 @@ fn view_change_items() -> Vec<Vec<u8>> {
     };
     nack.push(&mut items[3], &[]);
     let run = &runs()[0];
-    items.extend([fetch(1, 0), fetch(3, FETCH_STATE), fetch(MARKS_MAX, 0)]);
+    items.extend([
+        fetch(1, 0),
+        fetch(3, FETCH_STATE | FETCH_ANEW),
+        fetch(1, FETCH_DONE),
+        fetch(MARKS_MAX, 0),
+    ]);
     items.extend([
         piece(0, run),
         piece(PIECE_LAST, run),
         piece(PIECE_LAST, &[]),
-        piece(PIECE_STATE, &[7; 100]),
-        piece(PIECE_STATE | PIECE_STATE_LAST | PIECE_LAST, &[7; 9]),
+        piece(PIECE_STATE, &state_part(100)),
+        piece(PIECE_STATE | PIECE_LAST, &state_part(9)),
     ]);
     items
 }

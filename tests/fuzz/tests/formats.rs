@@ -11,8 +11,8 @@ use waterpark_wire::body::{self, ConfigBody, SlotTableBody, StatusBody, WhereBod
 use waterpark_wire::framer::Framer;
 use waterpark_wire::item::Items;
 use waterpark_wire::link::{
-    Adopt, Adopted, Ask, Assembly, BirthRefused, Commit, Document, Heartbeat, MARKS_MAX, Nack, Out, PartHeader, Piece,
-    ReadBack, ReadBackEnd, Refusal, Seal, Sealed, acked, fetch, join_hash, split_hash,
+    Adopt, Adopted, Ask, Assembly, BirthRefused, Commit, Document, Heartbeat, MARKS_MAX, Nack, Out, PIECE_STATE,
+    PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StatePart, acked, fetch, join_hash, split_hash,
 };
 use waterpark_wire::reply::ReplyView;
 use waterpark_wire::request::{HistoryRange, RequestView};
@@ -201,7 +201,14 @@ fn link_items_are_read_or_refused() {
                 assert_eq!(marks.len(), usize::from(item.header.count.get()));
                 marks.len()
             }),
-            ItemKind::Piece => Piece::new_checked(&item).map(|(_, tail)| tail.len()),
+            ItemKind::Piece => Piece::new_checked(&item).and_then(|(piece, tail)| {
+                if item.header.flags & PIECE_STATE == 0 {
+                    return Ok(tail.len());
+                }
+                let (head, part) = StatePart::new_checked(tail, piece.offset.get())?;
+                assert!(piece.offset.get() + part.len() as u64 <= head.length.get());
+                Ok(part.len())
+            }),
             ItemKind::Nack => Nack::new_checked(&item).map(|(_, tail)| tail.len()),
             // Damage has made it an item of another test.
             _ => continue,

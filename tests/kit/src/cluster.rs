@@ -5,9 +5,11 @@
 
 mod checks;
 mod clients;
+mod controllers;
 mod event;
 mod network;
 mod nodes;
+mod readers;
 mod steward;
 
 use std::collections::{BTreeMap, BinaryHeap};
@@ -20,6 +22,7 @@ use waterpark_core::lane::{SESSION_AHEAD_MS, SESSION_MS};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::{MS, Now};
 use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
+use waterpark_wire::request::ReadLevel;
 
 use crate::behaviour::{FRAGILE, SimKinds};
 use crate::client::{ATTEMPTS_MAX, RequestId, SimClient, TIMEOUT_MS};
@@ -29,7 +32,9 @@ use crate::memory::HeapMemory;
 use crate::reach::{Counter, Fault, Reached};
 use crate::retention::RULED;
 use crate::rng::Rng;
+use controllers::Desk;
 use event::{Event, Scheduled};
+use readers::Readers;
 use steward::Steward;
 
 /// Virtual time begins at this wall clock, ms since the epoch.
@@ -75,6 +80,8 @@ pub struct Report {
     pub acked: u64,
     /// Requests that clients opened.
     pub opened: u64,
+    /// Reads answered, by level.
+    pub reads: [u64; ReadLevel::ALL.len()],
     /// What it reached, how often; what it did not is not in it.
     pub reached: BTreeMap<Reached, u64>,
     /// The trace: one word over every input and effect, in order.
@@ -87,6 +94,8 @@ pub struct Report {
 pub struct Cluster<R: Rules> {
     births: Births,
     steward: Steward,
+    /// Controllers by node, where they keep the topology log; none where the steward does, or nobody.
+    desks: Vec<Desk<R>>,
     topology: Topology,
     nodes: Vec<Node<R>>,
     links: BTreeMap<LinkKey, Option<Epoch>>,
@@ -107,6 +116,7 @@ pub struct Cluster<R: Rules> {
     left: u64,
     limits: Limits,
     ledger: Ledger,
+    readers: Readers,
     /// The message and session of each request, for comparing entries.
     sent: BTreeMap<RequestId, Vec<u8>>,
     report: Report,
@@ -159,6 +169,9 @@ impl<R: Rules> Cluster<R> {
         let keys: Vec<Key> = keys.collect();
         // Logs are short here: sweeps come after little, and a portion is shorter than some of them.
         let defaults = Limits::default();
+        // Portions are short too, in some seeds shorter than a run: a stream of its own draws them, so that nothing else is drawn anew.
+        let mut drawn = Rng::new(seed ^ 0x9_0471_0475);
+        let mut short = |most: u64| 64 + usize::try_from(drawn.below(most)).expect("small");
         let queue = |most: usize| faults.queue.map_or(most, |queue| queue.min(most));
         let limits = Limits {
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -175,6 +188,10 @@ impl<R: Rules> Cluster<R> {
             sweep_bytes_min: 256 + rng.below(4_096),
             sweep_ms: 100 + rng.below(400),
             sweep_portion_bytes: 512 + rng.below(8_192),
+            transfer_frame_bytes: short(2_048),
+            transfer_portion_bytes: short(4_096),
+            transfer_window_bytes_max: short(32_768),
+            states_kept_bytes_max: short(16_384),
             ..defaults
         };
         let conditions = [
@@ -192,6 +209,7 @@ impl<R: Rules> Cluster<R> {
         let mut cluster = Cluster {
             births,
             steward: Steward::default(),
+            desks: Vec::new(),
             topology,
             nodes: Vec::new(),
             links,
@@ -207,6 +225,7 @@ impl<R: Rules> Cluster<R> {
             left: requests,
             limits,
             ledger: Ledger::default(),
+            readers: Readers::new(seed),
             sent: BTreeMap::new(),
             report: Report::default(),
             effects: Vec::new(),
@@ -238,6 +257,7 @@ impl<R: Rules> Cluster<R> {
         cluster.schedule(10 * MS, Event::Fault);
         if births == Births::TopologyLog {
             cluster.schedule(5 * MS, Event::Plan);
+            cluster.begin_reading();
         }
         if cluster.faults.restart_at_birth && cluster.faults.restarts > 0 {
             cluster.faults.restarts -= 1;
@@ -289,8 +309,10 @@ impl<R: Rules> Cluster<R> {
         let heal_ms = u64::from(ATTEMPTS_MAX) * AGAIN_MS + 5_000;
         self.run_until((faulty_ms + heal_ms) * MS);
         self.check_liveness();
+        self.check_reads_end();
         self.run_until((faulty_ms + heal_ms + 6_000) * MS);
         self.check();
+        self.check_reads();
         self.report.acked = self.ledger.len() as u64;
         self.report.virtual_ms = self.now_ns / MS;
         self.report.violations.append(&mut self.ledger.violations);
@@ -324,6 +346,8 @@ impl<R: Rules> Cluster<R> {
             | Event::Deliver { node, .. }
             | Event::Tick { node, .. }
             | Event::Learn { node, .. }
+            | Event::Control { node, .. }
+            | Event::ControlTick { node, .. }
             | Event::Down { node, .. } => Some(*node),
             _ => None,
         };
@@ -399,6 +423,7 @@ impl<R: Rules> Cluster<R> {
             Event::Dial { link } => self.on_dial(link),
             Event::Start { node } => self.on_start(node),
             Event::Step { client } => self.on_step(client),
+            Event::Read { reader } => self.on_read_step(reader),
             Event::Fault => self.on_fault(),
             Event::Learn {
                 node,
@@ -407,6 +432,12 @@ impl<R: Rules> Cluster<R> {
             } => self.on_learn(node, incarnation, upto),
             Event::Proposed { entry } => self.on_proposed(entry),
             Event::Plan => self.on_plan(),
+            Event::Control {
+                node,
+                incarnation,
+                input,
+            } => self.on_control(node, incarnation, input),
+            Event::ControlTick { node, incarnation } => self.on_control_tick(node, incarnation),
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use waterpark_core::controller::End;
+use waterpark_core::ids::Member;
 use waterpark_ring::GroupId;
 use waterpark_wire::reply::Outcome;
+use waterpark_wire::request::ReadLevel;
 
 use crate::client::RequestId;
 
@@ -49,8 +52,22 @@ pub enum Violation {
     DefiniteInDoubt(RequestId, Outcome),
     /// A group that can serve does not.
     Stuck(GroupId),
+    /// A read was computed from less than its level, or its own reply, promises: the seq that it should have reached.
+    StaleRead(ReadLevel, Token, u64),
+    /// A read showed another state than the entries up to its token make.
+    ReadWrong(Token),
+    /// A read was computed up to an entry that is not the group's.
+    ReadOfNothing(Token),
+    /// A request took effect before what was read before it was sent.
+    WriteBehindRead(RequestId, Token, u64),
+    /// A group that can serve does not answer reads of a level.
+    ReadStuck(GroupId, ReadLevel),
     /// A member found its log contradicted.
     Quarantined(GroupId),
+    /// Two nodes learned different entries for one position of the topology log.
+    TwoEntries(u64),
+    /// The controller of a process that had no rival wanted it to end.
+    Ended(Member, End),
     /// An assertion of a member failed.
     Asserted(String),
 }

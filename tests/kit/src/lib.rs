@@ -11,6 +11,7 @@ pub mod garbage;
 pub mod ledger;
 pub mod memory;
 pub mod reach;
+pub mod reads;
 pub mod retention;
 pub mod rng;
 

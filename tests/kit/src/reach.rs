@@ -83,6 +83,8 @@ faults! {
     NodeCrashed = "node crashed";
     /// A group got other members for no reason.
     MembersChanged = "members changed";
+    /// Nodes began or ceased to learn a group.
+    LearnersChanged = "learners changed";
     /// Clocks were apart.
     ClocksApart = "clocks apart";
     /// A copy of a request came very late.
@@ -175,16 +177,19 @@ pub enum EventKind {
     PeerOut,
     /// A member refused a Config.
     BirthRefused,
+    /// A member had no memory for a log.
+    NoRoom,
     /// A log was contradicted.
     Quarantined,
 }
 
 impl EventKind {
-    const ALL: [EventKind; 5] = [
+    const ALL: [EventKind; 6] = [
         EventKind::GroupOpened,
         EventKind::Out,
         EventKind::PeerOut,
         EventKind::BirthRefused,
+        EventKind::NoRoom,
         EventKind::Quarantined,
     ];
 
@@ -196,6 +201,7 @@ impl EventKind {
             Happened::Out { .. } => EventKind::Out,
             Happened::PeerOut { .. } => EventKind::PeerOut,
             Happened::BirthRefused { .. } => EventKind::BirthRefused,
+            Happened::NoRoom { .. } => EventKind::NoRoom,
             Happened::Quarantined { .. } => EventKind::Quarantined,
         }
     }
@@ -321,11 +327,12 @@ impl Reached {
                 EventKind::GroupOpened | EventKind::Out | EventKind::PeerOut | EventKind::BirthRefused => {
                     Expect::Reached
                 }
+                EventKind::NoRoom => Expect::Seldom("where groups change their members"),
                 EventKind::Quarantined => {
                     Expect::Never("no member contradicts itself: where one does, a rule is broken")
                 }
             },
-            Reached::Fault(Fault::NodeCrashed | Fault::MembersChanged) => {
+            Reached::Fault(Fault::NodeCrashed | Fault::MembersChanged | Fault::LearnersChanged) => {
                 Expect::Seldom("where groups change their members")
             }
             Reached::Fault(_) | Reached::Bytes(_) | Reached::Counter(_) => Expect::Reached,
@@ -352,6 +359,7 @@ fn reply(outcome: Outcome) -> Expect {
         | Outcome::BadRequest
         | Outcome::Stopping
         | Outcome::NotMember => Expect::Reached,
+        Outcome::LineageLost => Expect::Never("no lost group is opened again, so there is one lineage"),
         Outcome::Settled => Expect::Never("an entry keeps its reply for as long as its lane knows the number"),
     }
 }

@@ -104,6 +104,7 @@ mod tests {
             violations: Vec::new(),
             acked: 1,
             opened: 1,
+            reads: [0; 4],
             reached: BTreeMap::new(),
             trace: 1,
             virtual_ms: 1,

@@ -53,6 +53,27 @@ pub fn run_changing_seed<R: Rules>(seed: u64) -> Report {
     Cluster::<R>::new(seed, Births::TopologyLog, names, &shards, faults, requests).run(faulty_ms)
 }
 
+/// The same with whole nodes: the topology log is kept by their consensus, who is down is found by their detection, and their planner
+/// repairs.
+#[must_use]
+pub fn run_whole_seed<R: Rules>(seed: u64) -> Report {
+    let mut rng = Rng::new(seed ^ 0x0077_401E);
+    let names = CHANGING[rng.index(CHANGING.len())];
+    let shards: Vec<u16> = names
+        .iter()
+        .map(|_| 1 + u16::try_from(rng.below(2)).expect("below 2"))
+        .collect();
+    let faults = Faults {
+        moves_ppm: 0,
+        ..Faults::draw_changing(&mut rng)
+    };
+    let requests = 40 + rng.below(260);
+    let faulty_ms = 4_000 + rng.below(10_000);
+    Cluster::<R>::new(seed, Births::TopologyLog, names, &shards, faults, requests)
+        .with_controllers()
+        .run(faulty_ms)
+}
+
 /// The clusters that such seeds draw from.
 const CHANGING: [&[&str]; 4] = [
     &["FL-A-1", "FL-B-1", "TN-A-1", "TX-A-1", "UT-A-1"],

@@ -65,5 +65,7 @@ mutants! {
     RecordsOutliveEpoch, RECORDS_OUTLIVE_EPOCH, "records-outlive-epoch", "what a frame of an older link epoch carried counts by an ack of a newer one";
     AdoptNotResent, ADOPT_NOT_RESENT, "adopt-not-resent", "a member is told once what it has to hold";
     LeavesByAnOldEntry, LEAVES_BY_AN_OLD_ENTRY, "leaves-by-an-old-entry", "a member gives its log up for an entry older than what it promised";
+    LocalReadWithoutConfirmation, LOCAL_READ_WITHOUT_CONFIRMATION, "local-read-without-confirmation", "a writer answers a read without asking whether its view stands";
+    BoundedByUnconfirmedEcho, BOUNDED_BY_UNCONFIRMED_ECHO, "bounded-by-unconfirmed-echo", "a writer tells its followers how fresh they are without asking whether its view stands";
     EmptyRestartKeepsIdentity, EMPTY_RESTART_KEEPS_IDENTITY, "empty-restart-keeps-identity", "a process that starts anew takes the incarnation of the one before it";
 }

@@ -21,7 +21,7 @@ fn every_ledger_is_clean_where_groups_change_their_members() {
     let first = batch.failures.first().map(|(seed, report)| (seed, &report.violations));
     assert_eq!(first, None);
     assert!(batch.acked > SEEDS * 50, "{} acks", batch.acked);
-    for fault in [Fault::NodeCrashed, Fault::MembersChanged] {
+    for fault in [Fault::NodeCrashed, Fault::MembersChanged, Fault::LearnersChanged] {
         let count = batch.reached.get(&Reached::Fault(fault)).copied().unwrap_or_default();
         assert!(count.seeds > SEEDS / 4, "{fault:?} in {} seeds", count.seeds);
     }

@@ -1,11 +1,11 @@
 //! `waterpark actor`: an actor's state, its history, and where it lives.
 //!
-//! Answers come from the writer, after the commit of everything they were computed from, or with `--from` from what one member has
-//! applied. **Invariant:** an answer that lacks a part says which one; none is silently short.
+//! Answers are as fresh as `--level` wants them, and from whoever may give them, or with `--from` from one member. **Invariant:** an answer that lacks a part says which one; none is silently short.
 
 mod entry;
 mod fields;
 mod history;
+mod level;
 mod members;
 mod view;
 
@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use waterpark_client::ReadOptions;
 use waterpark_client::blocking::Answer;
 use waterpark_ring::Key;
-use waterpark_wire::request::ReadLevel;
 
 use crate::connect::{Cluster, Reach, parse_key};
 use crate::failure::Failure;
@@ -39,9 +38,11 @@ pub(crate) enum Command {
 struct Whose {
     /// The actor: KIND/ID[,NAME=VALUE], for example patient/1001,facility=HOSPX
     key: String,
-    /// Ask this member, which answers from what it has applied; without it the writer answers
+    /// Ask this member, which answers itself or says why not; without it whoever may answer does
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
+    #[command(flatten)]
+    fresh: level::Fresh,
     #[command(flatten)]
     reach: Reach,
 }
@@ -87,16 +88,13 @@ impl Whose {
             Some(name) => Some(cluster.member(name, key.as_ref())?),
             None => None,
         };
-        let options = ReadOptions {
+        let mut options = ReadOptions {
             timeout_ms: self.reach.timeout_ms(),
-            level: if at.is_some() {
-                ReadLevel::Any
-            } else {
-                ReadLevel::Linearizable
-            },
             at,
             ..ReadOptions::default()
         };
+        let (group, _) = cluster.group(key.as_ref())?;
+        self.fresh.apply(group, &mut options);
         Ok(Asked { key, cluster, options })
     }
 }
@@ -104,10 +102,8 @@ impl Whose {
 impl Asked {
     /// Who answered, for programs: a member by name, or the writer.
     fn who_json(&self) -> Value {
-        match self.options.at {
-            Some(id) => json!({ "node": self.cluster.name(id), "level": "applied" }),
-            None => json!({ "node": Value::Null, "level": "linearizable" }),
-        }
+        let node = self.options.at.map(|id| self.cluster.name(id));
+        json!({ "node": node, "level": level::name(self.options.level) })
     }
 
     /// An empty answer: said, and no failure.

@@ -124,6 +124,7 @@ impl Coded for Outcome {
             Outcome::BadRequest => RefusalCode::BadRequest,
             Outcome::Stopping => RefusalCode::Stopping,
             Outcome::NotMember => RefusalCode::NotMember,
+            Outcome::LineageLost => RefusalCode::LineageLost,
         };
         code.entry()
     }
@@ -206,6 +207,7 @@ impl Coded for NodeError {
             NodeError::Kind { .. } => StartCode::KindUnserved.entry(),
             NodeError::Memory { .. } => HostCode::Memory.entry(),
             NodeError::Shard { cause, .. } => cause.code(),
+            NodeError::Voter { cause, .. } => cause.code().entry(),
             NodeError::Kernel { .. } => HostCode::Kernel.entry(),
         }
     }

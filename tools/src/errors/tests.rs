@@ -1,19 +1,21 @@
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::*;
-use waterpark::NodeError;
 use waterpark::config::{CodeId, EdgeCode, HostCode, MeasuringCode, RefusalCode, StartCode, WireCode};
+use waterpark::{NodeError, VoterFileError};
 use waterpark_bench::Verdict;
 use waterpark_bench::cluster::ClusterError;
 use waterpark_bench::run::RunError;
 use waterpark_client::ClientError;
+use waterpark_core::topology_log::consensus::VoterId;
 use waterpark_edge::hl7::Hl7Error;
 use waterpark_edge::mllp::MllpError;
 use waterpark_edge::sender::SubmitError;
 use waterpark_reactor::cores::{Cores, PinError};
 use waterpark_reactor::event_loop::StartError;
 use waterpark_reactor::{Buffers, OpenError, UringRefusal};
-use waterpark_ring::Key;
+use waterpark_ring::{ClusterId, Key};
 use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::{ConnectionRefusal, FrameError};
@@ -130,6 +132,41 @@ fn starts() -> Vec<StartError> {
         .collect()
 }
 
+/// Why a node has no vote although it has a file.
+fn voter_files() -> Vec<VoterFileError> {
+    let path = || PathBuf::from("data/FL-A-1.voter");
+    vec![
+        VoterFileError::Read {
+            path: path(),
+            cause: refused(),
+        },
+        VoterFileError::InUse { path: path() },
+        VoterFileError::OtherCluster {
+            path: path(),
+            found: ClusterId([1; 16]),
+            wanted: ClusterId([2; 16]),
+        },
+        VoterFileError::OtherVoter {
+            path: path(),
+            found: VoterId(1),
+            among: 3,
+            wanted: None,
+        },
+        VoterFileError::Damaged {
+            path: path(),
+            offset: 64,
+        },
+        VoterFileError::Unreadable {
+            path: path(),
+            number: 1,
+        },
+        VoterFileError::Write {
+            path: path(),
+            cause: refused(),
+        },
+    ]
+}
+
 /// Why a node does not start.
 fn nodes() -> Vec<NodeError> {
     let node = || "FL-A-1".to_owned();
@@ -186,7 +223,10 @@ fn nodes() -> Vec<NodeError> {
             cause: refused(),
         },
     ];
-    shards.chain(pins).chain(rest).collect()
+    let voters = voter_files()
+        .into_iter()
+        .map(|cause| NodeError::Voter { node: node(), cause });
+    shards.chain(pins).chain(rest).chain(voters).collect()
 }
 
 /// Why there is no measurement.

@@ -1,10 +1,10 @@
 //! Reads and documents.
 
-use waterpark_client::{ClientError, ClientOptions, HistoryQuery, PeerId, ReadOptions};
+use waterpark_client::{ClientError, ClientOptions, HistoryQuery, PeerId, ReadOptions, Token};
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{PART_BYTES, PART_FIRST, PART_LAST, PartHeader};
 use waterpark_wire::reply::{HAS_TOKEN, Outcome};
-use waterpark_wire::request::{HistoryRange, Operation, ReadLevel};
+use waterpark_wire::request::{Freshness, HistoryRange, Operation, ReadLevel};
 
 use crate::script::{Script, reply_item};
 
@@ -34,6 +34,51 @@ fn a_read_takes_no_number_and_brings_its_body() {
         (5, Ok(Outcome::Done), b"state".as_slice())
     );
     assert_eq!(end.token.unwrap().seq, 12);
+}
+
+#[test]
+fn a_session_read_carries_its_token_and_a_bounded_one_its_bound() {
+    let mut script = script();
+    script.get(10, &ReadOptions::default()).unwrap();
+    let seen = script.again();
+    script.answer(&seen, Outcome::Done, 12, b"");
+    let token = script.end().token.unwrap();
+    let session = ReadOptions {
+        level: ReadLevel::Session,
+        token: Some(token),
+        ..ReadOptions::default()
+    };
+    script.get(10, &session).unwrap();
+    let seen = script.again();
+    let freshness = Freshness {
+        view: token.view.into(),
+        seq: 12.into(),
+        ..Freshness::default()
+    };
+    assert_eq!((seen.level, seen.message.as_slice()), (2, freshness.bytes()));
+    script.answer(&seen, Outcome::Done, 12, b"");
+    // The token of another group says nothing of this one.
+    let other = ReadOptions {
+        token: Some(Token {
+            group: token.group + 1,
+            ..token
+        }),
+        ..session
+    };
+    script.get(10, &other).unwrap();
+    assert_eq!(script.again().message, Freshness::default().bytes());
+    let bounded = ReadOptions {
+        level: ReadLevel::Bounded,
+        age_ms: 250,
+        ..ReadOptions::default()
+    };
+    script.get(10, &bounded).unwrap();
+    let seen = script.again();
+    let freshness = Freshness {
+        age_ms: 250.into(),
+        ..Freshness::default()
+    };
+    assert_eq!((seen.level, seen.message.as_slice()), (3, freshness.bytes()));
 }
 
 #[test]

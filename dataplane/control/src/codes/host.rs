@@ -1,4 +1,5 @@
-//! Codes of the kernel and of memory, `4xxx`: `400x` what is asked of the host as a whole, `410x` the driver of a shard.
+//! Codes of the kernel, of memory and of the disk, `4xxx`: `400x` what is asked of the host as a whole, `410x` the driver of a shard, `420x` the
+//! file of a node's vote.
 //!
 //! **Invariant:** as of the whole registry; causes that a kernel gives are told apart where the remedies differ.
 
@@ -6,7 +7,7 @@
 const NOT_STARTED: &str = "The node was not started; nothing listens, no thread runs.";
 
 codes! {
-    /// The name of a code of the kernel or of memory.
+    /// The name of a code of the kernel, of memory or of the disk.
     HostCode;
     Memory = 4001, "the memory of a shard was refused",
         cause: "The kernel gives no more address space or memory: `memory` is above what the machine or its limits allow.",
@@ -53,4 +54,33 @@ codes! {
         cause: "The kernel refuses an option of the socket, or to watch it.",
         effect: NOT_STARTED,
         remedy: "Operator: look at the cause that the kernel names; another driver (--driver) may do.";
+
+    VoterFileRead = 4201, "a voter file cannot be read",
+        cause: "This user may not read and write it, it is no ordinary file, or the disk fails.",
+        effect: NOT_STARTED,
+        remedy: "Operator: give this user the right to it; if the disk has lost it, move it away: the node then learns and does not vote.";
+    VoterFileInUse = 4202, "a voter file is in use",
+        cause: "Another process holds the lock of the file: the same node was started twice, or its former process still ends.",
+        effect: NOT_STARTED,
+        remedy: "Operator: look for the process that has it (fuser -v FILE); one process alone votes for a node.";
+    VoterFileOtherCluster = 4203, "a voter file of another cluster",
+        cause: "The file was made by `waterpark init` for another cluster id: it was copied, or is left over.",
+        effect: NOT_STARTED,
+        remedy: "Operator: move the file away, or start the node with the cluster.toml of the file's cluster.";
+    VoterFileOtherVoter = 4204, "a voter file of another voter",
+        cause: "The file belongs to another node, or `voters` in cluster.toml is not what it was when the cluster was made.",
+        effect: NOT_STARTED,
+        remedy: "Operator: restore `voters` in its order, and leave each file with the node that it is named for.";
+    VoterFileDamaged = 4205, "a voter file is damaged",
+        cause: "A record in the midst of the file does not add up. What it said may have been promised to other voters.",
+        effect: NOT_STARTED,
+        remedy: "Operator: look at the disk; move the file away and the node learns and does not vote. Never put a copy in its place.";
+    VoterFileUnreadable = 4206, "a voter file of another release",
+        cause: "A record adds up and says what this release does not know.",
+        effect: NOT_STARTED,
+        remedy: "Operator: run the release that wrote it, or a newer one.";
+    VoterFileWrite = 4207, "a voter file cannot be written",
+        cause: "The disk is full or fails, so a promise could not be made durable.",
+        effect: "The process ended at once: nothing that rests on the promise has left it.",
+        remedy: "Operator: make room or mend the disk, and start the node again.";
 }

@@ -196,7 +196,7 @@ error[WP-1207]: unknown key `facilites` in the file
    |
 10 | [facilites]
    |  ^^^^^^^^^
-   = help: did you mean `facilities`? allowed here: format, cluster, facilities, classes, kinds, links, mllp, defaults, node
+   = help: did you mean `facilities`? allowed here: format, voters, data, cluster, facilities, classes, kinds, links, mllp, defaults, node
 
 error[WP-1207]: unknown key `memroy` in [defaults]
   --> cluster.toml:25:3
@@ -431,5 +431,48 @@ error[WP-1003]: the configuration is empty
    = help: copy the file again from another node, or make one with `waterpark init`
 
 1 error; the configuration was not used"#,
+    },
+    Case {
+        fact: "voters and a folder that say nothing",
+        edits: &[("format = 1\n", "format = 1\nvoters = [\"FL-A-1\", 2]\ndata = \"\"\n")],
+        said: r#"
+error[WP-1203]: `voters` takes a list of strings in quotes, this is a whole number
+  --> cluster.toml:2:21
+   |
+ 2 | voters = ["FL-A-1", 2]
+   |                     ^
+   = help: write a list of strings in quotes
+
+error[WP-1214]: no folder can be named ``
+  --> cluster.toml:3:8
+   |
+ 3 | data = ""
+   |        ^^
+   = help: write a folder of the nodes' own, relative to cluster.toml, as in `data`, or absolute
+
+2 errors; the configuration was not used"#,
+    },
+    Case {
+        fact: "one voter without a list, and its key mistyped",
+        edits: &[(
+            "format = 1\n",
+            "format = 1\nvotres = [\"FL-A-1\"]\nvoters = \"FL-A-1\"\n",
+        )],
+        said: r#"
+error[WP-1207]: unknown key `votres` in the file
+  --> cluster.toml:2:1
+   |
+ 2 | votres = ["FL-A-1"]
+   | ^^^^^^
+   = help: did you mean `voters`? allowed here: format, voters, data, cluster, facilities, classes, kinds, links, mllp, defaults, node
+
+error[WP-1203]: `voters` takes a list of strings in quotes, this is a string
+  --> cluster.toml:3:10
+   |
+ 3 | voters = "FL-A-1"
+   |          ^^^^^^^^
+   = help: write a list of strings in quotes
+
+2 errors; the configuration was not used"#,
     },
 ];

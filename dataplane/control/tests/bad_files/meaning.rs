@@ -264,4 +264,64 @@ error[WP-1320]: `127.0.0.1:7256` is no host to listen at
 
 2 errors; the configuration was not used"#,
     },
+    Case {
+        fact: "voters that are no nodes, or named twice",
+        edits: &[(
+            "format = 1\n",
+            "format = 1\nvoters = [\"FL-A-1\", \"FL-B-2\", \"FL-A-1\", \"nobody\"]\n",
+        )],
+        said: r#"
+error[WP-1324]: the voter `FL-B-2` is no node of the file
+  --> cluster.toml:2:21
+   |
+ 2 | voters = ["FL-A-1", "FL-B-2", "FL-A-1", "nobody"]
+   |                     ^^^^^^^^
+   = help: did you mean `FL-B-1`? nodes of the file: FL-A-1, FL-B-1, TN-A-1
+
+error[WP-1325]: the voter `FL-A-1` was named before
+  --> cluster.toml:2:31
+   |
+ 2 | voters = ["FL-A-1", "FL-B-2", "FL-A-1", "nobody"]
+   |                               ^^^^^^^^
+   = note: see also cluster.toml:2:11
+   = help: restore the list with which the cluster was made; it names each voter once
+
+error[WP-1324]: the voter `nobody` is no node of the file
+  --> cluster.toml:2:41
+   |
+ 2 | voters = ["FL-A-1", "FL-B-2", "FL-A-1", "nobody"]
+   |                                         ^^^^^^^^
+   = help: nodes of the file: FL-A-1, FL-B-1, TN-A-1
+
+3 errors; the configuration was not used"#,
+    },
+    Case {
+        fact: "no voters",
+        edits: &[("format = 1\n", "format = 1\nvoters = []\n")],
+        said: r#"
+error[WP-1323]: a cluster begins with 1 to 7 voters, not 0
+  --> cluster.toml:2:10
+   |
+ 2 | voters = []
+   |          ^^
+   = help: restore the list with which the cluster was made
+
+1 error; the configuration was not used"#,
+    },
+    Case {
+        fact: "a voter beside a node whose name could not be read",
+        edits: &[
+            ("format = 1\n", "format = 1\nvoters = [\"TN-A-1\"]\n"),
+            ("name = \"TN-A-1\"", "name = \"TN-A-01\""),
+        ],
+        said: r#"
+error[WP-1301]: no node can be named `TN-A-01`
+  --> cluster.toml:42:8
+   |
+42 | name = "TN-A-01"
+   |        ^^^^^^^^^
+   = help: did you mean `TN-A-1`? the form is DC-AZ-N, capitals and digits (at most 8 and 4), then a number from 1 to 9999: `FL-A-1`
+
+1 error; the configuration was not used"#,
+    },
 ];

@@ -13,6 +13,7 @@
 //! 6 Propose       u32 count · proposal*
 //! 7 Activate      u32 count · (u32 group · u64 view)*
 //! 8 Reopen        proposal · u32 length · reason, UTF-8
+//! 9 NodeUndraining  u16 node
 //! member     u16 node · u64 incarnation
 //! roll       u8 count · u8 W · u8 R · member*
 //! proposal   u32 group · u64 sees active · u64 sees pending · roll
@@ -40,6 +41,7 @@ const SET_LEARNERS: u8 = 5;
 const PROPOSE: u8 = 6;
 const ACTIVATE: u8 = 7;
 const REOPEN: u8 = 8;
+const NODE_UNDRAINING: u8 = 9;
 
 /// Why bytes are no entry. The fault of whoever sent or kept them; nothing was taken from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +108,10 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
             out.u8(NODE_DRAINING);
             out.u16(node.0);
         }
+        Entry::NodeUndraining(node) => {
+            out.u8(NODE_UNDRAINING);
+            out.u16(node.0);
+        }
         Entry::Create(rolls) => {
             out.u8(CREATE);
             out.count(rolls.len());
@@ -157,6 +163,7 @@ pub fn decode(bytes: &[u8]) -> Result<Entry, EntryError> {
         },
         NODE_DOWN => Entry::NodeDown(bytes.member()?),
         NODE_DRAINING => Entry::NodeDraining(NodeId(bytes.u16()?)),
+        NODE_UNDRAINING => Entry::NodeUndraining(NodeId(bytes.u16()?)),
         CREATE => Entry::Create(bytes.list(ROLL_BYTES_MIN, Reader::roll)?),
         SET_LEARNERS => Entry::SetLearners {
             group: GroupId(bytes.u32()?),

@@ -40,6 +40,8 @@ pub enum Entry {
     NodeDown(Member),
     /// A node shall lose all its memberships.
     NodeDraining(NodeId),
+    /// A node keeps its memberships after all, and gets back those that the ring gives it.
+    NodeUndraining(NodeId),
     /// All groups are born: active at once, with empty logs. Taken once; one roll for each group.
     Create(Vec<Roll>),
     /// Members that receive the stream of a group and never count.

@@ -45,6 +45,8 @@ pub struct Changed {
     pub active: Vec<GroupId>,
     /// GroupState whose pending Config is another now, or gone.
     pub pending: Vec<GroupId>,
+    /// Groups that other processes learn now.
+    pub learners: Vec<GroupId>,
     /// A node whose row is another now.
     pub node: Option<NodeId>,
 }
@@ -116,8 +118,8 @@ impl TopologyState {
         match entry {
             Entry::NodeUp { member, replaces } => {
                 let node = self.node_mut(member.node);
-                // Also what ends a draining: whoever wants the node back says that it is up.
-                let again = node.incarnation == member.incarnation && node.presence != Presence::Up;
+                // A late copy must not end a draining: that has an entry of its own.
+                let again = node.incarnation == member.incarnation && node.presence == Presence::Down;
                 let newer = node.incarnation == *replaces && member.incarnation > *replaces;
                 if again || newer {
                     *node = NodeState {
@@ -141,10 +143,18 @@ impl TopologyState {
                     changed.node = Some(*id);
                 }
             }
+            Entry::NodeUndraining(id) => {
+                let node = self.node_mut(*id);
+                if node.presence == Presence::Draining {
+                    node.presence = Presence::Up;
+                    changed.node = Some(*id);
+                }
+            }
             Entry::Create(rolls) => self.create(rolls, &mut changed),
             Entry::SetLearners { group, members } => {
                 if let Some(row) = self.groups.get_mut(group.0 as usize) {
                     row.learners.clone_from(members);
+                    changed.learners.push(*group);
                 }
             }
             Entry::Propose(proposals) => {

@@ -8,7 +8,7 @@ use waterpark_wire::link::Adopted;
 use super::{Answer, Intake};
 use crate::behaviour::Behaviour;
 use crate::group::Role;
-use crate::ids::{GroupId, Member, Seq, View};
+use crate::ids::{GroupId, Lineage, Member, Seq, View};
 use crate::log::Log;
 use crate::memory::Memory;
 use crate::rules::Rules;
@@ -17,7 +17,15 @@ use crate::time::Now;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The opener or writer of a view says what a member has to hold.
-    pub(crate) fn on_adopt(&mut self, now: Now, from: Member, group: GroupId, view: View, last: (Seq, u128)) {
+    pub(crate) fn on_adopt(
+        &mut self,
+        now: Now,
+        from: Member,
+        group: GroupId,
+        view: View,
+        lineage: Lineage,
+        last: (Seq, u128),
+    ) {
         let Some(index) = self.row_of(group) else { return };
         let row = &self.groups[index];
         if view < row.promised && !R::ADOPT_IGNORES_PROMISE {
@@ -50,7 +58,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .as_ref()
             .is_some_and(|intake| intake.view == view && intake.from == from);
         if !is_under_way {
-            self.begin_intake(now, index, view, from, answer);
+            self.begin_intake(now, index, (view, lineage), from, answer);
         }
     }
 
@@ -64,28 +72,25 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             view: group.log_view.0.into(),
             last_seq: group.log.sealed_seq().0.into(),
         };
-        if let Some(bytes) = self.item_to(to) {
+        let id = group.id;
+        if let Some(bytes) = self.item_to(to, id) {
             adopted.push(bytes, &[]);
         }
     }
 
     /// Begins to collect a log. Where the own one holds it already, that is all there is to do.
-    pub(crate) fn begin_intake(&mut self, now: Now, index: usize, view: View, from: Member, best: Answer) {
+    pub(crate) fn begin_intake(
+        &mut self,
+        now: Now,
+        index: usize,
+        (view, lineage): (View, Lineage),
+        from: Member,
+        best: Answer,
+    ) {
+        self.settle_learning(index);
         self.drop_intake(index);
         let group = &mut self.groups[index];
-        let mut intake = Intake {
-            view,
-            from,
-            log_view: best.log_view,
-            last_seq: best.last_seq,
-            last_hash: best.last_hash,
-            beside: None,
-            state: None,
-            has_state: false,
-            asked_at: Seq::ZERO,
-            heard_ns: now.monotonic_ns,
-            asked_ns: now.monotonic_ns,
-        };
+        let mut intake = Intake::new(now, (view, lineage), from, best);
         let holds = group.log.hash_at(&self.memory, best.last_seq) == Some(best.last_hash);
         let can_stay = group.applied <= best.last_seq;
         if holds && can_stay {
@@ -101,10 +106,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// All of it came: the swap, in one step, if nothing newer was promised since.
     pub(crate) fn finish_intake(&mut self, now: Now, index: usize) {
+        if self.learnt_of_commit(index) {
+            self.restart_intake(index);
+            return self.fetch(now, index);
+        }
         let group = &mut self.groups[index];
         let Some(intake) = group.intake.take() else { return };
         let Intake {
             view,
+            lineage,
             from,
             log_view,
             beside,
@@ -139,7 +149,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.log.join(beside);
         match state {
             Some(state) => {
-                if !self.load_state(index, after, &state) {
+                if !self.load_state(index, after, &state.bytes) {
                     return self.quarantine(index);
                 }
             }
@@ -152,6 +162,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if fetches {
             return self.install(now, index);
         }
+        group.enter_lineage(lineage);
         group.source = Some(from);
         // It does not know where the view begins in its log: it looks.
         group.view_from = Seq(u64::MAX);
@@ -162,9 +173,25 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
+    /// Whether more is committed here than when it was asked where the logs part, and what came has that too. Then it is asked for again,
+    /// from there: a member that opens a view may follow an older one until it installs its log.
+    fn learnt_of_commit(&self, index: usize) -> bool {
+        let group = &self.groups[index];
+        let Some((after, beside)) = group.intake.as_ref().and_then(|intake| intake.beside.as_ref()) else {
+            return false;
+        };
+        let hash = group.log.hash_at(&self.memory, group.commit);
+        *after < group.commit && hash.is_some() && beside.hash_at(&self.memory, group.commit) == hash
+    }
+
     /// What was collected is given back.
     pub(crate) fn drop_intake(&mut self, index: usize) {
         let intake = self.groups[index].intake.take();
+        self.release_intake(intake);
+    }
+
+    /// The same for one that was taken out.
+    pub(crate) fn release_intake(&mut self, intake: Option<Box<Intake>>) {
         if let Some((_, mut beside)) = intake.and_then(|intake| intake.beside) {
             beside.release(&mut self.memory);
         }

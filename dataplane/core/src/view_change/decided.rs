@@ -27,6 +27,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         for group in changed.pending {
             self.on_pending(now, group);
         }
+        for group in changed.learners {
+            self.on_learners(now, group);
+        }
     }
 
     /// What this shard knows of the topology log.
@@ -58,6 +61,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.end_superseded(now, index);
             self.leave(now, index);
         }
+        // Who learns asks the new writer from now on.
+        self.on_learners(now, id);
         self.resend_group(now, id);
     }
 
@@ -108,6 +113,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &mut self.groups[index];
         group.promised = config.view;
         group.log_view = config.view;
+        group.lineage = config.lineage;
         group.source = Some(config.writer());
         group.followers = followers;
         group.config = Some(config);
@@ -123,27 +129,30 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// This process is no member any more, and no view change will ask it again: what it held is given back. What it promised stays.
-    fn leave(&mut self, now: Now, index: usize) {
+    pub(crate) fn leave(&mut self, now: Now, index: usize) {
         let own = self.own_member();
         let id = self.groups[index].id;
         let Some(decided) = self.decided.group(id) else { return };
         let is_member = |config: &Config| config.members.contains(&own);
         // An entry that is learned late says nothing of a view that this process has promised or adopted since.
+        let learns = decided.learners.contains(&own);
         let is_older = decided.active.view < self.groups[index].promised && !R::LEAVES_BY_AN_OLD_ENTRY;
-        if is_member(&decided.active) || decided.pending.as_ref().is_some_and(is_member) || is_older {
+        if is_member(&decided.active) || decided.pending.as_ref().is_some_and(is_member) || learns || is_older {
             return;
         }
         let view = self.groups[index].log_view;
         self.groups[index].log.seal(&mut self.memory, view);
         self.reroute(now, index, Seq::ZERO);
+        self.drop_intake(index);
+        self.snapshots.forget_group(id);
         let group = &mut self.groups[index];
-        if let Some((_, mut beside)) = group.intake.take().and_then(|intake| intake.beside) {
-            beside.release(&mut self.memory);
-        }
         group.log.release(&mut self.memory);
         let promised = group.promised;
         let slot = std::mem::take(&mut group.slot);
+        // They are handed to the writer in time.
+        let held = std::mem::take(&mut group.reads.held);
         *group = Group::new(id, slot, Vec::new());
+        group.reads.held = held;
         group.promised = promised;
         group.role = Role::Sealed;
     }

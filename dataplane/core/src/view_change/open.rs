@@ -81,10 +81,22 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             group.role = Role::Sealed;
         }
         let fetched = group.intake.take_if(|intake| intake.log_view < intake.view);
-        if let Some((_, mut beside)) = fetched.and_then(|intake| intake.beside) {
-            beside.release(&mut self.memory);
-        }
+        self.release_intake(fetched);
         self.reroute(now, index, Seq::ZERO);
+    }
+
+    /// There is no memory for what this member has to hold. An opener stands down, so that another one is asked; a member of the view
+    /// tries again, seldom, for as long as the others go on without it.
+    pub(crate) fn lacks_room(&mut self, now: Now, index: usize) {
+        let group = &mut self.groups[index];
+        let was_told = group
+            .intake
+            .as_mut()
+            .is_some_and(|intake| std::mem::replace(&mut intake.is_full, true));
+        if !was_told {
+            self.effects.push(Effect::Event(Happened::NoRoom { group: group.id }));
+        }
+        self.end_opener(now, index);
     }
 
     /// What an opener waits for is asked for again; who gives nothing is not waited for.
@@ -139,9 +151,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let unanswered = opener.active.members.iter().zip(&opener.answers);
         let unanswered: Vec<Member> = unanswered.filter(|(_, a)| a.is_none()).map(|(m, _)| *m).collect();
+        let id = group.id;
         for member in unanswered {
             if member.node != self.settings.node
-                && let Some(bytes) = self.item_to(member)
+                && let Some(bytes) = self.item_to(member, id)
             {
                 seal.push(bytes, &[]);
             }
@@ -188,25 +201,23 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if group.log_view == answer.log_view && group.log.sealed_seq() == answer.last_seq {
             return self.install(now, index);
         }
-        self.begin_intake(now, index, view, best, answer);
+        let lineage = opener.pending.lineage;
+        self.begin_intake(now, index, (view, lineage), best, answer);
     }
 
     /// Who has the best log gives nothing of it: its answer counts no more, and never does the second best of the same R.
     pub(crate) fn drop_best(&mut self, now: Now, index: usize) {
         let group = &mut self.groups[index];
         let Some(opener) = &mut group.opener else { return };
-        let from = group.intake.take().map(|intake| {
-            if let Some((_, mut beside)) = intake.beside {
-                beside.release(&mut self.memory);
-            }
-            intake.from
-        });
+        let dropped = group.intake.take();
+        let from = dropped.as_ref().map(|intake| intake.from);
         for (member, answer) in opener.active.members.iter().zip(&mut opener.answers) {
             if Some(*member) == from {
                 *answer = None;
             }
         }
         opener.phase = Phase::Sealing;
+        self.release_intake(dropped);
         self.ask_seals(now, index);
     }
 
@@ -262,8 +273,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             ..EntryParts::default()
         };
         let Ok(seq) = group.log.append(&mut self.memory, view, &parts, time_ms) else {
-            // Tried again with the next answers: nothing was installed.
-            return self.drop_best(now, index);
+            // Nothing was installed.
+            return self.lacks_room(now, index);
         };
         let effect = group.take_effect(&self.behaviour, seq, time_ms, &header, None, None, None);
         effect.expect("the first entry of a view touches no table");
@@ -276,6 +287,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         group.applied = seq;
         group.log_view = view;
+        group.enter_lineage(pending.lineage);
         group.view_from = seq;
         group.source = Some(pending.members[0]);
         group.role = Role::Sealed;
@@ -309,7 +321,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .map(|(_, member)| *member)
             .collect();
         for member in lacking {
-            if let Some(bytes) = self.item_to(member) {
+            if let Some(bytes) = self.item_to(member, adopt_group) {
                 adopt.push(bytes, &[]);
                 if R::ACKED_IS_ADOPTED {
                     self.on_adopted(now, adopt_group, member, view, last_seq);

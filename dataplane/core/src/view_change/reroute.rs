@@ -41,6 +41,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 None => self.answer_in_doubt(index, &waiting),
             }
         }
+        late.append(&mut self.take_confirming(index));
         let group = &mut self.groups[index];
         if stays {
             // In the order of the log, before what came later.

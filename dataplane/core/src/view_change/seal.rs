@@ -32,7 +32,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 commit: row.commit.0.into(),
                 last_hash: link::split_hash(answer.last_hash),
             };
-            if let Some(bytes) = self.item_to(from) {
+            if let Some(bytes) = self.item_to(from, group) {
                 sealed.push(bytes, &[]);
             }
         }
@@ -68,13 +68,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if view == group.promised {
             return;
         }
+        self.settle_learning(index);
+        let group = &mut self.groups[index];
         group.promised = view;
         let drops = |intake: &mut Box<Intake>| intake.view < view && !R::ADOPT_SWAPS_AFTER_SEAL;
-        if let Some(intake) = group.intake.take_if(drops)
-            && let Some((_, mut beside)) = intake.beside
-        {
-            beside.release(&mut self.memory);
-        }
+        let (id, dropped) = (group.id, group.intake.take_if(drops));
+        self.release_intake(dropped);
+        self.snapshots.forget_group(id);
         if self.groups[index]
             .opener
             .as_ref()
@@ -103,7 +103,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.followers.iter_mut().for_each(|progress| progress.queued = false);
         group.list_unapplied(&self.memory);
         let opens = group.opener.as_ref().is_some_and(|opener| opener.view() == view);
-        if !opens {
+        if opens {
+            // What was confirmed of the old view says nothing of the next one.
+            let mut reads = self.take_confirming(index);
+            self.groups[index].queued.append(&mut reads);
+        } else {
             self.reroute(now, index, Seq::ZERO);
         }
     }
@@ -117,7 +121,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             view: view.0.into(),
             promised: promised.0.into(),
         };
-        if let Some(bytes) = self.item_to(to) {
+        if let Some(bytes) = self.item_to(to, group) {
             nack.push(bytes, &[]);
         }
     }

@@ -1,31 +1,25 @@
-//! A log on its way from one member to another: asked for portion by portion, from the last point that both hold.
+//! The asking side of a transfer: a log is collected portion by portion, from the last point that both members hold, with the state that
+//! goes with it part by part.
 //!
 //! Whoever lacks it asks, so nothing is sent that nobody waits for, and a lost part is asked for again. It does not know what the log is
-//! for. **Invariant:** what comes is checked by the chain of hashes from a point that the asker holds itself.
+//! for. **Invariant:** what comes is checked by the chain of hashes from a point that the asker holds itself, and a state by its own hash.
 
 use waterpark_wire::FrameError;
 use waterpark_wire::item::{Item, ItemHeader};
 use waterpark_wire::link::{
-    self, FETCH_STATE, Fetch, MARKS_MAX, Mark, PIECE_LAST, PIECE_STATE, PIECE_STATE_LAST, Piece, join_hash, split_hash,
+    self, FETCH_ANEW, FETCH_DONE, FETCH_STATE, Fetch, MARKS_MAX, Mark, PIECE_LAST, PIECE_STATE, Piece, StatePart,
+    split_hash,
 };
 
-use super::{ASK_AGAIN_MS, Intake};
+use super::snapshot::{PartTaken, StateIntake};
+use super::{ASK_AGAIN_MS, FULL_AGAIN_MS, Intake};
 use crate::behaviour::Behaviour;
-use crate::group::Role;
 use crate::ids::{GroupId, Member, Seq, View};
 use crate::log::{Log, NotTaken};
 use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::Shard;
-use crate::state_bytes::StateReader;
 use crate::time::{MS, Now};
-
-/// Bytes of one portion, at least one run.
-const PORTION_BYTES: usize = 128 << 10;
-/// A part of a state.
-const STATE_PART_BYTES: usize = 48 << 10;
-/// A link with more to send than this gives no portion: the asker asks again.
-const BUSY_BYTES: usize = 256 << 10;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Asks for what is missing, from the last run that came, or from where the two logs part.
@@ -33,28 +27,30 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &mut self.groups[index];
         let Some(intake) = &mut group.intake else { return };
         intake.asked_ns = now.monotonic_ns;
-        intake.asked_at = intake
-            .beside
-            .as_ref()
-            .map_or(Seq::ZERO, |(_, beside)| beside.sealed_seq());
+        intake.asked_at = intake.progress();
         let mut marks = Vec::new();
         // What was computed ahead of the commit may have to be computed anew, and cannot be where messages are gone.
         let is_ahead = group.applied > group.commit && group.retained.upto > Seq::ZERO && intake.state.is_none();
-        // One whose parts did not all come is asked for anew.
-        let wants = is_ahead || intake.state.is_some() && !intake.has_state;
+        let lacks = intake.state.as_ref().is_some_and(|state| !state.is_whole());
+        let refused = std::mem::take(&mut intake.refused_state);
         let mut applied = group.applied;
         match &intake.beside {
             Some((_, beside)) => {
                 marks.push(mark(beside.sealed_seq(), beside.last_hash()));
-                let has_state = intake.has_state;
                 // With the state that came, or with what came before it, the rest can be computed.
-                applied = if has_state { Seq(u64::MAX) } else { beside.sealed_seq() };
+                applied = intake.state.as_ref().map_or(beside.sealed_seq(), |state| state.seq);
             }
-            None => own_marks(&group.log, &self.memory, group.commit, &mut marks),
+            None => {
+                own_marks(&group.log, &self.memory, group.commit, &mut marks);
+                intake.parts_at = marks.iter().map(|mark| Seq(mark.seq.get())).collect();
+            }
         }
+        let wants = if is_ahead || lacks || refused { FETCH_STATE } else { 0 };
+        let flags = wants | if refused { FETCH_ANEW } else { 0 };
+        let state = intake.state.as_ref();
         let fetch = Fetch {
             item: ItemHeader {
-                flags: if wants { FETCH_STATE } else { 0 },
+                flags,
                 count: u16::try_from(marks.len()).expect("few").into(),
                 group: group.id.0.into(),
                 ..ItemHeader::default()
@@ -63,117 +59,49 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             log_view: intake.log_view.0.into(),
             applied: applied.0.into(),
             commit: group.commit.0.into(),
+            state_hash: split_hash(state.map_or(0, |state| state.hash)),
+            state_bytes: state.map_or(0, |state| state.bytes.len() as u64).into(),
+            reserved: 0.into(),
         };
-        let to = intake.from;
-        if let Some(bytes) = self.item_to(to) {
+        let (to, id) = (intake.from, group.id);
+        if let Some(bytes) = self.item_to(to, id) {
+            fetch.push(bytes, link::mark_bytes(&marks));
+        }
+    }
+
+    /// Everything came: its giver need not keep anything for it, and has room for others.
+    fn say_done(&mut self, index: usize) {
+        let group = &self.groups[index];
+        let Some(intake) = &group.intake else { return };
+        let Some((_, beside)) = &intake.beside else { return };
+        let marks = [mark(beside.sealed_seq(), beside.last_hash())];
+        let fetch = Fetch {
+            item: ItemHeader {
+                flags: FETCH_DONE,
+                count: 1.into(),
+                group: group.id.0.into(),
+                ..ItemHeader::default()
+            },
+            view: intake.view.0.into(),
+            log_view: intake.log_view.0.into(),
+            ..Fetch::default()
+        };
+        let (to, id) = (intake.from, group.id);
+        if let Some(bytes) = self.item_to(to, id) {
             fetch.push(bytes, link::mark_bytes(&marks));
         }
     }
 
     /// An intake that hears nothing asks again.
     pub(crate) fn tick_intake(&mut self, now: Now, index: usize) {
-        let asked_ns = self.groups[index]
-            .intake
-            .as_ref()
-            .map(|intake| intake.asked_ns.max(intake.heard_ns));
-        if asked_ns.is_some_and(|asked_ns| now.monotonic_ns.saturating_sub(asked_ns) >= ASK_AGAIN_MS * MS) {
+        let Some(intake) = &self.groups[index].intake else {
+            return;
+        };
+        let again_ms = if intake.is_full { FULL_AGAIN_MS } else { ASK_AGAIN_MS };
+        let quiet_ns = now.monotonic_ns.saturating_sub(intake.asked_ns.max(intake.heard_ns));
+        if quiet_ns >= again_ms * MS {
             self.fetch(now, index);
         }
-    }
-
-    /// Another member asks for this one's log.
-    pub(crate) fn on_fetch(&mut self, from: Member, item: &Item<'_>) -> Result<(), FrameError> {
-        let (fetch, marks) = link::fetch(item)?;
-        let id = GroupId(item.header.group.get());
-        let Some(index) = self.group_index(id) else {
-            return Ok(());
-        };
-        let group = &mut self.groups[index];
-        let view = View(fetch.view.get());
-        if view < group.promised {
-            let promised = group.promised;
-            self.nack(from, id, view, promised);
-            return Ok(());
-        }
-        if group.promised != view || group.log_view != View(fetch.log_view.get()) || group.role == Role::Quarantined {
-            return Ok(());
-        }
-        // What the asker knows to be committed is so, if it lies in this log too.
-        let commit = Seq(fetch.commit.get());
-        let knows = |mark: &Mark| Seq(mark.seq.get()) == commit;
-        let known = marks.iter().find(|mark| knows(mark)).map(|mark| join_hash(mark.hash));
-        if group.role == Role::Writer {
-            group.log.seal(&mut self.memory, group.log_view);
-        } else {
-            if known.is_some() && group.log.hash_at(&self.memory, commit) == known {
-                group.commit = group.commit.max(commit);
-            }
-            self.apply(index);
-        }
-        let group = &self.groups[index];
-        let holds = |mark: &&Mark| group.log.hash_at(&self.memory, Seq(mark.seq.get())) == Some(join_hash(mark.hash));
-        let Some(after) = marks.iter().find(holds).map(|mark| Seq(mark.seq.get())) else {
-            return Ok(());
-        };
-        let applied = Seq(fetch.applied.get());
-        let has_state = applied == Seq(u64::MAX);
-        let base = if applied <= after || has_state {
-            applied
-        } else {
-            Seq::ZERO
-        };
-        let Some(link) = self.link_to(from) else { return Ok(()) };
-        if self.links[link.0 as usize].outbox.backlog() >= BUSY_BYTES {
-            return Ok(());
-        }
-        let wants = item.header.flags & FETCH_STATE != 0;
-        let state = (wants || base < group.retained.upto).then(|| self.save_state(index));
-        let outbox = &mut self.links[link.0 as usize].outbox;
-        let group = &self.groups[index];
-        let piece = |flags: u8, offset: usize| Piece {
-            item: ItemHeader {
-                flags,
-                group: id.0.into(),
-                ..ItemHeader::default()
-            },
-            view: view.0.into(),
-            after: after.0.into(),
-            last_seq: group.log.sealed_seq().0.into(),
-            offset: (offset as u64).into(),
-        };
-        let mut parts = Vec::new();
-        for (number, part) in state
-            .iter()
-            .flat_map(|state| state.chunks(STATE_PART_BYTES))
-            .enumerate()
-        {
-            parts.push((PIECE_STATE, number * STATE_PART_BYTES, part));
-        }
-        if let Some((flags, _, _)) = parts.last_mut() {
-            *flags |= PIECE_STATE_LAST;
-        }
-        let mut sent = 0;
-        let mut at = group.log.find(&self.memory, after.next());
-        while let Some(run) = at.and_then(|at| group.log.run_at(&self.memory, at)) {
-            if sent > 0 && sent + run.length as usize > PORTION_BYTES {
-                break;
-            }
-            let bytes = &self.memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
-            sent += bytes.len();
-            parts.push((0, 0, bytes));
-            at = Some(run.next);
-        }
-        match parts.last_mut() {
-            Some((flags, _, _)) => *flags |= PIECE_LAST,
-            None => parts.push((PIECE_LAST, 0, &[])),
-        }
-        let mut whole = Vec::new();
-        for (flags, offset, bytes) in parts {
-            whole.clear();
-            piece(flags, offset).push(&mut whole, bytes);
-            outbox.after_long(&whole[..size_of::<Piece>() + bytes.len()]);
-        }
-        Ok(())
     }
 
     /// A part of the log that is collected here.
@@ -189,21 +117,35 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return Ok(());
         }
         intake.heard_ns = now.monotonic_ns;
+        intake.giver_seq = Some(Seq(piece.last_seq.get()));
         let flags = item.header.flags;
         let after = Seq(piece.after.get());
         if intake.beside.is_none() {
-            // The giver chose one of the marks that were sent: a point of this very log.
-            let Some(hash) = group.log.hash_at(&self.memory, after) else {
+            // The giver chose one of the marks that were sent: a point of this very log, with everything committed before it.
+            let hash = group.log.hash_at(&self.memory, after);
+            let Some(hash) = hash.filter(|_| intake.parts_at.contains(&after)) else {
                 return Ok(());
             };
             intake.beside = Some((after, Log::behind(id, after, hash)));
         }
         if flags & PIECE_STATE != 0 {
-            take_state(intake, flags, piece.offset.get(), bytes);
+            let offset = piece.offset.get();
+            let (head, part) = StatePart::new_checked(bytes, offset)?;
+            if StateIntake::take(&mut intake.state, head, offset, part) == PartTaken::Refused {
+                // Asked for anew, but not at once: whoever gave it may give the like again.
+                intake.refused_state = true;
+                self.counters.states_refused += 1;
+                return Ok(());
+            }
         } else if !bytes.is_empty() {
             let (_, beside) = intake.beside.as_mut().expect("made above");
             match beside.take_any_run(&mut self.memory, bytes) {
-                Ok(_) | Err(NotTaken::Gap | NotTaken::Full) => {}
+                Ok(_) => intake.is_full = false,
+                Err(NotTaken::Gap) => {}
+                Err(NotTaken::Full) => {
+                    self.lacks_room(now, index);
+                    return Ok(());
+                }
                 Err(NotTaken::Malformed(error)) => return Err(error),
                 Err(NotTaken::Contradicts) => {
                     // A late part of an older answer: begun again from the marks.
@@ -224,11 +166,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let Some((_, beside)) = &intake.beside else { return };
         let reached = beside.sealed_seq();
         // A state may be of an entry behind those that are needed.
-        let state_seq = intake.state.as_ref().and_then(|state| StateReader(state).number());
-        let is_short = reached < intake.last_seq || state_seq.is_some_and(|seq| reached.0 < seq);
-        if is_short || intake.state.is_some() && !intake.has_state {
-            // Without memory, or from a giver that has no more yet, nothing new comes by asking at once.
-            if reached > intake.asked_at {
+        let lacks = |state: &StateIntake| !state.is_whole() || reached < state.seq;
+        if reached < intake.last_seq || intake.refused_state || intake.state.as_ref().is_some_and(lacks) {
+            // From a giver that has no more yet nothing new comes by asking at once.
+            let comes = intake.progress() != intake.asked_at && !intake.refused_state;
+            self.settle_learning(index);
+            if comes {
                 self.fetch(now, index);
             }
             return;
@@ -238,11 +181,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if is_other && intake.last_seq > *after {
             return self.restart_intake(index);
         }
+        self.say_done(index);
         self.finish_intake(now, index);
     }
 
     /// Forgets what was collected; the next look at it asks from the marks again.
-    fn restart_intake(&mut self, index: usize) {
+    pub(super) fn restart_intake(&mut self, index: usize) {
         let Some(intake) = &mut self.groups[index].intake else {
             return;
         };
@@ -250,22 +194,18 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             beside.release(&mut self.memory);
         }
         intake.state = None;
-        intake.has_state = false;
     }
 }
 
-/// Parts come in order. Where it was asked for twice, the second answer begins the state anew, or comes too late.
-fn take_state(intake: &mut Intake, flags: u8, offset: u64, bytes: &[u8]) {
-    if intake.has_state {
-        return;
-    }
-    let state = intake.state.get_or_insert_default();
-    if offset == 0 {
-        state.clear();
-    }
-    if offset == state.len() as u64 {
-        state.extend_from_slice(bytes);
-        intake.has_state = flags & PIECE_STATE_LAST != 0;
+impl Intake {
+    /// How far it has come: bytes of the state, and the last seq that it reached.
+    fn progress(&self) -> (u64, Seq) {
+        let state = self.state.as_ref().map_or(0, |state| state.bytes.len() as u64);
+        let reached = self
+            .beside
+            .as_ref()
+            .map_or(Seq::ZERO, |(_, beside)| beside.sealed_seq());
+        (state, reached)
     }
 }
 

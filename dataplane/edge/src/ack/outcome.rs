@@ -95,6 +95,7 @@ impl Answer {
             ),
             Outcome::Stopping => error("not stored: this server is stopping; send it again"),
             Outcome::NotMember => error("not stored: this server has no copy; send it again"),
+            Outcome::LineageLost => error("not stored: what it goes on from is gone; send it again"),
         }
     }
 
@@ -150,6 +151,7 @@ mod tests {
             (Outcome::BadRequest, Reject, false),
             (Outcome::Stopping, Error, false),
             (Outcome::NotMember, Error, false),
+            (Outcome::LineageLost, Error, false),
         ];
         assert_eq!(table.map(|row| row.0), Outcome::ALL);
         for (outcome, verdict, is_held) in table {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use waterpark_core::LinkInfo;
 use waterpark_core::behaviour::Behaviour;
-use waterpark_core::ids::{Incarnation, LinkId};
+use waterpark_core::ids::{Incarnation, LinkId, Member, NodeId};
 use waterpark_core::time::Now;
 use waterpark_wire::FrameError;
 use waterpark_wire::frame::{FrameAddress, FrameKind, FrameView};
@@ -44,6 +44,8 @@ pub(super) struct LinkRow {
     /// When to dial; monotonic ns.
     pub(super) dial_at_ns: u64,
     wait_ms: u64,
+    /// A connection that only asks whether anybody listens there still.
+    probe: Option<ConnectionId>,
     /// What is under way, where the link is made to take time.
     pub(super) line: Line,
     /// The last failure was told.
@@ -59,6 +61,7 @@ impl LinkRow {
             host,
             connection: None,
             dialing: None,
+            probe: None,
             incarnation: Incarnation(0),
             epoch: 0,
             dial_at_ns: 0,
@@ -76,6 +79,14 @@ impl LinkRow {
         if self.host.replace(host) != Some(host) {
             self.dial_at_ns = now.monotonic_ns;
             self.told = None;
+        }
+    }
+
+    /// The process at the other end of the last connection.
+    fn member(&self) -> Member {
+        Member {
+            node: self.info.peer,
+            incarnation: self.incarnation,
         }
     }
 
@@ -142,6 +153,8 @@ impl<B: Behaviour> EventLoop<B> {
     pub(super) fn on_connected(&mut self, now: Now, id: ConnectionId) {
         let dialled = |row: &LinkRow| row.dialing.as_ref().is_some_and(|(dialing, _)| *dialing == id);
         let Some(index) = self.links.iter().position(dialled) else {
+            // Somebody listens, which is all that a probe asks.
+            self.probed(id);
             return self.driver.abort(id);
         };
         let row = &mut self.links[index];
@@ -160,11 +173,20 @@ impl<B: Behaviour> EventLoop<B> {
 
     pub(super) fn on_connect_failed(&mut self, now: Now, id: ConnectionId, error: &std::io::Error) {
         let dialled = |row: &LinkRow| row.dialing.as_ref().is_some_and(|(dialing, _)| *dialing == id);
+        let is_refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
         let Some(index) = self.links.iter().position(dialled) else {
+            if let Some(peer) = self.probed(id).filter(|_| is_refused) {
+                self.reports.tell(Report::Refused { peer });
+            }
             return;
         };
         let row = &mut self.links[index];
         row.dialing = None;
+        if is_refused {
+            let peer = row.info.peer;
+            self.reports.tell(Report::Refused { peer });
+        }
+        let row = &mut self.links[index];
         if row.told.replace(error.kind()) != Some(error.kind())
             && let Some(address) = row.address()
         {
@@ -172,6 +194,24 @@ impl<B: Behaviour> EventLoop<B> {
             self.reports.tell(Report::DialFailed { peer, address, error });
         }
         self.dial_later(now, index);
+    }
+
+    /// A probe is over: the node that it asked.
+    fn probed(&mut self, id: ConnectionId) -> Option<NodeId> {
+        let row = self.links.iter_mut().find(|row| row.probe == Some(id))?;
+        row.probe = None;
+        Some(row.info.peer)
+    }
+
+    /// The side that is dialled asks once whether anybody listens there still: a process that was killed is known by that.
+    fn probe(&mut self, index: usize) {
+        let row = &self.links[index];
+        if row.info.dials || row.info.number != 0 || row.probe.is_some() {
+            return;
+        }
+        if let Some(address) = row.address() {
+            self.links[index].probe = Some(self.driver.connect(address, SocketProfile::Link));
+        }
     }
 
     /// The next dial waits, longer each time, by a random part so that peers that fell together do not return together.
@@ -187,16 +227,18 @@ impl<B: Behaviour> EventLoop<B> {
     /// A link has its connection: frames flow from now on.
     pub(super) fn link_is_up(&mut self, now: Now, link: LinkId, id: ConnectionId, up: waterpark_core::PeerUp) {
         let row = &mut self.links[link.0 as usize];
+        let before = row.member();
         (row.incarnation, row.epoch) = (up.incarnation, up.epoch);
         row.wait_ms = REDIAL_FIRST_MS;
         row.told = None;
         row.line.clear();
         let older = row.connection.replace(id);
-        let (peer, number, epoch) = (row.info.peer, row.info.number, up.epoch);
+        let (peer, number, epoch) = (row.member(), row.info.number, up.epoch);
         if let Some(older) = older.filter(|older| *older != id) {
             self.table.give_role(older, Role::Closing);
             self.driver.abort(older);
             let cause = LinkEnd::Replaced;
+            let peer = before;
             self.reports.tell(Report::LinkDown { peer, number, cause });
         }
         self.shard.on_link_up(now, link, up);
@@ -211,10 +253,11 @@ impl<B: Behaviour> EventLoop<B> {
         }
         row.connection = None;
         row.line.clear();
-        let (peer, number) = (row.info.peer, row.info.number);
+        let (peer, number) = (row.member(), row.info.number);
         self.shard.on_link_down(link);
         if let Some(cause) = end {
             self.reports.tell(Report::LinkDown { peer, number, cause });
+            self.probe(link.0 as usize);
         }
         self.dial_later(now, link.0 as usize);
     }
@@ -268,6 +311,7 @@ impl<B: Behaviour> EventLoop<B> {
                 self.links[index].dialing = None;
                 self.dial_later(now, index);
             }
+            self.probed(id);
             return;
         };
         self.counters.frames_straddled += connection.framer.straddled();

@@ -229,7 +229,7 @@ pub struct EventLoop<B: Behaviour> {
 }
 
 /// What time it is: one reading of each clock.
-fn now() -> Now {
+pub fn now() -> Now {
     let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let word = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -523,6 +523,8 @@ impl<B: Behaviour> EventLoop<B> {
                     self.timers_at_ns = 0;
                 }
                 Ok(Command::Way { peer, way }) => self.set_way(peer, way),
+                Ok(Command::Control { to, message }) => self.shard.send_control(to, &message),
+                Ok(Command::Decided { position, entry }) => self.shard.on_decided(now, position, &entry),
                 Ok(Command::Pause) => self.paused = true,
                 Ok(Command::Resume) => self.paused = false,
                 // A control thread that is gone wants nothing more of us either.
@@ -600,7 +602,9 @@ impl<B: Behaviour> EventLoop<B> {
                 Effect::CutClient { client, cause } => self.cut_client(now, connection_of(client), cause),
                 Effect::Deliver { shard, crossing } => self.deliver(usize::from(shard.0), crossing),
                 Effect::Event(happened) => self.reports.tell(Report::Happened(happened)),
-                Effect::Propose(_) => unreachable!("groups are born by their writers here"),
+                Effect::Propose(entry) => self.reports.tell(Report::Propose(entry)),
+                Effect::Control { from, message } => self.reports.tell(Report::Control { from, message }),
+                Effect::Report { heard, groups } => self.reports.tell(Report::Groups { heard, groups }),
             }
         }
         self.effects = effects;

@@ -1,10 +1,13 @@
 //! What a shard's thread and the control thread tell each other: few words, never per message.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use waterpark_core::controller::GroupReport;
 use waterpark_core::effects::{Cut, Happened};
-use waterpark_core::ids::{NodeId, ShardId};
+use waterpark_core::ids::{Member, NodeId, ShardId};
+use waterpark_core::topology_log::Entry;
 use waterpark_wire::FrameError;
 use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::refusal::ConnectionRefusal;
@@ -40,7 +43,7 @@ pub enum Report {
     /// A link is up.
     LinkUp {
         /// The peer.
-        peer: NodeId,
+        peer: Member,
         /// The link's number between the two nodes.
         number: u16,
         /// The link's epoch.
@@ -49,7 +52,7 @@ pub enum Report {
     /// A link went down.
     LinkDown {
         /// The peer.
-        peer: NodeId,
+        peer: Member,
         /// The link's number between the two nodes.
         number: u16,
         /// Why.
@@ -63,6 +66,27 @@ pub enum Report {
         address: SocketAddr,
         /// What the kernel said.
         error: std::io::ErrorKind,
+    },
+    /// A node's host refused a connection: nobody listens there.
+    Refused {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// A shard wants an entry of the topology log.
+    Propose(Entry),
+    /// A peer's controller says something to this node's.
+    Control {
+        /// The process whose controller it is.
+        from: Member,
+        /// What it says.
+        message: Vec<u8>,
+    },
+    /// Who was heard, and the groups that there is something to say about: all of them.
+    Groups {
+        /// Processes of which frames came since the last report.
+        heard: Vec<Member>,
+        /// The groups.
+        groups: Vec<GroupReport>,
     },
     /// A handshake was refused, here or by the other side.
     HandshakeRefused {
@@ -131,6 +155,20 @@ pub enum Command {
         peer: NodeId,
         /// Their way.
         way: super::Way,
+    },
+    /// Say this to the controller of a node, if a link to it is up.
+    Control {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Vec<u8>,
+    },
+    /// The next entry of the topology log.
+    Decided {
+        /// Its position.
+        position: u64,
+        /// It.
+        entry: Arc<Entry>,
     },
     /// Stand still, as a process that is stopped.
     Pause,

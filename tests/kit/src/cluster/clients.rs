@@ -11,6 +11,7 @@ use waterpark_wire::reply::{MAYBE, Outcome, ReplyView};
 use waterpark_wire::{FrameError, FrameKind, FrameView, ItemKind};
 
 use super::event::Event;
+use super::readers::Readers;
 use super::{AGAIN_MS, Cluster, MESSAGE_BYTES_MAX, checksum};
 use crate::behaviour::BREAKS;
 use crate::client::{ATTEMPTS_MAX, FIRST, RequestId, SimClient, of_correlation};
@@ -79,6 +80,7 @@ impl<R: Rules> Cluster<R> {
             open.is_spoiled = is_spoiled;
         }
         self.report.opened += 1;
+        self.readers.history.on_open(id, self.now_ns);
         self.sent.insert(id, message);
     }
 
@@ -212,6 +214,9 @@ impl<R: Rules> Cluster<R> {
     }
 
     pub(super) fn on_to_client(&mut self, client: u32, bytes: &[u8]) {
+        if Readers::is_one(client) {
+            return self.on_to_reader(client, bytes);
+        }
         let frame = FrameView::new_checked(bytes, FRAME_BYTES_MAX).expect("shards send whole frames");
         for item in frame.items().filter(|item| item.kind() == ItemKind::Reply) {
             let reply = ReplyView::new_checked(&item).expect("shards send whole replies");
@@ -228,6 +233,7 @@ impl<R: Rules> Cluster<R> {
             };
             self.check_ack(token);
             self.ledger.on_ack(id, token, reply.outcome, reply.body);
+            self.on_acked_to_reader(id, token);
             self.clients[client as usize].open.remove(&(id.group, id.number));
         }
     }

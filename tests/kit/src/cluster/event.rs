@@ -8,6 +8,7 @@ use waterpark_core::memory::Outgoing;
 use waterpark_core::topology_log::Entry;
 
 use super::LinkKey;
+use super::controllers::ControlInput;
 
 pub(super) enum Event {
     Frame {
@@ -65,6 +66,9 @@ pub(super) enum Event {
     Step {
         client: u32,
     },
+    Read {
+        reader: u32,
+    },
     Learn {
         node: usize,
         incarnation: Incarnation,
@@ -74,6 +78,15 @@ pub(super) enum Event {
         entry: Entry,
     },
     Plan,
+    Control {
+        node: usize,
+        incarnation: Incarnation,
+        input: ControlInput,
+    },
+    ControlTick {
+        node: usize,
+        incarnation: Incarnation,
+    },
     Fault,
 }
 

@@ -159,6 +159,7 @@ impl<R: Rules> Cluster<R> {
             return;
         };
         self.did(Fault::LinkCut);
+        self.tell_closed(link, epoch);
         let delay_ns = self.faults.delay_us * 1_000;
         for node in [link.0, link.1] {
             self.schedule(
@@ -189,6 +190,10 @@ impl<R: Rules> Cluster<R> {
         }
         let is_silent = self.is_silent(a, b) || self.is_silent(b, a);
         if is_silent || !can(&self.nodes[a]) || !can(&self.nodes[b]) {
+            if !is_silent {
+                self.tell_refused(a, b);
+                self.tell_refused(b, a);
+            }
             self.schedule(now_ns + REDIAL_MS * MS, Event::Dial { link });
             return;
         }
@@ -203,6 +208,8 @@ impl<R: Rules> Cluster<R> {
         );
         let epoch = self.epochs;
         self.trace(&[3, a as u64, b as u64, u64::from(epoch)]);
+        self.tell_met(a, b);
+        self.tell_met(b, a);
         for (node, peer) in [(a, 1), (b, 0)] {
             let out = self.nodes[if node == a { b } else { a }]
                 .shards

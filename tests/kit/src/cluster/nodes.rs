@@ -10,6 +10,7 @@ use waterpark_core::rules::Rules;
 use waterpark_core::time::{MS, Now};
 
 use super::clients::client_of;
+use super::controllers::ControlInput;
 use super::event::Event;
 use super::{Cluster, LinkKey, SimShard, checksum};
 use crate::ledger::Violation;
@@ -110,13 +111,24 @@ impl<R: Rules> Cluster<R> {
                 };
                 self.schedule(self.now_ns + 1_000, event);
             }
-            Effect::Event(happened) => self.on_happened(happened),
+            Effect::Event(happened) => self.on_happened(node, happened),
+            Effect::Propose(entry) if self.has_controllers() => {
+                self.tell_controller(node, ControlInput::Propose(entry));
+            }
             Effect::Propose(entry) => self.on_propose(entry),
+            Effect::Control { from, message } => self.tell_controller(node, ControlInput::Message(from, message)),
+            Effect::Report { heard, groups } => {
+                self.tell_controller(node, ControlInput::Report(shard, heard, groups));
+            }
         }
     }
 
-    pub(super) fn on_happened(&mut self, happened: Happened) {
+    pub(super) fn on_happened(&mut self, node: usize, happened: Happened) {
         self.reach(Reached::Event(EventKind::of(&happened)));
+        if let Happened::NoRoom { group } = happened {
+            let member = self.member(node);
+            self.steward.without_room.insert((group, member));
+        }
         if let Happened::Quarantined { group } = happened {
             self.report.violations.push(Violation::Quarantined(group));
         }
@@ -202,6 +214,7 @@ impl<R: Rules> Cluster<R> {
             );
         }
         self.tell(node);
+        self.start_controller(node);
         let keys: Vec<LinkKey> = self
             .links
             .keys()
@@ -212,6 +225,7 @@ impl<R: Rules> Cluster<R> {
             // Its sockets closed with the process: the other side hears it, and dials again.
             if let Some(epoch) = self.links.get_mut(&link).and_then(Option::take) {
                 let peer = if link.0 == node { link.1 } else { link.0 };
+                self.tell_closed(link, epoch);
                 self.schedule(
                     self.now_ns + 1_000,
                     Event::Down {
@@ -267,6 +281,7 @@ impl<R: Rules> Cluster<R> {
         self.nodes[node].down = true;
         self.nodes[node].restarts += 1;
         self.nodes[node].shards.clear();
+        self.end_controller(node);
         let keys: Vec<LinkKey> = self
             .links
             .keys()

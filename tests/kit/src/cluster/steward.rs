@@ -23,7 +23,7 @@ const PENDING_MS: u64 = 1_500;
 /// The log and what it says.
 #[derive(Debug, Default)]
 pub(super) struct Steward {
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     pub(super) state: TopologyState,
     /// When each entry was decided, virtual ns.
     decided_ns: Vec<u64>,
@@ -33,6 +33,8 @@ pub(super) struct Steward {
     pub(super) opened: u64,
     /// Groups whose pending view was replaced.
     pub(super) replaced: u64,
+    /// Who had no memory for the log of a group: the last to be asked to open it.
+    pub(super) without_room: BTreeSet<(GroupId, Member)>,
 }
 
 impl<R: Rules> Cluster<R> {
@@ -50,7 +52,8 @@ impl<R: Rules> Cluster<R> {
         !node.down && node.incarnation == member.incarnation
     }
 
-    fn decide(&mut self, entry: Entry) {
+    /// An entry is decided: for the first time, as far as anybody can see.
+    pub(super) fn decide(&mut self, entry: Entry) {
         let position = self.steward.entries.len() as u64 + 1;
         let before = self.steward.state.clone();
         let changed = self.steward.state.apply(position, &entry);
@@ -72,7 +75,7 @@ impl<R: Rules> Cluster<R> {
 
     /// A node is told what was decided, after a while.
     pub(super) fn tell(&mut self, node: usize) {
-        if self.births == Births::Writer || self.nodes[node].down {
+        if self.births == Births::Writer || self.nodes[node].down || self.has_controllers() {
             return;
         }
         let spread_ms = if self.faulty { 1 + self.faults.learn_ms } else { 5 };
@@ -131,6 +134,10 @@ impl<R: Rules> Cluster<R> {
             let spare = config.members.len() - config.read_quorum;
             config.members.iter().filter(|member| lost(member)).count() <= spare
         };
+        // Groups may be born any moment, with the processes that were there a while ago: of those one may be gone.
+        if self.has_controllers() && self.steward.state.group(GroupId(0)).is_none() {
+            return self.nodes.iter().all(|node| node.restarts == 0);
+        }
         let groups = self.steward.state.groups();
         groups
             .into_iter()
@@ -138,6 +145,9 @@ impl<R: Rules> Cluster<R> {
     }
 
     pub(super) fn on_plan(&mut self) {
+        if self.has_controllers() {
+            return;
+        }
         self.schedule(self.now_ns + PLAN_MS * MS, Event::Plan);
         self.note_nodes();
         if self.steward.state.group(GroupId(0)).is_none() {
@@ -149,6 +159,9 @@ impl<R: Rules> Cluster<R> {
         }
         if !proposals.is_empty() {
             self.decide(Entry::Propose(proposals));
+        }
+        if self.faulty && self.rng.ppm(self.faults.moves_ppm * 4) {
+            self.let_learn();
         }
         for node in 0..self.nodes.len() {
             if self.nodes[node].learned < self.steward.entries.len() {
@@ -225,9 +238,27 @@ impl<R: Rules> Cluster<R> {
                     members.push(member);
                 }
             }
+            members.sort_by_key(|member| self.steward.without_room.contains(&(id, *member)));
+            if let Some(writer) = members.first() {
+                // It is asked; whether it has room by now it says itself.
+                self.steward.without_room.remove(&(id, *writer));
+            }
             proposals.push(proposal(id, &group, roll(members)));
         }
         proposals
+    }
+
+    /// Some nodes learn a group for no reason, or none does any more.
+    fn let_learn(&mut self) {
+        let key = self.rng.index(self.keys.len());
+        let group = self.topology.locate(self.keys[key].as_ref()).group;
+        let live = (0..self.nodes.len())
+            .map(|node| self.member(node))
+            .filter(|member| self.is_live(*member));
+        let live: Vec<Member> = live.collect();
+        let members: Vec<Member> = live.into_iter().filter(|_| self.rng.below(3) == 0).take(5).collect();
+        self.did(Fault::LearnersChanged);
+        self.decide(Entry::SetLearners { group, members });
     }
 
     /// New Configs for no reason: any live members in any order, also where one is pending already.

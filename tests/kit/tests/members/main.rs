@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what helpers of tests find wrong fails the test")]
 
+mod reads;
 mod three;
 
 use three::{Three, is};

@@ -18,10 +18,14 @@ use waterpark_kit::rng::Rng;
 use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
 use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
 use waterpark_wire::reply::{Outcome, ReplyView};
+use waterpark_wire::request::{self, Freshness, Operation, RequestHeader};
 use waterpark_wire::{FrameKind, FrameView, ItemKind};
 
 const NAMES: [&str; 3] = ["FL-A-1", "FL-B-1", "TN-A-1"];
 const WALL_MS: u64 = 1_700_000_000_000;
+
+/// Every read asks under it.
+const READ: u64 = u64::MAX;
 
 /// Items of one frame on its way, as bytes with their padding; a test may change or drop them.
 pub(crate) type OnTheWay = Vec<Vec<u8>>;
@@ -37,6 +41,8 @@ pub(crate) struct Three {
     frames: VecDeque<(usize, usize, Vec<u8>)>,
     /// Replies to the client, in their order.
     pub(crate) replies: Vec<Reply>,
+    /// Replies to reads, in their order: outcome, seq and detail.
+    pub(crate) answers: Vec<(Outcome, u64, u32)>,
     /// Events of all members, in their order.
     pub(crate) happened: Vec<(usize, Happened)>,
 }
@@ -79,6 +85,7 @@ impl Three {
             client: SimClient::new(1, WALL_MS / 1_000, false, &mut Rng::new(1)),
             frames: VecDeque::new(),
             replies: Vec::new(),
+            answers: Vec::new(),
             happened: Vec::new(),
         }
     }
@@ -158,6 +165,46 @@ impl Three {
         });
     }
 
+    /// The client's session, in which its requests are numbered.
+    pub(crate) fn session(&self) -> [u8; 16] {
+        self.client.session().0
+    }
+
+    /// Takes a client whose requests take effect in order.
+    pub(crate) fn order(&mut self) {
+        self.client = SimClient::new(1, WALL_MS / 1_000, true, &mut Rng::new(1));
+    }
+
+    /// Reads go to a member, all in one frame.
+    pub(crate) fn read(&mut self, node: usize, reads: &[(&Key, RequestHeader, Option<Freshness>)]) {
+        let mut bytes = Vec::new();
+        let mut frame = FrameBuilder::begin(&mut bytes);
+        for (key, header, freshness) in reads {
+            let header = RequestHeader {
+                correlation: READ.into(),
+                timeout_ms: 1_000.into(),
+                operation: Operation::Get as u8,
+                ..*header
+            };
+            let message = freshness.as_ref().map_or(&[][..], Freshness::bytes);
+            request::push(&mut bytes, &header, key.bytes(), message);
+            frame.pushed();
+        }
+        let address = FrameAddress {
+            kind: FrameKind::Client,
+            sender: (0, 0),
+            receiver: (0, 0),
+            number: 0,
+            epoch: 0,
+        };
+        frame.finish(&mut bytes, &address);
+        let frame = FrameView::new_checked(&bytes, FRAME_BYTES_MAX).unwrap();
+        self.turn(node, |shard, now| {
+            shard.ensure_client(ClientId(1));
+            shard.on_client_frame(now, ClientId(1), &frame);
+        });
+    }
+
     fn turn(&mut self, node: usize, input: impl FnOnce(&mut Shard<Production, HeapMemory, Kinds>, Now)) {
         let now = Now {
             monotonic_ns: self.now_ns,
@@ -190,6 +237,11 @@ impl Three {
                 let frame = FrameView::new_checked(&bytes, FRAME_BYTES_MAX).unwrap();
                 for item in frame.items() {
                     let reply = ReplyView::new_checked(&item).unwrap();
+                    if reply.header.correlation.get() == READ {
+                        let (seq, detail) = (reply.header.seq.get(), reply.header.detail.get());
+                        self.answers.push((reply.outcome, seq, detail));
+                        continue;
+                    }
                     self.replies.push((reply.outcome, reply.header.item.flags));
                 }
                 self.shards[node].on_client_sent(client, outgoing);

@@ -30,7 +30,7 @@ fn proposal(group: u32) -> Proposal {
 }
 
 /// One entry of each kind, and the bytes that it will always be.
-fn golden() -> [(Entry, &'static str); 8] {
+fn golden() -> [(Entry, &'static str); 9] {
     [
         (
             Entry::NodeUp {
@@ -41,6 +41,7 @@ fn golden() -> [(Entry, &'static str); 8] {
         ),
         (Entry::NodeDown(member(2, 3)), "0100 02 0200 0300000000000000"),
         (Entry::NodeDraining(NodeId(2)), "0100 03 0200"),
+        (Entry::NodeUndraining(NodeId(2)), "0100 09 0200"),
         (
             Entry::Create(vec![roll(1..=1), roll(1..=2)]),
             "0100 04 02000000 010101 0100 0001000000000000 020201 0100 0001000000000000 0200 0001000000000000",
@@ -126,7 +127,7 @@ fn what_no_entry_can_be_is_refused_by_name() {
         ("0200 01", EntryError::Schema { schema: 2 }),
         ("0000 01", EntryError::Schema { schema: 0 }),
         ("0100 00", EntryError::Kind { kind: 0 }),
-        ("0100 09", EntryError::Kind { kind: 9 }),
+        ("0100 0a", EntryError::Kind { kind: 10 }),
         // A count beyond what there is.
         ("0100 07 ffffffff 01000000 0600000000000000", EntryError::Truncated),
         (

@@ -24,7 +24,7 @@ fn harm(world: &mut World, random: &mut Lcg, faults: usize) {
         match random.below(10) {
             0..3 => world.kill(node),
             3..5 => world.start(node),
-            5 => world.resume(node),
+            5 => world.come_back(node),
             6 => world.drain(node),
             7 => world.elect(0),
             8 => {
@@ -37,7 +37,7 @@ fn harm(world: &mut World, random: &mut Lcg, faults: usize) {
                     .into_iter()
                     .filter(|node| !world.may_have_members(*node))
                     .collect();
-                dead.into_iter().for_each(|node| world.resume(node));
+                dead.into_iter().for_each(|node| world.come_back(node));
             }
         }
         let pause = [0, 50, 100, 200, 500, 1_000, 3_000, 8_000][random.below(8)];
@@ -48,7 +48,7 @@ fn harm(world: &mut World, random: &mut Lcg, faults: usize) {
 fn all_return(world: &mut World) {
     for node in world.nodes() {
         if !world.may_have_members(node) {
-            world.resume(node);
+            world.come_back(node);
         }
     }
 }

@@ -288,7 +288,7 @@ fn draining_moves_writers_and_members_away_and_undraining_brings_them_back() {
         assert_eq!(memberships(&world, &[node]), kept);
         assert_eq!(world.counts.copies, if fits { held } else { 0 }, "{shape:?}");
         world.forget_counts();
-        world.resume(node);
+        world.undrain(node);
         world.settle();
         world.check();
         assert_eq!(memberships(&world, &[node]), held);

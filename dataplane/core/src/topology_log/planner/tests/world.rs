@@ -214,6 +214,16 @@ impl World {
         self.decide(&Entry::NodeDraining(node));
     }
 
+    /// It is wanted again, however it went.
+    pub(super) fn come_back(&mut self, node: NodeId) {
+        self.resume(node);
+        self.undrain(node);
+    }
+
+    pub(super) fn undrain(&mut self, node: NodeId) {
+        self.decide(&Entry::NodeUndraining(node));
+    }
+
     /// Another topology, placed after the one before.
     pub(super) fn change(&mut self, topology: Topology) {
         self.placement = Placement::place(Some(&self.placement), &topology).unwrap();

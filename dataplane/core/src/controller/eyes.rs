@@ -1,0 +1,136 @@
+//! What a node sees of the others, and what it makes of what all of them see: watch, link matrix, verdicts.
+//!
+//! It owns the clock of lived time and hands out words, not actions. **Invariant:** whatever is said of a node is said of the process that
+//! the topology log has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use waterpark_ring::{NodeName, Topology};
+
+use crate::detection::{
+    Judge, Known, LinkMatrix, Lived, LivedClock, Roster, Row, Seen, Sight, Verdict, Watch, findings, sights,
+};
+use crate::ids::{Member, NodeId};
+use crate::topology_log::{Presence, TopologyState};
+
+/// The eyes of one node.
+#[derive(Debug)]
+pub(super) struct Eyes {
+    own: Member,
+    clock: LivedClock,
+    pub(super) watch: Watch,
+    matrix: LinkMatrix,
+    judge: Judge,
+    roster: Roster,
+    /// Data centres as numbers, by node.
+    dcs: BTreeMap<NodeId, u16>,
+    cuts: BTreeSet<(NodeId, NodeId)>,
+}
+
+impl Eyes {
+    pub(super) fn new(own: Member, topology: &Topology, heartbeat_ns: u64, now_ns: u64) -> Eyes {
+        let clock = LivedClock::new(now_ns);
+        let dc_of = |name: &str| {
+            NodeName::parse(name)
+                .expect("a topology has checked its names")
+                .dc
+                .to_owned()
+        };
+        let names = topology.dcs();
+        let dcs = topology.nodes().iter().map(|node| {
+            let dc = dc_of(&node.name);
+            let number = names
+                .iter()
+                .position(|name| *name == dc)
+                .expect("a topology lists its data centres");
+            (
+                node.id,
+                u16::try_from(number).expect("data centres are counted in 16 bits"),
+            )
+        });
+        Eyes {
+            dcs: dcs.collect(),
+            watch: Watch::new(own, heartbeat_ns, clock.now()),
+            matrix: LinkMatrix::new(own, heartbeat_ns),
+            judge: Judge::new(),
+            roster: Roster::default(),
+            cuts: BTreeSet::new(),
+            clock,
+            own,
+        }
+    }
+
+    /// A turn begins.
+    pub(super) fn turned(&mut self, now_ns: u64) -> Lived {
+        self.clock.turned(now_ns)
+    }
+
+    pub(super) fn now(&self) -> Lived {
+        self.clock.now()
+    }
+
+    /// The topology log says who is there.
+    pub(super) fn on_state(&mut self, state: &TopologyState) {
+        let now = self.clock.now();
+        let known = state.nodes().map(|(node, row)| Known {
+            member: Member {
+                node,
+                incarnation: row.incarnation,
+            },
+            dc: self.dcs.get(&node).copied().unwrap_or_default(),
+            up: row.presence != Presence::Down,
+        });
+        let known: Vec<Known> = known.collect();
+        for known in known.iter().filter(|known| known.member.node != self.own.node) {
+            self.watch.expect(known.member, now);
+        }
+        self.roster = Roster::new(known);
+    }
+
+    /// A row of another node.
+    pub(super) fn take_row(&mut self, from: Member, row: Row) -> bool {
+        self.matrix.take(from, row, self.clock.now()).is_ok()
+    }
+
+    /// The row to send now, if there is one; this node's own matrix has it then.
+    pub(super) fn row(&mut self) -> Option<Row> {
+        let row = self.watch.row(self.clock.now())?;
+        self.matrix.take(self.own, row.clone(), self.clock.now()).ok();
+        Some(row)
+    }
+
+    /// Judges by what is seen now. What the topology log should say of its nodes and does not.
+    pub(super) fn judge(&mut self) -> Vec<Verdict> {
+        let now = self.clock.now();
+        let counted = self.matrix.counted(&self.roster, now);
+        let found = findings(&counted);
+        let pairs = sights(&counted, &found).into_iter().flat_map(|sight| match sight {
+            Sight::Down { .. } => [None, None],
+            Sight::PartialCut { between: (a, b) } => [Some((a, b)), Some((b, a))],
+            Sight::OneWay { from, to } => [Some((to, from)), None],
+            Sight::Unheard { node, by } => [Some((by, node)), None],
+        });
+        self.cuts = pairs.flatten().collect();
+        self.judge.turn(&found, now);
+        self.judge.unrecorded(self.roster.nodes()).collect()
+    }
+
+    /// The processes that are heard, this one among them.
+    pub(super) fn heard(&self) -> BTreeSet<Member> {
+        let now = self.clock.now();
+        let members = self.roster.nodes().iter().map(|known| known.member);
+        members
+            .filter(|member| *member == self.own || self.hears(*member, now))
+            .collect()
+    }
+
+    /// Pairs of which the first does not hear the second, as of the last judgement.
+    pub(super) fn cuts(&self) -> BTreeSet<(NodeId, NodeId)> {
+        self.cuts.clone()
+    }
+
+    fn hears(&self, member: Member, now: Lived) -> bool {
+        let sighting = self.watch.sees(member.node, now);
+        sighting.is_some_and(|sighting| sighting.of(member.incarnation) == Some(Seen::Up))
+    }
+}

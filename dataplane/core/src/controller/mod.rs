@@ -1,0 +1,638 @@
+//! The controller: a node's part in the topology log. It votes or learns, watches the other nodes, judges which are down, and plans where it
+//! leads.
+//!
+//! ```text
+//!  links: met, heard, closed, refused ─► Eyes ──► rows to all voters ──► verdicts ─┐
+//!  shards: reports of groups ────────────────────► reports to all voters ─► planner ┤ where this node leads
+//!  shards and operators: entries ──────────────────────────────────────────────────┴─► consensus ─► decided ─► shards
+//! ```
+//!
+//! One for each node, beside the shards and never on their path: without it every group goes on in its present view. It takes inputs and
+//! fills a list of effects; it has no clock, socket or file. What it sends may be lost, doubled or late: everything that it wants is asked
+//! for again until the log shows it, and every entry is a compare-and-set. **Invariant:** entries are handed to the shards in order, each
+//! once, and a voter's message never leaves before what it stands on is durable.
+
+mod eyes;
+mod message;
+mod report;
+mod seat;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use waterpark_ring::{Placement, Topology};
+
+use self::eyes::Eyes;
+pub use self::message::{Message, MessageError, REPORTS_MAX};
+use self::report::Reports;
+pub use self::report::{GroupReport, Word};
+use self::seat::{Seat, voter_id};
+use crate::config::Config;
+use crate::detection::{Lived, Row, Verdict};
+use crate::ids::{GroupId, Incarnation, Member, NodeId};
+use crate::rules::Rules;
+use crate::time::{MS, Now};
+use crate::topology_log::consensus::{self, Birth, Decided, FileError};
+use crate::topology_log::{Changed, Entry, EntryError, Limits, Planner, Presence, Seen, TopologyState, codec};
+
+/// A learner asks for what it misses this often, in ms.
+const ASK_MS: u64 = 100;
+/// What is wanted of the log is proposed again after this and four round trips, in ms.
+const PROPOSE_AGAIN_MS: u64 = 100;
+/// How often the leader plans where nothing has changed, in ms.
+const PLAN_MS: u64 = 50;
+/// How often a node says what its shards report, in ms.
+const REPORT_MS: u64 = 50;
+
+/// What a controller is told at its start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// This process.
+    pub own: Member,
+    /// All nodes.
+    pub topology: Topology,
+    /// Where the groups should be.
+    pub placement: Placement,
+    /// The first voters, in the order of their ids.
+    pub voters: Vec<NodeId>,
+    /// Links carry something at least this often, in ms.
+    pub heartbeat_ms: u64,
+    /// Bounds of the planner.
+    pub limits: Limits,
+}
+
+/// One thing to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Send to the controller of a node, over whatever link is up. It may get lost.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// Append to the voter's file, and say when it is durable ([`Controller::on_durable`]).
+    Write(consensus::Write),
+    /// Hand to every shard of this node.
+    Decided {
+        /// Where it stands, one more than the last.
+        position: u64,
+        /// The entry.
+        entry: Entry,
+    },
+    /// Something that an operator wants to read.
+    Note(Note),
+    /// The process has to end.
+    End(End),
+}
+
+/// Words for the log of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Another voter leads, or none is known.
+    Leader(Option<NodeId>),
+    /// What was decided of nodes.
+    Node {
+        /// The process.
+        member: Member,
+        /// Whether it is there.
+        presence: Presence,
+    },
+    /// Groups have other active or pending Configs.
+    Groups {
+        /// Now in force.
+        active: usize,
+        /// Now being opened.
+        pending: usize,
+    },
+    /// A message was not taken.
+    Refused {
+        /// From whom.
+        from: NodeId,
+        /// Why.
+        error: MessageError,
+    },
+}
+
+/// Why a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A newer process of this node's name is there: two of one name, or a start by hand beside the old one.
+    Replaced {
+        /// The newer one.
+        by: Incarnation,
+    },
+    /// A decided entry cannot be read: a newer release wrote it, and this one would go another way than the others.
+    Unreadable {
+        /// Its position.
+        position: u64,
+        /// Why.
+        error: EntryError,
+    },
+}
+
+/// A node's part in the topology log.
+#[derive(Debug)]
+pub struct Controller<R: Rules> {
+    own: Member,
+    voters: Vec<NodeId>,
+    nodes: Vec<NodeId>,
+    seat: Seat<R>,
+    state: TopologyState,
+    eyes: Eyes,
+    planner: Planner,
+    reports: Reports,
+    /// What each shard of this node has said of its groups.
+    shards: BTreeMap<u16, Vec<GroupReport>>,
+    /// Up to where each learner was told.
+    told: BTreeMap<NodeId, u64>,
+    /// Members that a group has where there are enough nodes.
+    members: usize,
+    /// This node shall lose its memberships.
+    drains: bool,
+    leader: Option<NodeId>,
+    asked: u64,
+    now_ms: u64,
+    ask_at_ms: u64,
+    up_at_ms: u64,
+    plan_at_ms: u64,
+    report_at_ms: u64,
+    /// When each verdict may be proposed again.
+    verdict_at_ms: BTreeMap<NodeId, u64>,
+    /// A report was sent, so that the last word is that there is nothing more to say.
+    has_reported: bool,
+    /// An entry came that cannot be read.
+    has_ended: bool,
+    doing: Vec<Doing>,
+}
+
+impl<R: Rules> Controller<R> {
+    /// A controller, with the birth and the bytes of its node's voter file, if it has one. The number tells how many bytes of the file are good: it is cut to them
+    /// before anything is appended.
+    ///
+    /// # Errors
+    /// When the file is of another cluster or voter, or cannot be believed.
+    ///
+    /// # Panics
+    /// If the setup names nodes that the topology does not have: a bug in this process.
+    pub fn new(setup: Setup, now: Now, vote: Option<(&Birth, &[u8])>) -> Result<(Controller<R>, usize), FileError> {
+        let Setup {
+            own,
+            topology,
+            placement,
+            voters,
+            heartbeat_ms,
+            limits,
+        } = setup;
+        let (seat, good) = Seat::take(own.incarnation, vote)?;
+        let nodes = topology.nodes().iter().map(|node| node.id);
+        let mut controller = Controller {
+            own,
+            nodes: nodes.filter(|node| *node != own.node).collect(),
+            eyes: Eyes::new(own, &topology, heartbeat_ms * MS, now.monotonic_ns),
+            members: topology.members(),
+            planner: Planner::new(topology, placement, limits),
+            voters,
+            seat,
+            state: TopologyState::default(),
+            reports: Reports::default(),
+            shards: BTreeMap::new(),
+            told: BTreeMap::new(),
+            drains: false,
+            leader: None,
+            asked: 0,
+            now_ms: now.monotonic_ns / MS,
+            ask_at_ms: 0,
+            up_at_ms: 0,
+            plan_at_ms: 0,
+            report_at_ms: 0,
+            verdict_at_ms: BTreeMap::new(),
+            has_reported: false,
+            has_ended: false,
+            doing: Vec::new(),
+        };
+        controller.settle();
+        Ok((controller, good))
+    }
+
+    /// What the log says, as far as it is known here.
+    #[must_use]
+    pub fn state(&self) -> &TopologyState {
+        &self.state
+    }
+
+    /// Whether this node votes.
+    #[must_use]
+    pub fn is_voter(&self) -> bool {
+        self.seat.is_voter()
+    }
+
+    /// Whether this node leads the voters, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.seat.is_leader()
+    }
+
+    /// Which node leads the voters, as far as is known here; a learner does not know.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// Moves out what is to be done, in order.
+    pub fn take_doing(&mut self, out: &mut Vec<Doing>) {
+        out.append(&mut self.doing);
+    }
+
+    /// Time has passed. To be called every few milliseconds, and after the frames that came before it.
+    pub fn on_tick(&mut self, now: Now) {
+        self.turned(now);
+        if let Some(voter) = self.seat.voter() {
+            voter.tick(self.now_ms);
+        }
+        self.settle();
+        self.want_to_be_up();
+        self.ask();
+        self.send_row();
+        self.send_report();
+        if self.seat.is_voter() {
+            let verdicts = self.eyes.judge();
+            if self.seat.is_leader() {
+                self.propose_verdicts(verdicts);
+                self.plan();
+            }
+        }
+        self.settle();
+    }
+
+    /// A link to a process was made.
+    pub fn on_met(&mut self, now: Now, peer: Member) {
+        self.turned(now);
+        let lived = self.eyes.now();
+        self.eyes.watch.met(peer, lived);
+    }
+
+    /// Frames of these processes came.
+    pub fn on_heard(&mut self, now: Now, peers: &[Member]) {
+        self.turned(now);
+        let lived = self.eyes.now();
+        for peer in peers {
+            self.eyes.watch.heard(*peer, lived);
+        }
+    }
+
+    /// A link with a process was lost, of those that [`Controller::on_met`] told of.
+    pub fn on_closed(&mut self, now: Now, peer: Member) {
+        self.turned(now);
+        let lived = self.eyes.now();
+        self.eyes.watch.closed(peer, lived);
+        if let (Some(id), Some(voter)) = (voter_id(&self.voters, peer.node), self.seat.voter()) {
+            voter.peer_closed(id);
+        }
+        self.settle();
+    }
+
+    /// A node's host refused a connection just now that was dialled after the last link was lost.
+    pub fn on_refused(&mut self, now: Now, node: NodeId) {
+        self.turned(now);
+        let lived = self.eyes.now();
+        self.eyes.watch.refused(node, lived, lived);
+        // What was lost is lost at once: rows go out with it.
+        self.send_row();
+    }
+
+    /// Another controller's message came over a link with that process.
+    pub fn on_message(&mut self, now: Now, from: Member, bytes: &[u8]) {
+        self.turned(now);
+        match Message::decode(bytes) {
+            Ok(message) => self.on_message_of(from, message),
+            Err(error) => self.doing.push(Doing::Note(Note::Refused { from: from.node, error })),
+        }
+        self.settle();
+    }
+
+    /// Every write up to this number is durable.
+    ///
+    /// # Panics
+    /// If that write was never handed out: a bug in this process.
+    pub fn on_durable(&mut self, upto: u64) {
+        if let Some(voter) = self.seat.voter() {
+            voter.on_durable(upto);
+        }
+        self.settle();
+    }
+
+    /// A shard of this node wants an entry, or an operator does. It may get lost.
+    pub fn propose(&mut self, entry: &Entry) {
+        let bytes = codec::encode(entry);
+        self.propose_bytes(&bytes);
+        self.settle();
+    }
+
+    /// A shard of this node says all that it has to say of its groups now.
+    pub fn on_reports(&mut self, shard: u16, reports: Vec<GroupReport>) {
+        let row = self.shards.entry(shard).or_default();
+        if *row != reports {
+            self.report_at_ms = 0;
+            *row = reports;
+        }
+    }
+
+    /// This node shall lose its memberships, or keep them again.
+    pub fn drain(&mut self, drains: bool) {
+        self.drains = drains;
+        self.up_at_ms = 0;
+    }
+
+    /// Whether this node was told to drain, writes nothing any more, and is a member of nothing that others could take over.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let others = self
+            .state
+            .nodes()
+            .filter(|(node, row)| *node != self.own.node && row.presence == Presence::Up);
+        let can_leave = others.count() >= self.members;
+        let holds = |config: &Config| {
+            let at = config.position(self.own.node);
+            at == Some(0) || can_leave && at.is_some()
+        };
+        self.drains
+            && (self.state.groups())
+                .all(|(_, group)| !holds(&group.active) && !group.pending.as_ref().is_some_and(holds))
+    }
+
+    fn turned(&mut self, now: Now) {
+        self.now_ms = now.monotonic_ns / MS;
+        self.eyes.turned(now.monotonic_ns);
+    }
+
+    fn on_message_of(&mut self, from: Member, message: Message<'_>) {
+        match message {
+            Message::Vote(bytes) => {
+                if let (Some(id), Some(voter)) = (voter_id(&self.voters, from.node), self.seat.voter()) {
+                    // What was dropped is counted there.
+                    voter.step(self.now_ms, id, bytes).ok();
+                }
+            }
+            Message::Row(bytes) => {
+                let taken = Row::decode(bytes).is_ok_and(|row| self.eyes.take_row(from, row));
+                if taken && self.seat.is_leader() {
+                    let verdicts = self.eyes.judge();
+                    self.propose_verdicts(verdicts);
+                }
+            }
+            Message::Propose(bytes) => {
+                if self.seat.is_leader() {
+                    self.propose_bytes(bytes);
+                }
+            }
+            Message::Ask(position) => self.tell(from.node, position),
+            Message::Learn(entries) => self.learn(entries),
+            Message::Report(reports) => self.reports.take(from, reports, self.eyes.now()),
+        }
+    }
+
+    /// To consensus where this node votes, else to all who do: the one who leads takes it.
+    fn propose_bytes(&mut self, bytes: &[u8]) {
+        if let Some(voter) = self.seat.voter() {
+            // One that is not taken is proposed again by whoever wants it.
+            voter.propose(bytes).ok();
+            return;
+        }
+        self.send_voters(&Message::Propose(bytes));
+    }
+
+    fn send_voters(&mut self, message: &Message<'_>) {
+        let bytes = message.encode();
+        for voter in self.voters.iter().filter(|voter| **voter != self.own.node) {
+            self.doing.push(Doing::Send {
+                to: *voter,
+                bytes: bytes.clone(),
+            });
+        }
+    }
+
+    /// Decided entries for a node that learns, from a position on.
+    fn tell(&mut self, to: NodeId, position: u64) {
+        let entries = self.seat.decided_from(position);
+        self.told.insert(to, position);
+        if let Some(last) = entries.last() {
+            self.told.insert(to, last.position + 1);
+            let bytes = Message::Learn(entries).encode();
+            self.doing.push(Doing::Send { to, bytes });
+        }
+    }
+
+    fn learn(&mut self, entries: Vec<Decided>) {
+        let Seat::Learner(learner) = &mut self.seat else { return };
+        let before = learner.next();
+        let mut has_gap = false;
+        for decided in entries {
+            has_gap |= decided.position > learner.next();
+            // What is too far ahead comes again, and two words for one position are the voters' to find out.
+            learner.take(decided).ok();
+        }
+        if has_gap || learner.next() > before + 64 {
+            self.ask_at_ms = 0;
+        }
+    }
+
+    /// A learner asks one voter after the other for what comes next.
+    fn ask(&mut self) {
+        let Seat::Learner(learner) = &self.seat else { return };
+        if self.now_ms < self.ask_at_ms {
+            return;
+        }
+        self.ask_at_ms = self.now_ms + ASK_MS;
+        let position = learner.next();
+        let others: Vec<NodeId> = self
+            .voters
+            .iter()
+            .copied()
+            .filter(|voter| *voter != self.own.node)
+            .collect();
+        // Two at a time, so that one that is gone costs nothing.
+        for _ in 0..others.len().min(2) {
+            self.asked += 1;
+            let to = others[usize::try_from(self.asked % others.len() as u64).expect("below their number")];
+            let bytes = Message::Ask(position).encode();
+            self.doing.push(Doing::Send { to, bytes });
+        }
+    }
+
+    /// The log has to say that this process is there, or that it drains.
+    fn want_to_be_up(&mut self) {
+        let row = self.state.node(self.own.node);
+        // Whether a process that was down is up again the others say, who hear it.
+        let entry = if row.incarnation != self.own.incarnation {
+            Entry::NodeUp {
+                member: self.own,
+                replaces: row.incarnation,
+            }
+        } else if self.drains && row.presence == Presence::Up {
+            Entry::NodeDraining(self.own.node)
+        } else {
+            return;
+        };
+        // A newer process of this name ends this one; `settle` says so.
+        if row.incarnation > self.own.incarnation || self.now_ms < self.up_at_ms {
+            return;
+        }
+        self.up_at_ms = self.now_ms + self.again_ms();
+        self.propose_bytes(&codec::encode(&entry));
+    }
+
+    fn again_ms(&self) -> u64 {
+        PROPOSE_AGAIN_MS + 4 * self.seat.round_trip_ms()
+    }
+
+    fn send_row(&mut self) {
+        if let Some(row) = self.eyes.row() {
+            let mut bytes = Vec::new();
+            row.encode(&mut bytes);
+            self.send_voters(&Message::Row(&bytes));
+        }
+    }
+
+    fn send_report(&mut self) {
+        if self.now_ms < self.report_at_ms {
+            return;
+        }
+        let reports: Vec<GroupReport> = self.shards.values().flatten().copied().collect();
+        let is_quiet = reports.is_empty() && !self.has_reported;
+        self.report_at_ms = self.now_ms + REPORT_MS;
+        if is_quiet {
+            return;
+        }
+        self.has_reported = !reports.is_empty();
+        let own = (self.own, self.eyes.now());
+        self.send_voters(&Message::Report(reports.clone()));
+        self.reports.take(own.0, reports, own.1);
+    }
+
+    fn propose_verdicts(&mut self, verdicts: Vec<Verdict>) {
+        for verdict in verdicts {
+            let (member, entry) = match verdict {
+                Verdict::Down(member) => (member, Entry::NodeDown(member)),
+                Verdict::Up(member) => {
+                    let replaces = member.incarnation;
+                    (member, Entry::NodeUp { member, replaces })
+                }
+            };
+            let at_ms = self.verdict_at_ms.get(&member.node).copied().unwrap_or(0);
+            if self.now_ms >= at_ms {
+                self.verdict_at_ms.insert(member.node, self.now_ms + self.again_ms());
+                self.propose_bytes(&codec::encode(&entry));
+            }
+        }
+    }
+
+    fn plan(&mut self) {
+        if self.now_ms < self.plan_at_ms {
+            return;
+        }
+        self.plan_at_ms = self.now_ms + PLAN_MS;
+        let lived: Lived = self.eyes.now();
+        let seen = Seen {
+            heard: self.eyes.heard(),
+            cuts: self.eyes.cuts(),
+            round_trip_ms: self.seat.round_trip_ms(),
+            groups: self.reports.seen(&self.state, lived),
+        };
+        for entry in self.planner.plan(self.now_ms, &self.state, &seen) {
+            self.propose_bytes(&codec::encode(&entry));
+        }
+    }
+
+    /// After each input: what was decided takes effect, and what may leave leaves.
+    fn settle(&mut self) {
+        loop {
+            let mut writes = Vec::new();
+            let mut outgoing = Vec::new();
+            if let Some(voter) = self.seat.voter() {
+                voter.take_writes(&mut writes);
+                voter.take_outgoing(&mut outgoing);
+            }
+            self.doing.extend(writes.into_iter().map(Doing::Write));
+            for (to, bytes) in outgoing {
+                let to = self.voters[usize::from(to.0) - 1];
+                let bytes = Message::Vote(&bytes).encode();
+                self.doing.push(Doing::Send { to, bytes });
+            }
+            let mut decided = Vec::new();
+            self.seat.take_decided(&mut decided);
+            if decided.is_empty() {
+                break;
+            }
+            decided.into_iter().for_each(|decided| self.on_decided(decided));
+            self.tell_learners();
+        }
+        let leader = self.seat.leader().map(|id| self.voters[usize::from(id.0) - 1]);
+        if leader != self.leader {
+            self.leader = leader;
+            self.doing.push(Doing::Note(Note::Leader(leader)));
+        }
+    }
+
+    fn on_decided(&mut self, decided: Decided) {
+        // What follows an entry that cannot be read cannot be placed.
+        if self.has_ended {
+            return;
+        }
+        let Decided { position, entry } = decided;
+        let entry = match codec::decode(&entry) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.has_ended = true;
+                return self.doing.push(Doing::End(End::Unreadable { position, error }));
+            }
+        };
+        let changed = self.state.apply(position, &entry);
+        self.note(&changed);
+        if changed.node.is_some() {
+            self.eyes.on_state(&self.state);
+            let by = self.state.node(self.own.node).incarnation;
+            if by > self.own.incarnation {
+                self.doing.push(Doing::End(End::Replaced { by }));
+            }
+        }
+        // What changed may want the next step at once.
+        self.plan_at_ms = 0;
+        self.doing.push(Doing::Decided { position, entry });
+    }
+
+    fn note(&mut self, changed: &Changed) {
+        if let Some(node) = changed.node {
+            let row = self.state.node(node);
+            let member = Member {
+                node,
+                incarnation: row.incarnation,
+            };
+            let presence = row.presence;
+            self.doing.push(Doing::Note(Note::Node { member, presence }));
+        }
+        let (active, pending) = (changed.active.len(), changed.pending.len());
+        if active + pending > 0 {
+            self.doing.push(Doing::Note(Note::Groups { active, pending }));
+        }
+    }
+
+    /// The leader tells learners at once; what is lost on the way they ask for.
+    fn tell_learners(&mut self) {
+        if !self.seat.is_leader() {
+            return;
+        }
+        for node in self.nodes.clone() {
+            if let Some(next) = self.told.get(&node).copied() {
+                self.tell(node, next);
+            }
+        }
+    }
+
+    /// What the log says of a group, for those who explain.
+    #[must_use]
+    pub fn group(&self, group: GroupId) -> Option<&crate::topology_log::GroupState> {
+        self.state.group(group)
+    }
+}

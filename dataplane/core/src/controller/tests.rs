@@ -1,0 +1,295 @@
+//! Controllers of a small cluster, wired to each other without delay: what is sent arrives, what is written is durable.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use waterpark_ring::{ClusterId, NodeSpec, Topology, TopologySpec};
+
+use super::*;
+use crate::ids::{GroupId, View};
+use crate::rules::Production;
+use crate::topology_log::Trouble;
+use crate::topology_log::consensus::{Birth, VoterId};
+
+const NAMES: [&str; 5] = ["FL-A-1", "FL-B-1", "TN-A-1", "TX-A-1", "UT-A-1"];
+const VOTERS: u16 = 3;
+
+struct Seat {
+    controller: Controller<Production>,
+    decided: Vec<(u64, Entry)>,
+    ends: Vec<End>,
+}
+
+struct World {
+    topology: Topology,
+    seats: BTreeMap<NodeId, (Member, Seat)>,
+    now_ms: u64,
+}
+
+fn topology() -> Topology {
+    let node = |(id, name): (u16, &&str)| NodeSpec {
+        id: NodeId(id),
+        name: (**name).to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: 7000 + 256 * id,
+        shards: 1,
+    };
+    let mut spec = TopologySpec::new(ClusterId([5; 16]), (1..).zip(&NAMES).map(node).collect());
+    spec.groups = 64;
+    Topology::new(spec).unwrap()
+}
+
+impl World {
+    fn new() -> World {
+        let mut world = World {
+            topology: topology(),
+            seats: BTreeMap::new(),
+            now_ms: 1_000,
+        };
+        (1..=5).for_each(|node| world.start(node, 1));
+        world
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic_ns: self.now_ms * MS,
+            wall_ms: self.now_ms,
+        }
+    }
+
+    /// A process of a node starts, with the first bytes of its voter file: nothing else of it is needed here.
+    fn start(&mut self, node: u16, incarnation: u64) {
+        let own = Member {
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+        };
+        let setup = Setup {
+            own,
+            topology: self.topology.clone(),
+            placement: self.topology.birth().clone(),
+            voters: (1..=VOTERS).map(NodeId).collect(),
+            heartbeat_ms: 100,
+            limits: Limits::default(),
+        };
+        let ids: Vec<VoterId> = (1..=VOTERS).map(VoterId).collect();
+        let birth = Birth::first(self.topology.spec().cluster, VoterId(node), &ids).ok();
+        let file = birth.as_ref().map(Birth::file);
+        // A second process has no file: the first one has it.
+        let vote = birth.as_ref().zip(file.as_deref()).filter(|_| incarnation == 1);
+        let (controller, _) = Controller::new(setup, self.now(), vote).unwrap();
+        let seat = Seat {
+            controller,
+            decided: Vec::new(),
+            ends: Vec::new(),
+        };
+        let now = self.now();
+        for (peer, other) in self.seats.values_mut().filter(|(peer, _)| peer.node != own.node) {
+            other.controller.on_met(now, own);
+            let _ = peer;
+        }
+        self.seats.insert(own.node, (own, seat));
+        let peers: Vec<Member> = self.seats.values().map(|(member, _)| *member).collect();
+        for peer in peers.into_iter().filter(|peer| peer.node != own.node) {
+            self.seats.get_mut(&own.node).unwrap().1.controller.on_met(now, peer);
+        }
+    }
+
+    /// A process ends: its sockets close, and nobody listens any more.
+    fn kill(&mut self, node: u16) -> Member {
+        let (gone, _) = self.seats.remove(&NodeId(node)).unwrap();
+        let now = self.now();
+        for (_, seat) in self.seats.values_mut() {
+            seat.controller.on_closed(now, gone);
+            seat.controller.on_refused(now, gone.node);
+        }
+        gone
+    }
+
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms / 5 {
+            self.now_ms += 5;
+            let now = self.now();
+            let members: Vec<Member> = self.seats.values().map(|(member, _)| *member).collect();
+            for (own, seat) in self.seats.values_mut() {
+                let others: Vec<Member> = members.iter().copied().filter(|other| other != own).collect();
+                seat.controller.on_heard(now, &others);
+                seat.controller.on_tick(now);
+            }
+            self.deliver();
+        }
+    }
+
+    fn deliver(&mut self) {
+        let mut sent = VecDeque::new();
+        let nodes: Vec<NodeId> = self.seats.keys().copied().collect();
+        nodes.iter().for_each(|node| self.act(*node, &mut sent));
+        let now = self.now();
+        while let Some((from, to, bytes)) = sent.pop_front() {
+            if let Some((_, seat)) = self.seats.get_mut(&to) {
+                seat.controller.on_message(now, from, &bytes);
+                self.act(to, &mut sent);
+            }
+        }
+    }
+
+    fn act(&mut self, node: NodeId, sent: &mut VecDeque<(Member, NodeId, Vec<u8>)>) {
+        let (own, seat) = self.seats.get_mut(&node).unwrap();
+        loop {
+            let mut doing = Vec::new();
+            seat.controller.take_doing(&mut doing);
+            if doing.is_empty() {
+                return;
+            }
+            for doing in doing {
+                match doing {
+                    Doing::Send { to, bytes } => sent.push_back((*own, to, bytes)),
+                    Doing::Write(write) => seat.controller.on_durable(write.number),
+                    Doing::Decided { position, entry } => seat.decided.push((position, entry)),
+                    Doing::Note(_) => {}
+                    Doing::End(end) => seat.ends.push(end),
+                }
+            }
+        }
+    }
+
+    fn seat(&mut self, node: u16) -> &mut Seat {
+        &mut self.seats.get_mut(&NodeId(node)).unwrap().1
+    }
+
+    fn state(&self, node: u16) -> &TopologyState {
+        self.seats[&NodeId(node)].1.controller.state()
+    }
+}
+
+fn born() -> World {
+    let mut world = World::new();
+    world.run(1_000);
+    world
+}
+
+#[test]
+fn all_nodes_learn_the_same_entries_and_the_groups_are_born() {
+    let mut world = born();
+    let first = world.seat(1).decided.clone();
+    assert!(first.iter().map(|(position, _)| *position).eq(1..=first.len() as u64));
+    for node in 2..=5 {
+        assert_eq!(world.seat(node).decided, first, "node {node}");
+    }
+    assert_eq!(world.state(5).groups().count(), 64);
+    let leaders: Vec<u16> = (1..=5)
+        .filter(|node| world.seat(*node).controller.is_leader())
+        .collect();
+    assert_eq!(leaders.len(), 1);
+    assert!(!world.seat(4).controller.is_voter());
+}
+
+#[test]
+fn a_killed_process_is_down_at_once_and_every_group_gets_an_opener_that_lives() {
+    let mut world = born();
+    let gone = world.kill(5);
+    world.run(20);
+    assert_eq!(world.state(1).node(gone.node).presence, Presence::Down);
+    world.run(30);
+    let state = world.state(4);
+    let holds = |members: &[Member]| members.contains(&gone);
+    let (mut held, mut repaired) = (0, 0);
+    for (id, group) in state.groups() {
+        held += u32::from(holds(&group.active.members));
+        if group.active.writer() == gone {
+            let pending = group.pending.as_ref().unwrap_or_else(|| panic!("{id:?} waits"));
+            assert!(!holds(&pending.members));
+            repaired += 1;
+        }
+    }
+    assert!(held > 0 && repaired > 0);
+}
+
+#[test]
+fn an_activation_is_taken_from_any_node() {
+    let mut world = born();
+    world.kill(5);
+    world.run(100);
+    let pending = world.state(4).groups().find_map(|(id, group)| {
+        let pending = group.pending.as_ref()?;
+        Some((id, pending.view))
+    });
+    let (group, view) = pending.unwrap();
+    world.seat(4).controller.propose(&Entry::Activate(vec![(group, view)]));
+    world.deliver();
+    world.run(10);
+    assert_eq!(world.state(1).group(group).unwrap().active.view, view);
+    assert_eq!(world.state(4).group(group).unwrap().active.view, view);
+}
+
+#[test]
+fn a_process_whose_name_has_a_newer_one_is_told_to_end() {
+    let mut world = born();
+    let (older, mut seat) = world.seats.remove(&NodeId(4)).unwrap();
+    world.start(4, 2);
+    world.run(300);
+    let newer = world.state(1).node(NodeId(4)).incarnation;
+    assert_eq!(newer, Incarnation(2));
+    // The older one was only cut off, and hears of it.
+    let entries = world.seat(1).controller.seat.decided_from(1);
+    seat.controller
+        .on_message(world.now(), older, &Message::Learn(entries).encode());
+    let mut doing = Vec::new();
+    seat.controller.take_doing(&mut doing);
+    assert!(doing.contains(&Doing::End(End::Replaced { by: newer })));
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_ends_the_process_and_nothing_behind_it_is_handed_out() {
+    let mut world = born();
+    let next = world.state(5).position() + 1;
+    let decided = |position, entry: &[u8]| Decided {
+        position,
+        entry: entry.to_vec(),
+    };
+    let down = codec::encode(&Entry::NodeDraining(NodeId(1)));
+    let entries = vec![decided(next, b"\xFF\xFF new"), decided(next + 1, &down)];
+    let from = world.seats[&NodeId(1)].0;
+    let now = world.now();
+    world
+        .seat(5)
+        .controller
+        .on_message(now, from, &Message::Learn(entries).encode());
+    let mut doing = Vec::new();
+    world.seat(5).controller.take_doing(&mut doing);
+    let error = EntryError::Schema { schema: 0xFFFF };
+    assert_eq!(doing, [Doing::End(End::Unreadable { position: next, error })]);
+}
+
+#[test]
+fn a_node_that_drains_says_so_and_one_that_is_told_otherwise_stays() {
+    let mut world = born();
+    world.seat(5).controller.drain(true);
+    world.run(50);
+    assert_eq!(world.state(1).node(NodeId(5)).presence, Presence::Draining);
+    assert!(!world.seat(5).controller.is_drained());
+}
+
+#[test]
+fn what_shards_report_reaches_the_one_who_plans() {
+    let mut world = born();
+    let group = GroupId(3);
+    let (view, writer) = {
+        let active = &world.state(1).group(group).unwrap().active;
+        (active.view, active.writer())
+    };
+    let report = GroupReport {
+        group,
+        view,
+        progress: 0,
+        word: Word::Trouble(Trouble::Stalled),
+    };
+    world.seat(writer.node.0).controller.on_reports(0, vec![report]);
+    world.run(100);
+    let leader = (1..=VOTERS)
+        .find(|node| world.seat(*node).controller.is_leader())
+        .unwrap();
+    let now = world.seat(leader).controller.eyes.now();
+    let controller = &world.seat(leader).controller;
+    let seen = controller.reports.seen(&controller.state, now);
+    assert_eq!(seen[&group].trouble, Some((view, Trouble::Stalled)));
+    assert_ne!(view, View(0));
+}

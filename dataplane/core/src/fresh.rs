@@ -1,0 +1,265 @@
+//! Reads at members that do not write: from what is committed here, once it is as fresh as the read wants it (`protocol.md` §6).
+//!
+//! A session read wants what its token names, a bounded one everything that was acked some time ago. A follower learns how fresh it is by an
+//! echo: it sends its writer a stamp of its own clock, the writer passes on that a round of confirmations is over which began after the
+//! stamp came, and how far it was committed then. No two clocks are compared. A read that this member is not fresh enough for is held for
+//! a while, and then goes to the writer.
+//!
+//! **Invariant:** nothing uncommitted is read here, and `fresh_ns` never says more than a writer whose view stood said.
+
+use waterpark_wire::FrameError;
+use waterpark_wire::item::{Item, ItemHeader};
+use waterpark_wire::link::{Echo, Echoed};
+use waterpark_wire::reply::Outcome;
+use waterpark_wire::request::{HERE, ReadLevel, RequestView};
+
+use crate::behaviour::Behaviour;
+use crate::group::Role;
+use crate::ids::{GroupId, Lineage, Member, Seq, View};
+use crate::memory::Memory;
+use crate::pending::{Pending, Sent};
+use crate::rules::Rules;
+use crate::shard::Shard;
+use crate::time::{MS, Now};
+use crate::waiting::{Arrival, Held, Origin};
+use crate::writer::{BUSY_RETRY_MS, held_request};
+
+/// A read is held so long for this member to become fresh enough; then it is the writer's.
+const HOLD_MS: u64 = 100;
+/// A writer that has not answered an echo is asked again after this.
+const ECHO_AGAIN_MS: u64 = 150;
+
+/// How a log stands to a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// What the token names is here.
+    Reached,
+    /// It is not here yet.
+    Behind,
+    /// It is gone: another lineage has opened before it.
+    Lost,
+}
+
+impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// A read that a member answers itself, or holds, or hands to the writer.
+    pub(crate) fn read_at_member(
+        &mut self,
+        now: Now,
+        index: usize,
+        request: &RequestView<'_>,
+        arrival: &Arrival,
+        level: ReadLevel,
+    ) {
+        let group = &self.groups[index];
+        // Who has no log of the group, gave it up, or found it contradicted, has nothing to read.
+        let is_apart = matches!(group.role, Role::Unborn | Role::Opening | Role::Quarantined) || self.out;
+        if is_apart || group.log_view == View::default() || !self.holds(group.id) {
+            return self.redirect(now, index, request, arrival);
+        }
+        self.apply_committed(index);
+        match self.serves(now, index, request, level) {
+            Stands::Reached => {
+                let seq = self.groups[index].applied;
+                let mut ready = self.answer_read(index, request, seq);
+                ready.header.detail = self.groups[index].reads.age_ms(now).into();
+                self.counters.reads += 1;
+                self.send_reply(arrival.origin, &ready.header, &ready.body);
+            }
+            Stands::Lost => self.refuse(arrival.origin, request, Outcome::LineageLost, 0),
+            Stands::Behind => {
+                if level == ReadLevel::Bounded {
+                    self.echo(now, index);
+                }
+                self.hold_or_redirect(now, index, request, arrival);
+            }
+        }
+    }
+
+    fn apply_committed(&mut self, index: usize) {
+        let group = &self.groups[index];
+        if group.role != Role::Writer && group.applied < group.commit {
+            self.apply(index);
+        }
+    }
+
+    /// Whether what is committed here is fresh enough for a read.
+    fn serves(&self, now: Now, index: usize, request: &RequestView<'_>, level: ReadLevel) -> Stands {
+        let group = &self.groups[index];
+        // Who has stopped writing, or took a state over, may have applied more than is committed.
+        if group.applied > group.commit {
+            return Stands::Behind;
+        }
+        match (level, request.freshness) {
+            (ReadLevel::Session, _) => self.stands_to(index, request),
+            (ReadLevel::Bounded, Some(freshness)) if group.reads.age_ms(now) > freshness.age_ms.get() => Stands::Behind,
+            _ => Stands::Reached,
+        }
+    }
+
+    /// How this member's log, as far as it is read here, stands to the token of a session read.
+    ///
+    /// Lineages and views are positions of one topology log: the first view of a lineage has its number, and every later view a larger one.
+    /// So the view of an entry tells whether a lineage had opened before it.
+    pub(crate) fn stands_to(&self, index: usize, request: &RequestView<'_>) -> Stands {
+        let Some(token) = request.freshness else {
+            return Stands::Reached;
+        };
+        let group = &self.groups[index];
+        let (lineage, seq) = (Lineage(token.lineage.get()), Seq(token.seq.get()));
+        let held = if group.role == Role::Writer {
+            group.log.last_seq()
+        } else {
+            group.commit
+        };
+        if lineage < group.lineage {
+            let last = group.log.sealed_seq();
+            let has_opened = last != Seq::ZERO && self.view_of(index, seq.min(last)).0 >= group.lineage.0;
+            if seq != Seq::ZERO && has_opened {
+                return Stands::Lost;
+            }
+        }
+        if lineage <= group.lineage && seq <= held {
+            Stands::Reached
+        } else {
+            Stands::Behind
+        }
+    }
+
+    /// Keeps a read until this member is fresh enough, or for a while.
+    pub(crate) fn hold_or_redirect(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival) {
+        let group = &mut self.groups[index];
+        if group.reads.held.len() >= self.settings.limits.held_per_group_max {
+            return self.refuse(arrival.origin, request, Outcome::Busy, BUSY_RETRY_MS);
+        }
+        group.reads.held.push(Held {
+            origin: arrival.origin,
+            bytes: request.bytes.to_vec(),
+            until_ns: now.after_ms(HOLD_MS).min(arrival.deadline_ns),
+            deadline_ns: arrival.deadline_ns,
+        });
+        self.list_behind(index);
+    }
+
+    fn list_behind(&mut self, index: usize) {
+        let local = u32::try_from(index).expect("groups are counted in 32 bits");
+        if !self.behind.contains(&local) {
+            self.behind.push(local);
+        }
+    }
+
+    /// What is held here is looked at again at the end of each turn: what came in it may have made this member fresh enough.
+    pub(crate) fn try_behind(&mut self, now: Now) {
+        if self.behind.is_empty() {
+            return;
+        }
+        for local in std::mem::take(&mut self.behind) {
+            let index = local as usize;
+            self.freshen(index);
+            self.apply_committed(index);
+            let mut still = Vec::new();
+            for held in std::mem::take(&mut self.groups[index].reads.held) {
+                let Some(request) = held_request(&held.bytes) else {
+                    continue;
+                };
+                let arrival = held.arrival();
+                let is_late = held.until_ns <= now.monotonic_ns;
+                let waits = !self.is_open(index) && self.serves(now, index, &request, request.level) == Stands::Behind;
+                if is_late {
+                    self.redirect(now, index, &request, &arrival);
+                } else if waits || self.is_open(index) && self.stands_to(index, &request) == Stands::Behind {
+                    still.push(held);
+                } else {
+                    self.on_read(now, index, &request, &arrival);
+                }
+            }
+            let group = &mut self.groups[index];
+            still.append(&mut group.reads.held);
+            group.reads.held = still;
+            if !group.reads.held.is_empty() {
+                self.list_behind(index);
+            }
+        }
+    }
+
+    /// A read that cannot be answered here goes to the writer; where its sender wants this very member, it is told who that is.
+    fn redirect(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival) {
+        let id = self.groups[index].id;
+        let own = self.settings.node;
+        let writer = self.writer_of(id).filter(|writer| *writer != own);
+        let Some(writer) = writer.filter(|_| arrival.deadline_ns > now.monotonic_ns) else {
+            return self.refuse(arrival.origin, request, Outcome::NoQuorum, 0);
+        };
+        let client = match arrival.origin {
+            Origin::Client(client) if !request.has(HERE) && self.pendings.has_room() => client,
+            _ => return self.refuse(arrival.origin, request, Outcome::NotWriter, u32::from(writer.0)),
+        };
+        let correlation = self.pendings.keep(Pending {
+            client,
+            correlation: request.header.correlation.get(),
+            to: writer,
+            group: id,
+            number: 0,
+            bytes: request.bytes.to_vec(),
+            arrived_ns: now.monotonic_ns,
+            deadline_ns: arrival.deadline_ns,
+            again_ns: u64::MAX,
+            sent: Sent::Never,
+        });
+        self.note_due(correlation);
+        self.counters.forwarded += 1;
+        self.pass_on(now, correlation);
+    }
+
+    /// Asks the writer how fresh this member is, unless it was asked lately and has not answered.
+    fn echo(&mut self, now: Now, index: usize) {
+        let group = &mut self.groups[index];
+        let asked_ns = group.reads.echoed_ns;
+        let is_asked = asked_ns != 0 && now.monotonic_ns.saturating_sub(asked_ns) < ECHO_AGAIN_MS * MS;
+        let Some(source) = group.source.filter(|_| group.role == Role::Follower && !is_asked) else {
+            return;
+        };
+        group.reads.echoed_ns = now.monotonic_ns;
+        let echo = Echo {
+            item: ItemHeader {
+                group: group.id.0.into(),
+                ..ItemHeader::default()
+            },
+            view: group.log_view.0.into(),
+            stamp_ns: now.monotonic_ns.into(),
+        };
+        let id = self.groups[index].id;
+        if let Some(bytes) = self.item_to(source, id) {
+            echo.push(bytes, &[]);
+        }
+    }
+
+    /// The writer says that its view stood after this member had asked.
+    pub(crate) fn on_echoed(&mut self, now: Now, from: Member, item: &Item<'_>) -> Result<(), FrameError> {
+        let (echoed, _) = Echoed::new_checked(item)?;
+        let group = GroupId(item.header.group.get());
+        let (view, commit) = (View(echoed.view.get()), Seq(echoed.commit.get()));
+        let stamp_ns = echoed.stamp_ns.get();
+        self.on_commit(group, from, view, commit);
+        let Some(index) = self.group_index(group) else {
+            return Ok(());
+        };
+        let group = &mut self.groups[index];
+        let is_writers = group.source == Some(from) && group.role == Role::Follower && group.log_view == view;
+        // A stamp of the future is none of this clock's.
+        if is_writers && stamp_ns <= now.monotonic_ns {
+            group.reads.echoed_ns = 0;
+            group.reads.fresh_at = Some((commit, stamp_ns));
+            self.freshen(index);
+        }
+        Ok(())
+    }
+
+    /// This member is as fresh as its writer said once it has what was committed then.
+    fn freshen(&mut self, index: usize) {
+        let group = &mut self.groups[index];
+        let commit = group.commit;
+        if let Some((_, stamp_ns)) = group.reads.fresh_at.take_if(|(upto, _)| *upto <= commit) {
+            group.reads.freshen(stamp_ns);
+        }
+    }
+}

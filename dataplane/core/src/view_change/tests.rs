@@ -1,0 +1,480 @@
+//! Facts about promises, transfers and openers, each at shards that a test has wired by hand.
+
+use waterpark_wire::ItemKind;
+use waterpark_wire::item::Item;
+use waterpark_wire::link::{Nack, PIECE_STATE, Piece};
+use waterpark_wire::reply::Outcome;
+
+use super::testing::{Sent, Three, member};
+use super::{ASK_AGAIN_MS, Answer};
+use crate::config::Limits;
+use crate::effects::Happened;
+use crate::group::Role;
+use crate::ids::{GroupId, Lineage, Seq, View};
+use crate::log::Log;
+use crate::memory::Memory;
+use crate::topology_log::Entry;
+
+const GROUP: GroupId = GroupId(7);
+/// A run at its longest, with what goes before it.
+const RUN: usize = 34 << 10;
+
+/// Portions of a few runs, sweeps after little.
+fn short() -> Limits {
+    Limits {
+        transfer_frame_bytes: 300,
+        transfer_portion_bytes: 300,
+        transfer_window_bytes_max: 600,
+        sweep_bytes_min: 512,
+        sweep_ms: 50,
+        ..Limits::default()
+    }
+}
+
+/// Writes so many messages to actors of a group, each in a run of its own.
+fn write(three: &mut Three, group: GroupId, kind: &str, messages: usize, bytes: usize) {
+    let actors = three.actors_of(kind, group, 20);
+    for message in 0..messages {
+        let text = vec![u8::try_from(message % 251).unwrap(); bytes];
+        three.send(0, kind, actors[message % actors.len()], &text);
+        three.pass();
+    }
+    let outcomes = three.outcomes(0);
+    assert_eq!(outcomes.len(), messages);
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
+}
+
+/// Two members of a group whose messages were swept, and a third node that has nothing of it.
+fn swept() -> Three {
+    let mut three = Three::new(&[0, 1], &short());
+    write(&mut three, GROUP, "gauge", 150, 40);
+    three.wait_and_settle(400);
+    write(&mut three, GROUP, "gauge", 30, 40);
+    assert!(three.group(0, GROUP).retained.upto > Seq::ZERO, "a sweep was decided");
+    assert!(three.shards[0].counters().swept > 100, "and done");
+    three
+}
+
+fn is_state(sent: &Sent) -> bool {
+    let items = sent.items();
+    let mut pieces = items.iter().filter(|(kind, _)| *kind == ItemKind::Piece);
+    pieces.any(|(_, bytes)| bytes[1] & PIECE_STATE != 0)
+}
+
+/// Groups of pieces and their bytes, in the order in which they left.
+fn pieces(sent: &Sent) -> Vec<(GroupId, usize)> {
+    let items = sent.items();
+    let pieces = items.iter().filter(|(kind, _)| *kind == ItemKind::Piece);
+    let group = |bytes: &[u8]| GroupId(Item::new_checked_unpadded(bytes).unwrap().header.group.get());
+    pieces
+        .map(|(_, bytes)| (group(bytes), bytes.len() - size_of::<Piece>()))
+        .collect()
+}
+
+#[test]
+fn a_seal_is_answered_alike_each_time_and_an_older_one_is_refused() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    write(&mut three, GROUP, "note", 5, 30);
+    let before = three.holds(1, GROUP);
+    let mut answer = |view: u64| {
+        three.turn(1, |shard, now| shard.on_seal(now, member(2), GROUP, View(view)));
+        let sent = three.next().expect("a Seal is answered");
+        assert_eq!((sent.from, sent.to, three.sent.len()), (1, 2, 0));
+        let held = (
+            three.holds(1, GROUP),
+            three.group(1, GROUP).role,
+            three.group(1, GROUP).promised,
+        );
+        (sent.items(), held)
+    };
+    let (first, held) = answer(50);
+    assert_eq!(first[0].0, ItemKind::Sealed);
+    assert_eq!(held, (before, Role::Sealed, View(50)));
+    assert_eq!(answer(50), (first, held), "a repeat changes nothing");
+    let (refusal, after) = answer(49);
+    let refusal = Item::new_checked_unpadded(&refusal[0].1).unwrap();
+    let (nack, _) = Nack::new_checked(&refusal).unwrap();
+    assert_eq!((nack.view.get(), nack.promised.get()), (49, 50));
+    assert_eq!(after, held);
+}
+
+#[test]
+fn an_intake_that_loses_a_part_asks_again_and_gets_the_log() {
+    let mut three = Three::new(&[0, 1], &short());
+    write(&mut three, GROUP, "note", 40, 300);
+    let view = three.propose(&[GROUP], &[0, 1, 2]);
+    let mut lost = 0;
+    three.pass_if(|sent| {
+        let is_lost = sent.to == 2 && sent.has(ItemKind::Piece) && lost == 0;
+        lost += usize::from(is_lost);
+        !is_lost
+    });
+    assert_eq!(lost, 1);
+    assert_ne!(three.holds(2, GROUP).0, view, "it waits for what was lost");
+    three.wait(ASK_AGAIN_MS);
+    three.settle();
+    assert_eq!(three.holds(2, GROUP), three.holds(0, GROUP));
+    assert_eq!(three.holds(2, GROUP).0, view);
+    assert_eq!(three.group(0, GROUP).role, Role::Writer, "the view is open");
+}
+
+#[test]
+fn what_was_collected_is_not_swapped_in_once_a_newer_view_is_promised() {
+    let mut three = Three::new(&[0, 1], &short());
+    write(&mut three, GROUP, "note", 10, 300);
+    let used = three.shards[2].memory().used();
+    three.propose(&[GROUP], &[0, 1, 2]);
+    let mut late: Vec<Sent> = Vec::new();
+    three.pass_if(|sent| {
+        let is_piece = sent.to == 2 && sent.has(ItemKind::Piece);
+        if is_piece {
+            late.push(sent.clone());
+        }
+        !is_piece || late.len() == 1
+    });
+    assert!(late.len() > 1, "the first came, the others are late");
+    assert!(three.group(2, GROUP).intake.is_some());
+    three.turn(2, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    late.iter().for_each(|sent| three.arrive(sent));
+    assert_eq!(three.holds(2, GROUP), (View(0), Seq::ZERO, 0));
+    assert_eq!(three.group(2, GROUP).promised, View(99));
+    assert!(three.group(2, GROUP).intake.is_none());
+    assert_eq!(three.shards[2].memory().used(), used, "and its memory was given back");
+}
+
+#[test]
+fn an_answer_to_a_question_of_an_earlier_log_is_not_taken() {
+    let mut three = Three::new(&[0, 1], &short());
+    write(&mut three, GROUP, "note", 10, 300);
+    let view = three.propose(&[GROUP], &[0, 1, 2]);
+    let mut first = None;
+    three.pass_if(|sent| {
+        let is_piece = sent.to == 2 && sent.has(ItemKind::Piece);
+        if is_piece && first.is_none() {
+            first = Some(sent.clone());
+        }
+        !is_piece
+    });
+    // By the time at which it comes the member asks from another point: its own log has gone on since.
+    let index = three.shards[2].group_index(GROUP).unwrap();
+    let intake = three.shards[2].groups[index].intake.as_mut().unwrap();
+    assert_eq!(intake.parts_at, [Seq::ZERO]);
+    intake.parts_at = vec![Seq(3)];
+    three.arrive(&first.expect("a piece was sent"));
+    assert!(three.group(2, GROUP).intake.as_ref().unwrap().beside.is_none());
+    three.wait_and_settle(400);
+    assert_eq!(three.holds(2, GROUP), three.holds(0, GROUP));
+    assert_eq!(three.holds(2, GROUP).0, view);
+}
+
+#[test]
+fn a_commit_that_is_learnt_while_a_log_is_collected_contradicts_nothing() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    write(&mut three, GROUP, "note", 10, 30);
+    let index = three.shards[1].group_index(GROUP).unwrap();
+    let answer = Answer {
+        log_view: View(98),
+        last_seq: Seq(11),
+        last_hash: 1,
+    };
+    three.turn(1, |shard, now| {
+        shard.promise(now, index, View(99));
+        shard.begin_intake(now, index, (View(99), Lineage(0)), member(0), answer);
+        let group = &mut shard.groups[index];
+        let hash = group.log.hash_at(&shard.memory, Seq(5)).expect("each message is a run");
+        let mut beside = Log::behind(GROUP, Seq(5), hash);
+        let mut at = group.log.find(&shard.memory, Seq(6));
+        while let Some(run) = at.and_then(|at| group.log.run_at(&shard.memory, at)) {
+            let bytes = &shard.memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
+            let bytes = bytes.to_vec();
+            beside.take_any_run(&mut shard.memory, &bytes).expect("it follows");
+            at = Some(run.next);
+        }
+        group.intake.as_mut().expect("begun above").beside = Some((Seq(5), beside));
+        group.commit = Seq(7);
+    });
+    three.sent.clear();
+    three.turn(1, |shard, now| shard.finish_intake(now, index));
+    assert_eq!(three.group(1, GROUP).role, Role::Sealed, "nobody contradicted it");
+    let intake = three.group(1, GROUP).intake.as_ref().expect("it goes on collecting");
+    assert!(intake.beside.is_none());
+    assert_eq!(intake.parts_at.last(), Some(&Seq(7)), "from what is committed by now");
+}
+
+#[test]
+fn a_group_that_was_swept_is_handed_over_with_its_state() {
+    let mut three = swept();
+    let view = three.propose(&[GROUP], &[2, 0, 1]);
+    three.settle();
+    assert_eq!(three.group(2, GROUP).role, Role::Writer, "the newcomer opened it");
+    assert_eq!(three.holds(2, GROUP).0, view);
+    three.wait_and_settle(300);
+    let tables = three.tables(0, GROUP);
+    assert!(three.tables(2, GROUP) == tables && three.tables(1, GROUP) == tables);
+    assert_eq!(three.shards[0].counters().states_refused, 0);
+    assert_eq!(three.shards[0].snapshots.len(), 0, "who has everything says so");
+}
+
+#[test]
+fn parts_of_a_state_that_are_lost_doubled_or_out_of_order_do_no_harm() {
+    let mut three = swept();
+    three.propose(&[GROUP], &[0, 1, 2]);
+    let (mut number, mut late) = (0, None);
+    for _ in 0..40 {
+        while let Some(sent) = three.next() {
+            if !is_state(&sent) {
+                three.arrive(&sent);
+                continue;
+            }
+            number += 1;
+            match number % 4 {
+                0 => late = Some(sent),
+                1 => {
+                    three.arrive(&sent);
+                    three.arrive(&sent);
+                    late.take().iter().for_each(|late| three.arrive(late));
+                }
+                2 => {}
+                _ => three.arrive(&sent),
+            }
+        }
+        three.wait(50);
+    }
+    assert!(number > 8, "the state came in {number} frames");
+    three.settle();
+    three.wait_and_settle(300);
+    assert_eq!(three.holds(2, GROUP), three.holds(0, GROUP));
+    assert!(three.tables(2, GROUP) == three.tables(0, GROUP));
+    assert_eq!(three.shards[2].counters().states_refused, 0);
+}
+
+#[test]
+fn a_state_with_another_hash_is_refused_and_asked_for_anew() {
+    let mut three = swept();
+    three.propose(&[GROUP], &[0, 1, 2]);
+    let mut is_spoiled = false;
+    while let Some(sent) = three.next() {
+        three.arrive(&sent);
+        if is_state(&sent) && !is_spoiled {
+            three.shards[0].snapshots.spoil();
+            is_spoiled = true;
+        }
+    }
+    assert_eq!(three.shards[2].counters().states_refused, 1);
+    assert_eq!(three.holds(2, GROUP).1, Seq::ZERO, "nothing of it is used");
+    three.wait_and_settle(700);
+    assert_eq!(three.shards[2].counters().states_refused, 1, "the next one is good");
+    assert_eq!(three.holds(2, GROUP), three.holds(0, GROUP));
+    assert!(three.tables(2, GROUP) == three.tables(0, GROUP));
+}
+
+#[test]
+fn a_state_is_kept_no_longer_than_the_promise_under_which_it_was_asked_for() {
+    let mut three = swept();
+    three.propose(&[GROUP], &[0, 1, 2]);
+    while let Some(sent) = three.next() {
+        if is_state(&sent) {
+            break;
+        }
+        three.arrive(&sent);
+    }
+    assert_eq!(three.shards[0].snapshots.len(), 1);
+    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    assert_eq!(three.shards[0].snapshots.len(), 0);
+}
+
+#[test]
+fn a_run_waits_for_one_frame_at_the_most_and_shares_its_own_with_few_pieces() {
+    let limits = Limits::default();
+    let mut three = Three::new(&[0, 1], &limits);
+    let groups: Vec<GroupId> = (10..16).map(GroupId).collect();
+    for group in &groups {
+        write(&mut three, *group, "note", 20, 20_000);
+    }
+    three.propose(&[GROUP], &[0, 1, 2]);
+    three.settle();
+    assert_eq!(
+        three.holds(2, GROUP),
+        three.holds(0, GROUP),
+        "one group that node 2 follows"
+    );
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    three.propose(&groups, &[0, 1, 2]);
+    let (mut shared, mut alone, mut frames, mut most) = (0, 0, 0, 0);
+    let mut waits_since = None;
+    while let Some(sent) = three.next() {
+        if sent.from == 0 && sent.to == 2 {
+            frames += 1;
+            let bytes = sent.bytes_of(ItemKind::Piece);
+            if sent.has(ItemKind::Append) {
+                shared += usize::from(bytes > 0);
+                assert!(bytes <= limits.transfer_frame_bytes + RUN, "{bytes} bytes beside a run");
+                let waited = frames - waits_since.take().expect("a run was asked for");
+                assert!(waited <= 2, "a run waited for {waited} frames");
+            } else {
+                alone += usize::from(bytes > 0);
+                assert!(bytes <= limits.link_frame_bytes + RUN, "{bytes} bytes in a frame");
+            }
+        }
+        three.arrive(&sent);
+        let under_way = three.shards[0].links.iter().map(|link| link.transfers.under_way());
+        most = most.max(under_way.max().unwrap());
+        if frames % 3 == 1 && waits_since.is_none() {
+            waits_since = Some(frames);
+            three.send(0, "note", actor, b"a run of its own");
+        }
+    }
+    three.settle();
+    assert!(shared > 3 && alone > 3, "{shared} frames shared, {alone} alone");
+    assert!(most >= limits.transfer_portion_bytes && most <= limits.transfer_window_bytes_max);
+    for group in &groups {
+        assert_eq!(three.holds(2, *group), three.holds(0, *group));
+    }
+}
+
+#[test]
+fn groups_that_recover_together_share_the_link() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    let groups = [GroupId(10), GroupId(11), GroupId(12)];
+    for group in groups {
+        write(&mut three, group, "note", 40, 20_000);
+    }
+    three.propose(&groups, &[0, 1, 2]);
+    let mut given = [0; 3];
+    let mut apart = 0;
+    while let Some(sent) = three.next() {
+        if sent.to == 2 {
+            for (group, bytes) in pieces(&sent) {
+                given[group.0 as usize - 10] += bytes;
+            }
+        }
+        // Until the first of them has everything.
+        if given.iter().all(|bytes| *bytes < 700_000) {
+            apart = apart.max(given.iter().max().unwrap() - given.iter().min().unwrap());
+        }
+        three.arrive(&sent);
+    }
+    assert!(given.iter().all(|bytes| *bytes >= 800_000), "{given:?}");
+    assert!(
+        apart <= (256 << 10) + 2 * RUN,
+        "{apart} bytes between the first and the last"
+    );
+}
+
+#[test]
+fn an_opener_without_memory_stands_down_and_another_one_opens() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    three.shards[1].memory_mut().fill();
+    three.propose(&[GROUP], &[1, 0, 2]);
+    three.settle();
+    assert_eq!(
+        three
+            .happened
+            .iter()
+            .filter(|told| **told == (1, Happened::NoRoom { group: GROUP }))
+            .count(),
+        1
+    );
+    assert!(three.group(1, GROUP).opener.is_none());
+    assert_eq!(three.group(1, GROUP).role, Role::Sealed);
+    three.wait_and_settle(1_000);
+    assert_ne!(
+        three.group(0, GROUP).role,
+        Role::Writer,
+        "nobody writes before another view opens"
+    );
+    let view = three.propose(&[GROUP], &[2, 0, 1]);
+    three.settle();
+    assert_eq!(
+        (three.group(2, GROUP).role, three.holds(2, GROUP).0),
+        (Role::Writer, view)
+    );
+    assert_eq!(three.holds(0, GROUP).0, view);
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    three.send(2, "note", actor, b"at the new writer");
+    three.settle();
+    assert_eq!(three.outcomes(2), [Outcome::Done]);
+}
+
+#[test]
+fn a_member_without_memory_says_so_once_and_does_not_hold_the_view_up() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    write(&mut three, GROUP, "note", 20, 2_000);
+    three.shards[2].memory_mut().fill();
+    let view = three.propose(&[GROUP], &[0, 1, 2]);
+    three.settle();
+    three.wait_and_settle(3_000);
+    assert_eq!(three.group(0, GROUP).role, Role::Writer);
+    assert_eq!(three.holds(1, GROUP).0, view);
+    assert_eq!(three.holds(2, GROUP).0, View(0));
+    let told = (2, Happened::NoRoom { group: GROUP });
+    assert_eq!(three.happened.iter().filter(|happened| **happened == told).count(), 1);
+}
+
+#[test]
+fn a_run_in_parts_is_held_when_its_last_part_is() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    three.send(0, "note", actor, &[7; 200 << 10]);
+    let mut parts = 0;
+    while three.holds(1, GROUP).1 == Seq::ZERO {
+        let sent = three.next().expect("all parts are sent without an answer to any");
+        parts += usize::from(sent.has(ItemKind::Part));
+        three.arrive(&sent);
+        let is_held = three.holds(1, GROUP).1 > Seq::ZERO;
+        assert!(
+            is_held || three.group(0, GROUP).commit == Seq::ZERO,
+            "committed with {parts} parts"
+        );
+    }
+    assert_eq!(parts, 4);
+    three.pass();
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+    assert_eq!(three.holds(1, GROUP).1, three.holds(0, GROUP).1);
+}
+
+#[test]
+fn who_learns_holds_the_log_before_it_is_a_member_and_needs_nothing_more_to_become_one() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    write(&mut three, GROUP, "note", 30, 40);
+    let members = vec![member(2)];
+    three.decide(&Entry::SetLearners { group: GROUP, members });
+    three.settle();
+    assert_eq!(three.holds(2, GROUP).1, three.holds(0, GROUP).1);
+    assert_eq!(
+        three.group(2, GROUP).applied,
+        three.group(0, GROUP).commit,
+        "what is committed has taken effect"
+    );
+    write(&mut three, GROUP, "note", 10, 40);
+    three.wait_and_settle(200);
+    assert_eq!(three.holds(2, GROUP).1, three.holds(0, GROUP).1, "it goes on to ask");
+    assert_eq!(three.group(0, GROUP).followers.len(), 1, "and never counts");
+    // As a member, and as the one who writes.
+    three.propose(&[GROUP], &[2, 0]);
+    let mut given = 0;
+    while !three.proposed.is_empty() || !three.sent.is_empty() {
+        three.pass_if(|sent| {
+            given += usize::from(sent.from == 0 && sent.to == 2) * sent.bytes_of(ItemKind::Piece);
+            true
+        });
+        for entry in std::mem::take(&mut three.proposed) {
+            three.decide(&entry);
+        }
+    }
+    assert_eq!(three.group(2, GROUP).role, Role::Writer);
+    assert_eq!(given, 0, "nothing was left to hand over");
+}
+
+#[test]
+fn a_writer_that_is_only_to_learn_stops_and_learns_on_from_what_it_holds() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    write(&mut three, GROUP, "note", 5, 40);
+    let members = vec![member(0)];
+    three.decide(&Entry::SetLearners { group: GROUP, members });
+    three.propose(&[GROUP], &[1, 2]);
+    three.settle();
+    assert_eq!(three.group(1, GROUP).role, Role::Writer);
+    assert_eq!(three.group(0, GROUP).role, Role::Sealed);
+    assert_eq!(three.holds(0, GROUP).1, three.holds(1, GROUP).1);
+}

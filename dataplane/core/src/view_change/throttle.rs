@@ -1,0 +1,205 @@
+//! How much of what one link carries may be logs and states on their way to members that lack them.
+//!
+//! Two bounds, because bytes wait in two places. In this process a frame takes so many bytes of pieces and no more, and fewer while runs
+//! are under way. On the way a link has a window: bytes of portions that were begun and whose askers have not answered. It grows while
+//! portions come through about as fast as the quickest of them did, and is halved when they wait behind each other (Vegas, Brakmo and
+//! Peterson 1995, counted in portions). So an idle link is filled, whatever its length, and no queue is built that a run would wait in.
+//!
+//! It knows no log and sends nothing. **Invariant:** a portion begins only if it fits the window, or if nothing is under way.
+
+use crate::ids::{GroupId, Seq};
+use crate::time::MS;
+
+/// Portions may come through this much later than the quickest one, whatever that took: turns of a loaded shard differ by so much.
+const LATE_NS: u64 = MS;
+/// A portion whose asker does not answer for so long is lost, or not wanted any more.
+const LOST_NS: u64 = 500 * MS;
+
+/// How much an asker has: the seq of its last run, and bytes of a state.
+pub(crate) type Had = (Seq, u64);
+
+/// A portion that was begun.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    group: GroupId,
+    /// What its asker had.
+    had: Had,
+    bytes: usize,
+    /// When its last piece left, monotonic ns; `None` before.
+    left_ns: Option<u64>,
+}
+
+/// What may be under way on one link.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// How much may be; 0 before the first portion.
+    bytes: usize,
+    under_way: Vec<UnderWay>,
+    /// The quickest answer, in ns; 0 before the first.
+    quickest_ns: u64,
+    /// When it was halved last, monotonic ns: portions that left before that were late for the same reason.
+    halved_ns: u64,
+}
+
+impl Window {
+    /// How long a portion may be that begins now, of so many that wait; `None` if none may.
+    pub(crate) fn room(&mut self, now_ns: u64, least: usize, waiting: usize) -> Option<usize> {
+        self.bytes = self.bytes.max(least);
+        self.under_way.retain(|portion| {
+            portion
+                .left_ns
+                .is_none_or(|left_ns| now_ns.saturating_sub(left_ns) < LOST_NS)
+        });
+        let free = self.bytes.saturating_sub(self.under_way());
+        let may = free >= least || self.under_way.is_empty();
+        may.then(|| (free / waiting.max(1)).max(least))
+    }
+
+    /// Bytes of portions that were begun and not answered.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.iter().map(|portion| portion.bytes).sum()
+    }
+
+    /// A portion of a group begins.
+    pub(crate) fn begin(&mut self, group: GroupId, had: Had, bytes: usize) {
+        self.end(group);
+        self.under_way.push(UnderWay {
+            group,
+            had,
+            bytes,
+            left_ns: None,
+        });
+    }
+
+    /// Its last piece is in the frame that leaves now; it had so many bytes in the end.
+    pub(crate) fn left(&mut self, group: GroupId, bytes: usize, now_ns: u64) {
+        if let Some(portion) = self.under_way.iter_mut().find(|portion| portion.group == group) {
+            portion.bytes = bytes;
+            portion.left_ns = Some(now_ns);
+        }
+    }
+
+    /// The asker of a portion that has left asks again, or says that it has everything. Who asks for the same again has not got it.
+    pub(crate) fn answered(&mut self, group: GroupId, has: Option<Had>, now_ns: u64, bytes_max: usize) {
+        let Some(portion) = self.under_way.iter().find(|portion| portion.group == group).copied() else {
+            return;
+        };
+        let Some(left_ns) = portion.left_ns else { return };
+        self.end(group);
+        if has == Some(portion.had) {
+            return;
+        }
+        let took_ns = now_ns.saturating_sub(left_ns).max(1);
+        if self.quickest_ns == 0 || took_ns < self.quickest_ns {
+            self.quickest_ns = took_ns;
+        }
+        let is_quick = took_ns <= (self.quickest_ns * 2).max(self.quickest_ns + LATE_NS);
+        // A way that has become longer for good is learnt of little by little.
+        self.quickest_ns += self.quickest_ns / 64;
+        if is_quick {
+            self.bytes = (self.bytes + portion.bytes).min(bytes_max);
+        } else if left_ns >= self.halved_ns {
+            self.bytes /= 2;
+            self.halved_ns = now_ns;
+        }
+    }
+
+    /// It is not given any more, or nobody waits for it.
+    pub(crate) fn drop_portion(&mut self, group: GroupId) {
+        self.end(group);
+    }
+
+    fn end(&mut self, group: GroupId) -> Option<UnderWay> {
+        let at = self.under_way.iter().position(|portion| portion.group == group)?;
+        Some(self.under_way.swap_remove(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: usize = 128 << 10;
+    const MOST: usize = 8 << 20;
+    const HAD: Had = (Seq(7), 0);
+
+    /// Portions one after the other, each answered after `took_ms`; the window at the end.
+    fn after(window: &mut Window, portions: u64, took_ms: u64) -> usize {
+        for _ in 0..portions {
+            let now_ns = window.halved_ns + MS;
+            let bytes = window.room(now_ns, LEAST, 1).expect("nothing is under way");
+            window.begin(GroupId(1), HAD, bytes);
+            window.left(GroupId(1), bytes, now_ns);
+            window.answered(GroupId(1), None, now_ns + took_ms * MS, MOST);
+        }
+        window.bytes
+    }
+
+    #[test]
+    fn a_link_begins_with_one_portion_and_no_second_one_beside_it() {
+        let mut window = Window::default();
+        assert_eq!(window.room(0, LEAST, 7), Some(LEAST));
+        window.begin(GroupId(1), HAD, LEAST);
+        assert_eq!(window.room(0, LEAST, 6), None);
+        assert_eq!(window.under_way(), LEAST);
+    }
+
+    #[test]
+    fn the_window_doubles_while_portions_come_through_quickly_and_never_passes_its_bound() {
+        let mut window = Window::default();
+        assert_eq!(after(&mut window, 1, 60), 2 * LEAST);
+        assert_eq!(after(&mut window, 1, 70), 4 * LEAST);
+        assert_eq!(after(&mut window, 20, 60), MOST);
+    }
+
+    #[test]
+    fn the_window_is_halved_when_portions_wait_behind_each_other_down_to_one_portion() {
+        let mut window = Window::default();
+        after(&mut window, 20, 60);
+        assert_eq!(after(&mut window, 1, 200), MOST / 2);
+        after(&mut window, 20, 300);
+        assert_eq!(window.room(0, LEAST, 1), Some(LEAST));
+    }
+
+    #[test]
+    fn portions_that_were_late_together_halve_the_window_once() {
+        let mut window = Window::default();
+        after(&mut window, 20, 1);
+        for group in 1..=4 {
+            window.begin(GroupId(group), HAD, LEAST);
+            window.left(GroupId(group), LEAST, MS);
+        }
+        (1..=4).for_each(|group| window.answered(GroupId(group), None, 400 * MS, MOST));
+        assert_eq!(window.bytes, MOST / 2);
+    }
+
+    #[test]
+    fn what_waits_shares_the_window_in_equal_parts() {
+        let mut window = Window::default();
+        after(&mut window, 20, 1);
+        assert_eq!(window.room(0, LEAST, 4), Some(MOST / 4));
+        assert_eq!(window.room(0, LEAST, 10_000), Some(LEAST));
+    }
+
+    #[test]
+    fn who_asks_for_the_same_again_says_nothing_of_the_way() {
+        let mut window = Window::default();
+        window.begin(GroupId(1), HAD, LEAST);
+        window.answered(GroupId(1), Some(HAD), 3 * MS, MOST);
+        assert_eq!(window.under_way(), LEAST, "it has not left yet");
+        window.left(GroupId(1), LEAST, 2 * MS);
+        window.answered(GroupId(1), Some(HAD), 3 * MS, MOST);
+        assert_eq!((window.under_way(), window.bytes), (0, 0));
+        assert_eq!(window.room(4 * MS, LEAST, 1), Some(LEAST));
+    }
+
+    #[test]
+    fn a_portion_that_nobody_answers_frees_its_place_after_a_while() {
+        let mut window = Window::default();
+        window.begin(GroupId(1), HAD, LEAST);
+        assert_eq!(window.room(LOST_NS * 2, LEAST, 1), None, "it has not left yet");
+        window.left(GroupId(1), 100, MS);
+        assert_eq!(window.room(LOST_NS, LEAST, 1), None);
+        assert_eq!(window.room(LOST_NS + MS, LEAST, 1), Some(LEAST));
+    }
+}

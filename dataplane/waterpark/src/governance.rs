@@ -1,0 +1,198 @@
+//! The node's controller on the control thread: its inputs from the shards, its voter file, and what it wants done.
+//!
+//! It decides nothing. **Invariant:** nothing that the controller said after a write leaves before that write is durable: the controller keeps
+//! it back, and is told by the return of the write itself.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use waterpark_core::controller::{Controller, Doing, End, Note, Setup};
+use waterpark_core::ids::{NodeId, ShardId};
+use waterpark_core::rules::Production;
+use waterpark_core::time::Now;
+use waterpark_core::topology_log::Presence;
+use waterpark_core::topology_log::consensus::Write;
+use waterpark_reactor::event_loop::{Command, Report, now};
+use waterpark_ring::Topology;
+
+use crate::voter_file::{VoterFile, VoterFileError};
+
+/// What a controller needs, made on the starting thread.
+pub(crate) struct Plan {
+    pub(crate) setup: Setup,
+    pub(crate) path: std::path::PathBuf,
+    pub(crate) first: Option<waterpark_core::topology_log::consensus::Birth>,
+}
+
+/// The controller of a node and its file.
+pub(crate) struct Governance {
+    controller: Controller<Production>,
+    file: Option<VoterFile>,
+    topology: Topology,
+    ticked_ns: u64,
+    writes: Vec<Write>,
+    doing: Vec<Doing>,
+}
+
+/// Why a process has to end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fatal {
+    #[error(transparent)]
+    File(#[from] VoterFileError),
+    #[error(
+        "a newer process of this node's name has joined the cluster (incarnation {by}): two of one name run, or this one was replaced\n  \
+         leave the newer one, or end it and start this node again"
+    )]
+    Replaced { by: u64 },
+    #[error(
+        "entry {position} of the topology log cannot be read here: {error}\n  \
+         a newer release wrote it; start this node with that release"
+    )]
+    Unreadable {
+        position: u64,
+        error: waterpark_core::topology_log::EntryError,
+    },
+}
+
+/// How often the controller is told that time has passed, in ns.
+const TICK_NS: u64 = 5_000_000;
+
+impl Governance {
+    /// Opens the voter file, if the node has one, and begins.
+    ///
+    /// # Errors
+    /// When there is a file and it is not to be believed.
+    pub(crate) fn open(plan: Plan) -> Result<Governance, VoterFileError> {
+        let Plan { setup, path, first } = plan;
+        let topology = setup.topology.clone();
+        let begun = now();
+        let opened = VoterFile::open(&path, topology.spec().cluster, first.as_ref(), |birth, file| {
+            Controller::new(setup.clone(), begun, Some((birth, file)))
+        })?;
+        let (file, controller) = match opened {
+            Some((file, controller)) => (Some(file), controller),
+            None => {
+                let (controller, _) = Controller::new(setup, begun, None).expect("a learner has no file to refuse");
+                (None, controller)
+            }
+        };
+        Ok(Governance {
+            controller,
+            file,
+            topology,
+            ticked_ns: 0,
+            writes: Vec::new(),
+            doing: Vec::new(),
+        })
+    }
+
+    /// What a shard reports, as far as it is the controller's business.
+    pub(crate) fn on_report(&mut self, shard: ShardId, report: &mut Report) {
+        let now = now();
+        match report {
+            Report::LinkUp { peer, .. } => self.controller.on_met(now, *peer),
+            Report::LinkDown { peer, .. } => self.controller.on_closed(now, *peer),
+            Report::Refused { peer } => self.controller.on_refused(now, *peer),
+            Report::Control { from, message } => self.controller.on_message(now, *from, message),
+            Report::Propose(entry) => self.controller.propose(entry),
+            Report::Groups { heard, groups } => {
+                self.controller.on_heard(now, heard);
+                self.controller.on_reports(shard.0, std::mem::take(groups));
+            }
+            _ => (),
+        }
+    }
+
+    /// This node shall lose its memberships.
+    pub(crate) fn drain(&mut self) {
+        self.controller.drain(true);
+    }
+
+    /// Whether it has lost them.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.controller.is_drained()
+    }
+
+    /// Does what the controller wants, once all reports that were there have been taken.
+    ///
+    /// # Errors
+    /// When the process has to end.
+    pub(crate) fn turn(&mut self, shards: &[Sender<Command>], wake: impl Fn(usize)) -> Result<(), Fatal> {
+        let now: Now = now();
+        if now.monotonic_ns.saturating_sub(self.ticked_ns) >= TICK_NS {
+            self.ticked_ns = now.monotonic_ns;
+            self.controller.on_tick(now);
+        }
+        let mut woken = vec![false; shards.len()];
+        loop {
+            let mut doing = std::mem::take(&mut self.doing);
+            self.controller.take_doing(&mut doing);
+            if doing.is_empty() {
+                self.doing = doing;
+                break;
+            }
+            for doing in doing.drain(..) {
+                self.act(doing, shards, &mut woken)?;
+            }
+            self.doing = doing;
+            // All records of a turn in one write, behind which what they allow leaves.
+            if let Some(file) = &mut self.file {
+                let durable = file.append(&self.writes)?;
+                self.writes.clear();
+                if let Some(upto) = durable {
+                    self.controller.on_durable(upto);
+                }
+            }
+        }
+        woken
+            .iter()
+            .enumerate()
+            .filter(|(_, woken)| **woken)
+            .for_each(|(shard, _)| wake(shard));
+        Ok(())
+    }
+
+    fn act(&mut self, doing: Doing, shards: &[Sender<Command>], woken: &mut [bool]) -> Result<(), Fatal> {
+        let mut send = |shard: usize, command: Command| {
+            // A shard that has ended wants no more commands.
+            woken[shard] |= shards[shard].send(command).is_ok();
+        };
+        match doing {
+            // Shard 0 has a link to every node.
+            Doing::Send { to, bytes } => send(0, Command::Control { to, message: bytes }),
+            Doing::Write(write) => self.writes.push(write),
+            Doing::Decided { position, entry } => {
+                let entry = Arc::new(entry);
+                for shard in 0..shards.len() {
+                    let entry = Arc::clone(&entry);
+                    send(shard, Command::Decided { position, entry });
+                }
+            }
+            Doing::Note(note) => self.note(note),
+            Doing::End(End::Replaced { by }) => return Err(Fatal::Replaced { by: by.0 }),
+            Doing::End(End::Unreadable { position, error }) => return Err(Fatal::Unreadable { position, error }),
+        }
+        Ok(())
+    }
+
+    fn note(&self, note: Note) {
+        let name = |id: NodeId| self.topology.node(id).map_or("?", |node| node.name.as_str());
+        match note {
+            Note::Leader(Some(leader)) => tracing::info!(leader = name(leader), "the voters have a leader"),
+            Note::Leader(None) => tracing::warn!("no leader of the voters is known"),
+            Note::Node { member, presence } => {
+                let (node, incarnation) = (name(member.node), member.incarnation.0);
+                match presence {
+                    Presence::Up => tracing::info!(node, incarnation, "node up"),
+                    Presence::Down => tracing::warn!(node, incarnation, "node down"),
+                    Presence::Draining => tracing::info!(node, incarnation, "node drains"),
+                    Presence::Unknown => (),
+                }
+            }
+            Note::Groups { active, pending } => tracing::info!(active, pending, "groups have new Configs"),
+            Note::Refused { from, error } => {
+                tracing::warn!(peer = name(from), %error, "a controller's message was not taken");
+            }
+        }
+    }
+}
