@@ -391,6 +391,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn on_forwarded(&mut self, now: Now, group: GroupId, request: &RequestView<'_>, origin: Origin) {
         match self.group_index(group) {
             Some(index) => self.on_request(now, index, request, origin, None),
+            // Whoever passed it on has not learnt yet who writes the group, or has lost it since: that is for the topology log to say.
+            None if self.settings.births == Births::TopologyLog && !request.has(HERE) => {
+                let writer = self.writer_of(group).map_or(0, |writer| writer.0);
+                self.refuse(origin, request, Outcome::NotWriter, u32::from(writer));
+            }
             None => self.refuse(origin, request, Outcome::NotMember, 0),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use waterpark_core::controller::{Controller, Doing, End, Note, Setup};
 use waterpark_core::ids::{NodeId, ShardId};
@@ -54,6 +55,8 @@ pub(crate) enum Fatal {
     },
 }
 
+/// A write to the voter file that takes longer is worth a line: about so long the other voters wait for a word of their leader.
+const SLOW_WRITE: Duration = Duration::from_millis(200);
 /// How often the controller is told that time has passed, in ns.
 const TICK_NS: u64 = 5_000_000;
 
@@ -137,8 +140,17 @@ impl Governance {
             self.doing = doing;
             // All records of a turn in one write, behind which what they allow leaves.
             if let Some(file) = &mut self.file {
+                let begun = Instant::now();
                 let durable = file.append(&self.writes)?;
                 self.writes.clear();
+                let took = begun.elapsed();
+                if took >= SLOW_WRITE {
+                    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                    tracing::warn!(
+                        took_ms,
+                        "the voter file is slow: this node's part of consensus stood still meanwhile"
+                    );
+                }
                 if let Some(upto) = durable {
                     self.controller.on_durable(upto);
                 }

@@ -188,9 +188,9 @@ impl<R: Rules> Cluster<R> {
             sweep_bytes_min: 256 + rng.below(4_096),
             sweep_ms: 100 + rng.below(400),
             sweep_portion_bytes: 512 + rng.below(8_192),
-            transfer_frame_bytes: short(2_048),
-            transfer_portion_bytes: short(4_096),
-            transfer_window_bytes_max: short(32_768),
+            transfer_frame_bytes: short(1_024),
+            transfer_portion_bytes: short(1_024),
+            transfer_window_bytes_max: short(4_096),
             states_kept_bytes_max: short(16_384),
             ..defaults
         };

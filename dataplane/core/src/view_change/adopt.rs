@@ -128,7 +128,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if !stands || group.log_view >= view {
             return beside.release(&mut self.memory);
         }
-        if !R::ADOPT_SWAPS_AFTER_SEAL {
+        if R::ADOPT_SWAPS_AFTER_SEAL {
+            self.groups[index].promised = view;
+        } else {
             self.promise(now, index, view);
         }
         let group = &mut self.groups[index];

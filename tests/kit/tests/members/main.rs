@@ -7,6 +7,7 @@ mod reads;
 mod three;
 
 use three::{Three, is};
+use waterpark_core::config::Births;
 use waterpark_core::effects::Happened;
 use waterpark_ring::Key;
 use waterpark_wire::item::Item;
@@ -119,4 +120,18 @@ fn what_never_left_its_mailroom_is_refused_in_doubt_if_its_client_sent_another_c
     three.send(members[2], first);
     three.wait(500);
     assert_eq!(three.replies[1..], [(Outcome::NoQuorum, MAYBE)]);
+}
+
+#[test]
+fn a_request_passed_on_to_a_node_that_holds_nothing_of_its_group_is_answered_not_writer() {
+    // A node that has just started, in whose place the topology log has named another by now, which its neighbour has not learnt.
+    let mut three = Three::born([Births::TopologyLog, Births::Writer, Births::Writer]);
+    let keys = (0..64u8).map(|id| Key::new("record", &[("id", &[id])]).unwrap());
+    let key = keys.into_iter().find(|key| three.place(key).1[0] == 0).unwrap();
+    three.meet(0, 1);
+    three.meet(1, 0);
+    let id = three.ask(&key, b"one");
+    three.send(1, id);
+    three.pass(|_, _, items| items.retain(|item| !is(item, ItemKind::Birth)));
+    assert_eq!(three.replies, [(Outcome::NotWriter, 0)], "its mailroom asks again");
 }

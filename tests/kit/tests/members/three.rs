@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use waterpark_core::config::{Limits, Settings};
+use waterpark_core::config::{Births, Limits, Settings};
 use waterpark_core::effects::{Effect, Happened};
 use waterpark_core::ids::{ClientId, GroupId, Incarnation, LinkId, NodeId, ShardId};
 use waterpark_core::memory::{Memory, Outgoing};
@@ -54,6 +54,11 @@ fn incarnation(node: usize) -> Incarnation {
 impl Three {
     /// Three members that have met nobody.
     pub(crate) fn new() -> Three {
+        Three::born([Births::Writer; 3])
+    }
+
+    /// The same, each with its own way for groups to come into being.
+    pub(crate) fn born(births: [Births; 3]) -> Three {
         let spec = |index: usize| NodeSpec {
             id: NodeId(u16::try_from(index + 1).unwrap()),
             name: NAMES[index].to_owned(),
@@ -66,7 +71,7 @@ impl Three {
         let topology = Topology::new(spec).unwrap();
         let shard = |node: usize| {
             let settings = Settings {
-                births: waterpark_core::config::Births::Writer,
+                births: births[node],
                 node: NodeId(u16::try_from(node + 1).unwrap()),
                 incarnation: incarnation(node),
                 shard: ShardId(0),
