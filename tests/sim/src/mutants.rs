@@ -23,8 +23,8 @@ macro_rules! mutants {
             }
         )+)+
 
-        /// All of them.
-        pub const MUTANTS: &[Mutant] = &[
+        /// All of them. A static, so that their code is made once, here, and not in every crate that lists them.
+        pub static MUTANTS: &[Mutant] = &[
             $($(Mutant { name: $name, breaks: $breaks, run: crate::$run::<$type> },)+)+
         ];
     };
