@@ -15,9 +15,9 @@ use waterpark_handlers::Kinds;
 use waterpark_kit::rng::Rng;
 use waterpark_reactor::{PoolConfig, PoolMemory};
 use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
+use waterpark_wire::FrameView;
 use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
 use waterpark_wire::request::{self, RequestHeader};
-use waterpark_wire::{FrameKind, FrameView};
 
 type Node = Shard<Production, PoolMemory, Kinds>;
 
@@ -162,13 +162,7 @@ impl Bench {
             request::push(bytes, &header, key.bytes(), &MESSAGE);
             frame.pushed();
         }
-        let address = FrameAddress {
-            kind: FrameKind::Client,
-            sender: (0, 0),
-            receiver: (0, 0),
-            number: 0,
-            epoch: 0,
-        };
+        let address = FrameAddress::of_client((0, 0));
         let finish = |(mut bytes, frame): (Vec<u8>, FrameBuilder)| {
             frame.finish(&mut bytes, &address);
             bytes

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder, FrameHeader, FrameKind};
+use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder, FrameHeader};
 use waterpark_wire::request::{self, Operation, RequestHeader, RequestView};
 use waterpark_wire::run::{EVENT_IS_MESSAGE, EntryHeader, EntryParts, EntryView};
 use waterpark_wire::{FrameView, Item, padded};
@@ -35,13 +35,7 @@ fn frame() -> Vec<u8> {
         request::push(&mut bytes, &request_header(), KEY, &MESSAGE);
         builder.pushed();
     }
-    let address = FrameAddress {
-        kind: FrameKind::Client,
-        sender: (0, 0),
-        receiver: (1, 100),
-        number: 0,
-        epoch: 0,
-    };
+    let address = FrameAddress::of_client((1, 100));
     builder.finish(&mut bytes, &address);
     bytes
 }

@@ -274,3 +274,17 @@ pub struct FrameAddress {
     /// The link's epoch.
     pub epoch: u32,
 }
+
+impl FrameAddress {
+    /// What a client says of its frames; zeros for the receiver where it does not know the process that it speaks to.
+    #[must_use]
+    pub const fn of_client(receiver: (u16, u64)) -> FrameAddress {
+        FrameAddress {
+            kind: FrameKind::Client,
+            sender: (0, 0),
+            receiver,
+            number: 0,
+            epoch: 0,
+        }
+    }
+}

@@ -9,7 +9,7 @@ use waterpark_wire::frame::{FRAME_BYTES_MAX, FRAME_HEADER, FrameAddress, FrameBu
 use waterpark_wire::framer::Framer;
 use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::link::{Assembly, PART_BYTES, PART_FIRST, PART_LAST, PartHeader};
-use waterpark_wire::{FrameKind, checksum, padded};
+use waterpark_wire::{checksum, padded};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
 
@@ -206,13 +206,7 @@ impl Peer {
     }
 
     fn close(&mut self) {
-        let address = FrameAddress {
-            kind: FrameKind::Client,
-            sender: (0, 0),
-            receiver: self.receiver,
-            number: 0,
-            epoch: 0,
-        };
+        let address = FrameAddress::of_client(self.receiver);
         let frame = std::mem::take(&mut self.frame);
         let (head, items) = self.out[self.closed..].split_at_mut(FRAME_HEADER);
         let mut header = frame.header(&address, items.len());

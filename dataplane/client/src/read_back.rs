@@ -227,13 +227,7 @@ impl ReadBack {
         let mut frame = FrameBuilder::begin(&mut bytes);
         question.push(&mut bytes, &[]);
         frame.pushed();
-        let address = FrameAddress {
-            kind: FrameKind::Client,
-            sender: (0, 0),
-            receiver: self.receiver,
-            number: 0,
-            epoch: 0,
-        };
+        let address = FrameAddress::of_client(self.receiver);
         frame.finish(&mut bytes, &address);
         self.out.extend_from_slice(&bytes);
     }

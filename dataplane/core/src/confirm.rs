@@ -289,7 +289,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             commit: commit.0.into(),
             reserved: 0.into(),
         };
-        let id = self.groups[index].id;
+        let id = group.id;
         if let Some(bytes) = self.item_to(to, id) {
             echoed.push(bytes, &[]);
         }

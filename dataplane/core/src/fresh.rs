@@ -227,7 +227,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             view: group.log_view.0.into(),
             stamp_ns: now.monotonic_ns.into(),
         };
-        let id = self.groups[index].id;
+        let id = group.id;
         if let Some(bytes) = self.item_to(source, id) {
             echo.push(bytes, &[]);
         }

@@ -79,7 +79,7 @@ codes! {
     LineageLost = 3018, "what the token names is lost",
         cause: "The group was lost and opened again behind an earlier entry than the token's.",
         effect: "Nothing was read.",
-        remedy: "Application: what was seen under that token is gone; read without it.";
+        remedy: "Caller: what was seen under that token is gone; read without it.";
 
     Deadline = 3101, "out of time",
         cause: "The time of the call was over before the request left or was answered.",

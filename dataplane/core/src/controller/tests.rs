@@ -269,6 +269,19 @@ fn a_node_that_drains_says_so_and_one_that_is_told_otherwise_stays() {
 }
 
 #[test]
+fn where_all_nodes_drain_none_waits_for_another() {
+    let mut world = born();
+    let nodes: Vec<u16> = world.seats.keys().map(|node| node.0).collect();
+    for node in &nodes {
+        world.seat(*node).controller.drain(true);
+    }
+    world.run(300);
+    for node in nodes {
+        assert!(world.seat(node).controller.is_drained(), "node {node}");
+    }
+}
+
+#[test]
 fn what_shards_report_reaches_the_one_who_plans() {
     let mut world = born();
     let group = GroupId(3);

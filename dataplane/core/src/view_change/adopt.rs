@@ -5,6 +5,7 @@
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::Adopted;
 
+use super::snapshot::StateIntake;
 use super::{Answer, Intake};
 use crate::behaviour::Behaviour;
 use crate::group::Role;
@@ -142,24 +143,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if after < group.log.sealed_seq() && !R::WAIT_KEPT_BY_SEQ {
             self.reroute(now, index, after);
         }
-        let group = &mut self.groups[index];
-        let keeps_state = (group.applied <= after || R::DEPOSED_KEEPS_STATE) && state.is_none();
-        group.applied = group.applied.min(if keeps_state { after } else { group.applied });
-        if after < group.log.sealed_seq() {
-            group.log.cut(&mut self.memory, after);
-        }
-        group.log.join(beside);
-        match state {
-            Some(state) => {
-                if !self.load_state(index, after, &state.bytes) {
-                    return self.quarantine(index);
-                }
-            }
-            None if keeps_state => {}
-            None => group.forget_state(),
+        if !self.swap(index, after, beside, state) {
+            return;
         }
         let group = &mut self.groups[index];
-        group.list_unapplied(&self.memory);
         group.log_view = log_view;
         if fetches {
             return self.install(now, index);
@@ -173,6 +160,30 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if self.groups[index].role == Role::Follower {
             self.say_adopted(index, from);
         }
+    }
+
+    /// What was collected takes the place of what the own log has behind `after`, with the state that goes with it. False if that is none:
+    /// then this member takes nothing more.
+    pub(super) fn swap(&mut self, index: usize, after: Seq, beside: Log, state: Option<StateIntake>) -> bool {
+        let group = &mut self.groups[index];
+        let keeps_state = (group.applied <= after || R::DEPOSED_KEEPS_STATE) && state.is_none();
+        group.applied = group.applied.min(if keeps_state { after } else { group.applied });
+        if after < group.log.sealed_seq() {
+            group.log.cut(&mut self.memory, after);
+        }
+        group.log.join(beside);
+        match state {
+            Some(state) => {
+                if !self.load_state(index, after, &state.bytes) {
+                    self.quarantine(index);
+                    return false;
+                }
+            }
+            None if keeps_state => {}
+            None => group.forget_state(),
+        }
+        self.groups[index].list_unapplied(&self.memory);
+        true
     }
 
     /// Whether more is committed here than when it was asked where the logs part, and what came has that too. Then it is asked for again,

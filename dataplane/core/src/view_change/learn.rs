@@ -100,22 +100,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let (state, hash) = (intake.state.take(), beside.last_hash());
         // What comes next goes behind it.
         intake.beside = Some((reached, Log::behind(group.id, reached, hash)));
-        let keeps_state = group.applied <= after && state.is_none();
-        if after < group.log.sealed_seq() {
-            group.log.cut(&mut self.memory, after);
-        }
-        group.log.join(beside);
-        match state {
-            Some(state) => {
-                if !self.load_state(index, after, &state.bytes) {
-                    return self.quarantine(index);
-                }
-            }
-            None if keeps_state => {}
-            None => group.forget_state(),
+        if !self.swap(index, after, beside, state) {
+            return;
         }
         let group = &mut self.groups[index];
-        group.list_unapplied(&self.memory);
         // It was told before the run came.
         group.commit = group.commit.max(group.learned_commit().min(reached));
         self.apply(index);

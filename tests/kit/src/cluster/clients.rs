@@ -8,7 +8,7 @@ use waterpark_core::time::MS;
 use waterpark_ring::Key;
 use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
 use waterpark_wire::reply::{MAYBE, Outcome, ReplyView};
-use waterpark_wire::{FrameError, FrameKind, FrameView, ItemKind};
+use waterpark_wire::{FrameError, FrameView, ItemKind};
 
 use super::event::Event;
 use super::readers::Readers;
@@ -132,13 +132,7 @@ impl<R: Rules> Cluster<R> {
             return;
         }
         frame.pushed();
-        let address = FrameAddress {
-            kind: FrameKind::Client,
-            sender: (0, 0),
-            receiver: (0, 0),
-            number: 0,
-            epoch: 0,
-        };
+        let address = FrameAddress::of_client((0, 0));
         frame.finish(&mut bytes, &address);
         let node = self.rng.index(self.nodes.len());
         let shards = self.nodes[node].shards.len().max(1);

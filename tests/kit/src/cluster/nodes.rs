@@ -150,6 +150,11 @@ impl<R: Rules> Cluster<R> {
         self.rng.below(self.faults.slow_ms) * MS
     }
 
+    fn links_of(&self, node: usize) -> Vec<LinkKey> {
+        let keys = self.links.keys();
+        keys.filter(|key| key.0 == node || key.1 == node).copied().collect()
+    }
+
     /// A node starts, or starts anew with nothing.
     pub(super) fn on_start(&mut self, node: usize) {
         if !self.nodes[node].down {
@@ -215,13 +220,7 @@ impl<R: Rules> Cluster<R> {
         }
         self.tell(node);
         self.start_controller(node);
-        let keys: Vec<LinkKey> = self
-            .links
-            .keys()
-            .filter(|key| key.0 == node || key.1 == node)
-            .copied()
-            .collect();
-        for link in keys {
+        for link in self.links_of(node) {
             // Its sockets closed with the process: the other side hears it, and dials again.
             if let Some(epoch) = self.links.get_mut(&link).and_then(Option::take) {
                 let peer = if link.0 == node { link.1 } else { link.0 };
@@ -282,13 +281,7 @@ impl<R: Rules> Cluster<R> {
         self.nodes[node].restarts += 1;
         self.nodes[node].shards.clear();
         self.end_controller(node);
-        let keys: Vec<LinkKey> = self
-            .links
-            .keys()
-            .filter(|key| key.0 == node || key.1 == node)
-            .copied()
-            .collect();
-        for link in keys {
+        for link in self.links_of(node) {
             self.cut(link);
         }
         let at = self.now_ns + 1_000 + self.rng.below(1_500) * MS;

@@ -16,7 +16,7 @@ use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
 use waterpark_wire::reply::{Outcome, ReplyView};
 use waterpark_wire::request::{self, Freshness, HERE, Operation, RequestHeader};
 use waterpark_wire::run::EntryView;
-use waterpark_wire::{FrameKind, FrameView, ItemKind};
+use waterpark_wire::{FrameView, ItemKind};
 
 use super::Cluster;
 use super::event::Event;
@@ -191,13 +191,7 @@ impl<R: Rules> Cluster<R> {
         let message = freshness.as_ref().map_or(&[][..], Freshness::bytes);
         request::push(&mut bytes, &header, key.bytes(), message);
         frame.pushed();
-        let address = FrameAddress {
-            kind: FrameKind::Client,
-            sender: (0, 0),
-            receiver: (0, 0),
-            number: 0,
-            epoch: 0,
-        };
+        let address = FrameAddress::of_client((0, 0));
         frame.finish(&mut bytes, &address);
         let node = readers.rng.index(self.nodes.len());
         let shard = readers.rng.index(self.nodes[node].shards.len().max(1));

@@ -203,16 +203,22 @@ impl<R: Rules> Cluster<R> {
         self.decide(Entry::Create(rolls));
     }
 
+    /// The processes that run.
+    fn live(&self) -> Vec<Member> {
+        let members = (0..self.nodes.len()).map(|node| self.member(node));
+        members.filter(|member| self.is_live(*member)).collect()
+    }
+
+    /// What is decided of each group, as it is now.
+    fn groups(&self) -> Vec<(GroupId, GroupState)> {
+        let groups = self.steward.state.groups();
+        groups.map(|(id, group)| (id, group.clone())).collect()
+    }
+
     /// New Configs for groups that have lost members, or whose pending view does not come.
     fn repairs(&mut self) -> Vec<Proposal> {
         let mut proposals = Vec::new();
-        let groups: Vec<(GroupId, GroupState)> = self
-            .steward
-            .state
-            .groups()
-            .map(|(id, group)| (id, group.clone()))
-            .collect();
-        for (id, group) in groups {
+        for (id, group) in self.groups() {
             let changed_ns = self.steward.changed_ns[id.0 as usize];
             let is_whole = group.active.members.iter().all(|member| self.is_live(*member));
             let is_due = match &group.pending {
@@ -252,11 +258,12 @@ impl<R: Rules> Cluster<R> {
     fn let_learn(&mut self) {
         let key = self.rng.index(self.keys.len());
         let group = self.topology.locate(self.keys[key].as_ref()).group;
-        let live = (0..self.nodes.len())
-            .map(|node| self.member(node))
-            .filter(|member| self.is_live(*member));
-        let live: Vec<Member> = live.collect();
-        let members: Vec<Member> = live.into_iter().filter(|_| self.rng.below(3) == 0).take(5).collect();
+        let members: Vec<Member> = self
+            .live()
+            .into_iter()
+            .filter(|_| self.rng.below(3) == 0)
+            .take(5)
+            .collect();
         self.did(Fault::LearnersChanged);
         self.decide(Entry::SetLearners { group, members });
     }
@@ -264,25 +271,16 @@ impl<R: Rules> Cluster<R> {
     /// New Configs for no reason: any live members in any order, also where one is pending already.
     fn whims(&mut self) -> Vec<Proposal> {
         let mut proposals = Vec::new();
-        let live: Vec<Member> = (0..self.nodes.len())
-            .map(|node| self.member(node))
-            .filter(|m| self.is_live(*m))
-            .collect();
+        let live = self.live();
         if live.len() < 3 {
             return proposals;
         }
-        let groups: Vec<(GroupId, GroupState)> = self
-            .steward
-            .state
-            .groups()
-            .map(|(id, group)| (id, group.clone()))
-            .collect();
         let busy: BTreeSet<GroupId> = self
             .keys
             .iter()
             .map(|key| self.topology.locate(key.as_ref()).group)
             .collect();
-        for (id, group) in groups.into_iter().filter(|(id, _)| busy.contains(id)) {
+        for (id, group) in self.groups().into_iter().filter(|(id, _)| busy.contains(id)) {
             // A view that is being opened is superseded more often than others: that is where it hurts.
             let often = if group.pending.is_some() { 8 } else { 1 };
             if !self.rng.ppm(self.faults.moves_ppm * often) {

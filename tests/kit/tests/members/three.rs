@@ -19,7 +19,7 @@ use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
 use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
 use waterpark_wire::reply::{Outcome, ReplyView};
 use waterpark_wire::request::{self, Freshness, Operation, RequestHeader};
-use waterpark_wire::{FrameKind, FrameView, ItemKind};
+use waterpark_wire::{FrameView, ItemKind};
 
 const NAMES: [&str; 3] = ["FL-A-1", "FL-B-1", "TN-A-1"];
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -155,15 +155,13 @@ impl Three {
         let mut frame = FrameBuilder::begin(&mut bytes);
         assert!(self.client.item(id, false, &mut bytes));
         frame.pushed();
-        let address = FrameAddress {
-            kind: FrameKind::Client,
-            sender: (0, 0),
-            receiver: (0, 0),
-            number: 0,
-            epoch: 0,
-        };
-        frame.finish(&mut bytes, &address);
-        let frame = FrameView::new_checked(&bytes, FRAME_BYTES_MAX).unwrap();
+        frame.finish(&mut bytes, &FrameAddress::of_client((0, 0)));
+        self.hear(node, &bytes);
+    }
+
+    /// A frame of the client comes to a member.
+    fn hear(&mut self, node: usize, bytes: &[u8]) {
+        let frame = FrameView::new_checked(bytes, FRAME_BYTES_MAX).unwrap();
         self.turn(node, |shard, now| {
             shard.ensure_client(ClientId(1));
             shard.on_client_frame(now, ClientId(1), &frame);
@@ -195,19 +193,8 @@ impl Three {
             request::push(&mut bytes, &header, key.bytes(), message);
             frame.pushed();
         }
-        let address = FrameAddress {
-            kind: FrameKind::Client,
-            sender: (0, 0),
-            receiver: (0, 0),
-            number: 0,
-            epoch: 0,
-        };
-        frame.finish(&mut bytes, &address);
-        let frame = FrameView::new_checked(&bytes, FRAME_BYTES_MAX).unwrap();
-        self.turn(node, |shard, now| {
-            shard.ensure_client(ClientId(1));
-            shard.on_client_frame(now, ClientId(1), &frame);
-        });
+        frame.finish(&mut bytes, &FrameAddress::of_client((0, 0)));
+        self.hear(node, &bytes);
     }
 
     fn turn(&mut self, node: usize, input: impl FnOnce(&mut Shard<Production, HeapMemory, Kinds>, Now)) {

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use waterpark_wire::frame::{FrameAddress, FrameBuilder, FrameKind, FrameView};
+use waterpark_wire::frame::{FrameAddress, FrameBuilder, FrameView};
 use waterpark_wire::framer::Framer;
 use waterpark_wire::handshake::{Dialer, HandshakeRefusal, Party, Purpose, Step, Welcome};
 use waterpark_wire::item::{ItemHeader, ItemKind};
@@ -172,13 +172,7 @@ pub(crate) fn frame(address: &FrameAddress, items: &[u8], count: u32) -> Vec<u8>
 
 /// A client's frame.
 pub(crate) fn client_frame(items: &[u8], count: u32) -> Vec<u8> {
-    let address = FrameAddress {
-        kind: FrameKind::Client,
-        sender: (0, 0),
-        receiver: (0, 0),
-        number: 0,
-        epoch: 0,
-    };
+    let address = FrameAddress::of_client((0, 0));
     frame(&address, items, count)
 }
 

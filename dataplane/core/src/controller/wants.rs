@@ -1,0 +1,128 @@
+//! What a controller wants of the log and of the others, asked for again until the log shows it: entries that it misses, its own presence,
+//! the verdicts and the plan of a leader, and the rows and reports that both stand on.
+
+use super::report::GroupReport;
+use super::seat::Seat;
+use super::{Controller, Doing, Message};
+use crate::detection::Verdict;
+use crate::ids::NodeId;
+use crate::rules::Rules;
+use crate::topology_log::{Entry, Presence, Seen, codec};
+
+/// A learner asks for what it misses this often, in ms.
+const ASK_MS: u64 = 100;
+/// What is wanted of the log is proposed again after this and four round trips, in ms.
+const PROPOSE_AGAIN_MS: u64 = 100;
+/// How often the leader plans where nothing has changed, in ms.
+const PLAN_MS: u64 = 50;
+/// How often a node says what its shards report, in ms.
+const REPORT_MS: u64 = 50;
+
+impl<R: Rules> Controller<R> {
+    /// A learner asks one voter after the other for what comes next.
+    pub(super) fn ask(&mut self) {
+        let Seat::Learner(learner) = &self.seat else { return };
+        if self.now_ms < self.ask_at_ms {
+            return;
+        }
+        self.ask_at_ms = self.now_ms + ASK_MS;
+        let position = learner.next();
+        let others: Vec<NodeId> = self
+            .voters
+            .iter()
+            .copied()
+            .filter(|voter| *voter != self.own.node)
+            .collect();
+        // Two at a time, so that one that is gone costs nothing.
+        for _ in 0..others.len().min(2) {
+            self.asked += 1;
+            let to = others[usize::try_from(self.asked % others.len() as u64).expect("below their number")];
+            let bytes = Message::Ask(position).encode();
+            self.doing.push(Doing::Send { to, bytes });
+        }
+    }
+
+    /// The log has to say that this process is there, or that it drains.
+    pub(super) fn want_to_be_up(&mut self) {
+        let row = self.state.node(self.own.node);
+        // Whether a process that was down is up again the others say, who hear it.
+        let entry = if row.incarnation != self.own.incarnation {
+            Entry::NodeUp {
+                member: self.own,
+                replaces: row.incarnation,
+            }
+        } else if self.drains && row.presence == Presence::Up {
+            Entry::NodeDraining(self.own.node)
+        } else {
+            return;
+        };
+        // A newer process of this name ends this one; `settle` says so.
+        if row.incarnation > self.own.incarnation || self.now_ms < self.up_at_ms {
+            return;
+        }
+        self.up_at_ms = self.now_ms + self.again_ms();
+        self.propose_bytes(&codec::encode(&entry));
+    }
+
+    fn again_ms(&self) -> u64 {
+        PROPOSE_AGAIN_MS + 4 * self.seat.round_trip_ms()
+    }
+
+    pub(super) fn send_row(&mut self) {
+        if let Some(row) = self.eyes.row() {
+            let mut bytes = Vec::new();
+            row.encode(&mut bytes);
+            self.send_voters(&Message::Row(&bytes));
+        }
+    }
+
+    pub(super) fn send_report(&mut self) {
+        if self.now_ms < self.report_at_ms {
+            return;
+        }
+        let reports: Vec<GroupReport> = self.shards.values().flatten().copied().collect();
+        let is_quiet = reports.is_empty() && !self.has_reported;
+        self.report_at_ms = self.now_ms + REPORT_MS;
+        if is_quiet {
+            return;
+        }
+        self.has_reported = !reports.is_empty();
+        let own = (self.own, self.eyes.now());
+        self.send_voters(&Message::Report(reports.clone()));
+        self.reports.take(own.0, reports, own.1);
+    }
+
+    pub(super) fn propose_verdicts(&mut self, verdicts: Vec<Verdict>) {
+        for verdict in verdicts {
+            let (member, entry) = match verdict {
+                Verdict::Down(member) => (member, Entry::NodeDown(member)),
+                Verdict::Up(member) => {
+                    let replaces = member.incarnation;
+                    (member, Entry::NodeUp { member, replaces })
+                }
+            };
+            let at_ms = self.verdict_at_ms.get(&member.node).copied().unwrap_or(0);
+            if self.now_ms >= at_ms {
+                self.verdict_at_ms.insert(member.node, self.now_ms + self.again_ms());
+                self.propose_bytes(&codec::encode(&entry));
+            }
+        }
+    }
+
+    pub(super) fn plan(&mut self) {
+        if self.now_ms < self.plan_at_ms {
+            return;
+        }
+        self.plan_at_ms = self.now_ms + PLAN_MS;
+        let lived = self.eyes.now();
+        let seen = Seen {
+            heard: self.eyes.heard(),
+            cuts: self.eyes.cuts(),
+            round_trip_ms: self.seat.round_trip_ms(),
+            groups: self.reports.seen(&self.state, lived),
+        };
+        for entry in self.planner.plan(self.now_ms, &self.state, &seen) {
+            self.propose_bytes(&codec::encode(&entry));
+        }
+    }
+}
