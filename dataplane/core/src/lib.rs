@@ -30,6 +30,7 @@ mod reporting;
 mod retention;
 pub mod rules;
 mod shard;
+mod sight;
 pub mod state_bytes;
 mod sweep;
 mod tick;
@@ -42,3 +43,5 @@ mod waiting;
 mod writer;
 
 pub use shard::{Counters, LinkInfo, PeerUp, Shard};
+pub use sight::{Burden, Sight};
+pub use view_change::{Branch, Branches};

@@ -88,6 +88,11 @@ impl Pendings {
         ShardId(u16::try_from(correlation >> 48).expect("sixteen bits"))
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() - self.free.len()
+    }
+
     /// Whether nothing is kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.len() == self.free.len()

@@ -22,7 +22,7 @@ use crate::reporting::CONTROL_BYTES_MAX;
 use crate::rules::Rules;
 use crate::time::Now;
 use crate::topology_log::TopologyState;
-use crate::view_change::{Answer as SealAnswer, Snapshots};
+use crate::view_change::{Answer as SealAnswer, Branches, Snapshots};
 use crate::waiting::Origin;
 
 /// No group of this shard.
@@ -88,6 +88,8 @@ pub struct Counters {
     pub reads: u64,
     /// Questions for read confirmations, each for all groups of one shard of a peer that reads waited for.
     pub confirms: u64,
+    /// The rare ways through view changes.
+    pub branches: Branches,
 }
 
 impl Counters {

@@ -11,6 +11,7 @@ mod network;
 mod nodes;
 mod readers;
 mod steward;
+mod watch;
 
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -25,22 +26,26 @@ use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
 use waterpark_wire::request::ReadLevel;
 
 use crate::behaviour::{FRAGILE, SimKinds};
-use crate::client::{ATTEMPTS_MAX, RequestId, SimClient, TIMEOUT_MS};
+use crate::client::{ATTEMPTS_MAX, SimClient, TIMEOUT_MS};
 use crate::faults::Faults;
+use crate::history::History;
 use crate::ledger::{Ledger, Violation};
 use crate::memory::HeapMemory;
-use crate::reach::{Counter, Fault, Reached};
+use crate::reach::{Fault, Reached};
 use crate::retention::RULED;
 use crate::rng::Rng;
 use controllers::Desk;
 use event::{Event, Scheduled};
 use readers::Readers;
 use steward::Steward;
+use watch::Watch;
 
 /// Virtual time begins at this wall clock, ms since the epoch.
 const WALL_MS: u64 = 1_700_000_000_000;
 /// How long one attempt is waited for before the next, in ms.
 const AGAIN_MS: u64 = 300;
+/// Every request ends within this once faults have stopped, in ms.
+const ENDS_MS: u64 = 8_000;
 /// How long a cut link stays down before it is dialled again, in ms.
 const REDIAL_MS: u64 = 30;
 /// The longest message that nodes take, in bytes.
@@ -90,6 +95,26 @@ pub struct Report {
     pub virtual_ms: u64,
 }
 
+/// How large a cluster is beside its nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Groups.
+    pub groups: u32,
+    /// Actors.
+    pub actors: usize,
+    /// Clients; `None` for three to six, as the seed has it.
+    pub clients: Option<u64>,
+}
+
+impl Size {
+    /// A few actors in a few groups.
+    pub const SMALL: Size = Size {
+        groups: 64,
+        actors: 13 + RULED.len(),
+        clients: None,
+    };
+}
+
 /// A simulated cluster under rules `R`.
 pub struct Cluster<R: Rules> {
     births: Births,
@@ -117,8 +142,9 @@ pub struct Cluster<R: Rules> {
     limits: Limits,
     ledger: Ledger,
     readers: Readers,
-    /// The message and session of each request, for comparing entries.
-    sent: BTreeMap<RequestId, Vec<u8>>,
+    /// What each request asked, and when it was answered.
+    history: History,
+    watch: Watch<R>,
     report: Report,
     effects: Vec<Effect>,
 }
@@ -130,6 +156,23 @@ impl<R: Rules> Cluster<R> {
     /// If the names make no topology.
     #[must_use]
     pub fn new(seed: u64, births: Births, names: &[&str], shards: &[u16], faults: Faults, requests: u64) -> Cluster<R> {
+        Cluster::sized(seed, births, Size::SMALL, names, shards, faults, requests)
+    }
+
+    /// The same with other numbers of groups, actors and clients.
+    ///
+    /// # Panics
+    /// If the names make no topology of so many groups.
+    #[must_use]
+    pub fn sized(
+        seed: u64,
+        births: Births,
+        size: Size,
+        names: &[&str],
+        shards: &[u16],
+        faults: Faults,
+        requests: u64,
+    ) -> Cluster<R> {
         let mut rng = Rng::new(seed);
         let specs = (1u16..).zip(names).zip(shards).map(|((id, name), shards)| NodeSpec {
             id: NodeId(id),
@@ -139,7 +182,7 @@ impl<R: Rules> Cluster<R> {
             shards: *shards,
         });
         let mut spec = TopologySpec::new(ClusterId([3; 16]), specs.collect());
-        spec.groups = 64;
+        spec.groups = size.groups;
         let topology = Topology::new(spec).expect("the names make a topology");
         let mut links = BTreeMap::new();
         for a in 0..names.len() {
@@ -149,7 +192,8 @@ impl<R: Rules> Cluster<R> {
                 }
             }
         }
-        let clients = 3 + rng.below(4);
+        let drawn = 3 + rng.below(4);
+        let clients = size.clients.unwrap_or(drawn);
         let mut reached = Vec::new();
         let clients = (0..clients).map(|number| {
             let ordered = rng.below(3) == 0;
@@ -159,7 +203,7 @@ impl<R: Rules> Cluster<R> {
         });
         let clients: Vec<SimClient> = clients.collect();
         let kinds = ["record", "register", "pool"];
-        let keys = (0..13 + RULED.len()).map(|id| {
+        let keys = (0..size.actors).map(|id| {
             // One of each kind that keeps less than everything, and one whose handler can fail.
             let special = RULED.iter().map(|(kind, _)| *kind).chain([FRAGILE]);
             let ruled = special.clone().nth(id);
@@ -226,7 +270,8 @@ impl<R: Rules> Cluster<R> {
             limits,
             ledger: Ledger::default(),
             readers: Readers::new(seed),
-            sent: BTreeMap::new(),
+            history: History::default(),
+            watch: Watch::default(),
             report: Report::default(),
             effects: Vec::new(),
             faults,
@@ -303,6 +348,7 @@ impl<R: Rules> Cluster<R> {
         self.run_until(faulty_ms * MS);
         self.faulty = false;
         self.left = 0;
+        self.watch.stopped_ns = self.now_ns;
         for node in &mut self.nodes {
             node.paused_until_ns = 0;
         }
@@ -316,13 +362,7 @@ impl<R: Rules> Cluster<R> {
         self.report.acked = self.ledger.len() as u64;
         self.report.virtual_ms = self.now_ns / MS;
         self.report.violations.append(&mut self.ledger.violations);
-        for counter in Counter::ALL {
-            let shards = self.nodes.iter().flat_map(|node| &node.shards);
-            let sum: u64 = shards.map(|shard| counter.of(&shard.counters())).sum();
-            if sum > 0 {
-                self.report.reached.insert(Reached::Counter(counter), sum);
-            }
-        }
+        self.count_shards();
         self.report
     }
 
@@ -333,6 +373,7 @@ impl<R: Rules> Cluster<R> {
             };
             self.now_ns = at_ns;
             self.on_event(event);
+            self.look();
         }
         self.now_ns = until_ns;
     }

@@ -62,6 +62,26 @@ pub enum Violation {
     WriteBehindRead(RequestId, Token, u64),
     /// A group that can serve does not answer reads of a level.
     ReadStuck(GroupId, ReadLevel),
+    /// A request had no answer long after faults had stopped; what it was refused with last.
+    NeverEnded(RequestId, Option<Outcome>),
+    /// Replies to an actor's requests, or their order, fit no order in which they could have run.
+    NotLinearizable(RequestId, u64),
+    /// A request took effect that nobody asked for.
+    NeverAsked(RequestId, u64),
+    /// A view was opened twice.
+    OpenedTwice(GroupId, u64),
+    /// A view was opened by another than its Config's first member.
+    OpenedByAnother(GroupId, u64),
+    /// A member opened a view that it did not know to be active.
+    OpenedUndecided(GroupId, u64),
+    /// A group changed its view so many times since all had settled, twice of them in too short a time.
+    Restless(GroupId, u64),
+    /// A member took a promise or a commit back, or its log was of a view that it had not promised.
+    WentBack(GroupId),
+    /// Members at which the same entries took effect were in different states.
+    StatesDiffer(GroupId, u64),
+    /// So much of something that is bounded was more than its bound.
+    OverBound(&'static str, u64),
     /// A member found its log contradicted.
     Quarantined(GroupId),
     /// Two nodes learned different entries for one position of the topology log.
@@ -70,6 +90,17 @@ pub enum Violation {
     Ended(Member, End),
     /// An assertion of a member failed.
     Asserted(String),
+}
+
+impl Violation {
+    /// Whether nothing is wrong but that something was not done, or not in time.
+    #[must_use]
+    pub fn is_of_liveness(&self) -> bool {
+        matches!(
+            self,
+            Violation::Stuck(_) | Violation::NeverEnded(..) | Violation::Restless(..)
+        )
+    }
 }
 
 /// What was acked.
@@ -126,6 +157,13 @@ impl Ledger {
         self.acked.iter().map(move |(token, id)| (*token, *id, outcome(id)))
     }
 
+    /// The tokens of a group's acked entries.
+    pub fn tokens_of(&self, group: GroupId) -> impl Iterator<Item = Token> + '_ {
+        let from = |group: GroupId| Token { group, view: 0, seq: 0 };
+        let next = from(GroupId(group.0 + 1));
+        self.acked.range(from(group)..next).map(|(token, _)| *token)
+    }
+
     /// How many requests were acked.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -157,6 +195,19 @@ mod tests {
             view: 1,
             seq,
         }
+    }
+
+    #[test]
+    fn tokens_are_listed_by_their_group() {
+        let mut ledger = Ledger::default();
+        for group in [2, 3, 4] {
+            let token = Token {
+                group: GroupId(group),
+                ..token(1)
+            };
+            ledger.on_ack(id(group), token, Outcome::Done, b"");
+        }
+        assert_eq!(ledger.tokens_of(GroupId(3)).collect::<Vec<_>>(), [token(1)]);
     }
 
     #[test]

@@ -8,12 +8,15 @@ pub mod client;
 pub mod cluster;
 pub mod faults;
 pub mod garbage;
+pub mod history;
 pub mod ledger;
+pub mod members;
 pub mod memory;
 pub mod reach;
 pub mod reads;
 pub mod retention;
 pub mod rng;
+pub mod views;
 
-pub use cluster::{Cluster, Report};
+pub use cluster::{Cluster, Report, Size};
 pub use faults::Faults;

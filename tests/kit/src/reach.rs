@@ -4,6 +4,8 @@
 //! It counts nothing itself. **Invariant:** each list follows from its type by a match without a rest, so that a new kind does not
 //! compile until it is said here whether a batch must reach it.
 
+use waterpark_core::Branch;
+use waterpark_core::config::Births;
 use waterpark_core::effects::{Cut, Happened};
 use waterpark_wire::FrameError;
 use waterpark_wire::link::Answer;
@@ -14,6 +16,8 @@ use waterpark_wire::reply::Outcome;
 pub enum Expect {
     /// It must.
     Reached,
+    /// It is rare: a batch of so many seeds must reach it.
+    Within(u64),
     /// It may, and is so rare that no batch can be blamed for missing it: when it occurs.
     Seldom(&'static str),
     /// It cannot occur as things are built, and must not: why.
@@ -136,6 +140,10 @@ pub enum Reached {
     Event(EventKind),
     /// Shards count it.
     Counter(Counter),
+    /// A shard took this way through a view change.
+    Branch(Branch),
+    /// The cluster as a whole came to this.
+    Rare(Rare),
 }
 
 /// Why a shard cut a connection; which bytes were malformed is [`Reached::Bytes`].
@@ -265,6 +273,23 @@ impl Counter {
     }
 }
 
+/// What a cluster as a whole comes to, and no shard knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rare {
+    /// A view opened when three of the five members before were left.
+    ThreeSurvivors,
+}
+
+impl Rare {
+    const ALL: [Rare; 1] = [Rare::ThreeSurvivors];
+
+    fn name(self) -> &'static str {
+        match self {
+            Rare::ThreeSurvivors => "three of five members left",
+        }
+    }
+}
+
 const ANSWERS: [Answer; 3] = [Answer::Gap, Answer::NeedAdopt, Answer::Nack];
 
 impl Reached {
@@ -280,6 +305,8 @@ impl Reached {
         all.extend(ANSWERS.map(Reached::Answer));
         all.extend(EventKind::ALL.map(Reached::Event));
         all.extend(Counter::ALL.map(Reached::Counter));
+        all.extend(Branch::ALL.iter().copied().map(Reached::Branch));
+        all.extend(Rare::ALL.map(Reached::Rare));
         all
     }
 
@@ -295,6 +322,7 @@ impl Reached {
             Reached::Answer(_) => "runs not taken",
             Reached::Event(_) => "events",
             Reached::Counter(_) => "counters",
+            Reached::Branch(_) | Reached::Rare(_) => "view changes",
         }
     }
 
@@ -309,12 +337,21 @@ impl Reached {
             Reached::Answer(answer) => format!("{answer:?}"),
             Reached::Event(event) => format!("{event:?}"),
             Reached::Counter(counter) => format!("{counter:?}"),
+            Reached::Branch(branch) => branch.name().to_owned(),
+            Reached::Rare(rare) => rare.name().to_owned(),
         }
     }
 
-    /// Whether a long batch must reach it.
+    /// Whether a long batch must reach it, where groups are born so.
     #[must_use]
-    pub fn expect(self) -> Expect {
+    pub fn expect(self, births: Births) -> Expect {
+        match births {
+            Births::Writer => self.expect_of_one_view(),
+            Births::TopologyLog => self.expect_of_changing(),
+        }
+    }
+
+    fn expect_of_one_view(self) -> Expect {
         match self {
             Reached::Reply(outcome) => reply(outcome),
             Reached::Cut(side, kind) => cut(side, kind),
@@ -328,17 +365,43 @@ impl Reached {
                     Expect::Reached
                 }
                 EventKind::NoRoom => Expect::Seldom("where groups change their members"),
-                EventKind::Quarantined => {
-                    Expect::Never("no member contradicts itself: where one does, a rule is broken")
-                }
+                EventKind::Quarantined => QUARANTINED,
             },
-            Reached::Fault(Fault::NodeCrashed | Fault::MembersChanged | Fault::LearnersChanged) => {
-                Expect::Seldom("where groups change their members")
-            }
+            Reached::Fault(Fault::NodeCrashed | Fault::MembersChanged | Fault::LearnersChanged)
+            | Reached::Branch(_)
+            | Reached::Rare(_) => Expect::Never("there is one view: groups keep their members"),
             Reached::Fault(_) | Reached::Bytes(_) | Reached::Counter(_) => Expect::Reached,
         }
     }
+
+    fn expect_of_changing(self) -> Expect {
+        match self {
+            Reached::Reply(Outcome::GroupLost) => Expect::Never("no group loses more than it can bear"),
+            Reached::Reply(Outcome::Stopping) | Reached::Fault(Fault::NodeStopped | Fault::NodeRestarted) => {
+                Expect::Never("processes end without a word")
+            }
+            Reached::Reply(outcome) => reply(outcome),
+            Reached::Cut(side, kind) => cut(side, kind),
+            Reached::Event(event) => match event {
+                EventKind::GroupOpened => Expect::Reached,
+                EventKind::Out | EventKind::PeerOut | EventKind::BirthRefused => {
+                    Expect::Never("who is a member is the topology log's to say")
+                }
+                EventKind::NoRoom => Expect::Within(1_000),
+                EventKind::Quarantined => QUARANTINED,
+            },
+            Reached::Bytes(FrameError::Entry | FrameError::EntryFlags) => Expect::Within(1_000),
+            Reached::Branch(_)
+            | Reached::Answer(_)
+            | Reached::Fault(_)
+            | Reached::Bytes(_)
+            | Reached::Counter(_)
+            | Reached::Rare(Rare::ThreeSurvivors) => Expect::Reached,
+        }
+    }
 }
+
+const QUARANTINED: Expect = Expect::Never("no member contradicts itself: where one does, a rule is broken");
 
 fn reply(outcome: Outcome) -> Expect {
     match outcome {

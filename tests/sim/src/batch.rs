@@ -6,6 +6,8 @@ use waterpark_kit::Report;
 use waterpark_kit::ledger::Violation;
 use waterpark_kit::reach::{Expect, Reached};
 
+use crate::scenario::Profile;
+
 /// A batch of so many seeds reaches everything that it must, or something is wrong with it.
 pub const SEEDS_FOR_ALL: u64 = 200;
 
@@ -25,8 +27,8 @@ pub struct Batch {
     pub seeds: u64,
     /// Seeds in which something was broken, with what.
     pub failures: Vec<(u64, Report)>,
-    /// Requests acked.
-    pub acked: u64,
+    /// Requests acked, by seed.
+    pub acks: Vec<u64>,
     /// What was reached; what was not is not in it.
     pub reached: BTreeMap<Reached, Count>,
     /// Virtual milliseconds.
@@ -36,34 +38,62 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// What it had to reach and did not: nothing is demanded of fewer than [`SEEDS_FOR_ALL`] seeds.
+    /// What it had to reach and did not: nothing is demanded of fewer than [`SEEDS_FOR_ALL`] seeds, and what is rare only of as many as it
+    /// takes.
     #[must_use]
-    pub fn never_reached(&self) -> Vec<Reached> {
+    pub fn never_reached(&self, profile: Profile) -> Vec<Reached> {
+        let is_due = |reached: &Reached| match profile.expect(*reached) {
+            Expect::Reached => self.seeds >= SEEDS_FOR_ALL,
+            Expect::Within(seeds) => self.seeds >= seeds,
+            Expect::Seldom(_) | Expect::Never(_) => false,
+        };
         let mut all = Reached::all();
-        all.retain(|reached| reached.expect() == Expect::Reached && !self.reached.contains_key(reached));
-        if self.seeds < SEEDS_FOR_ALL { Vec::new() } else { all }
+        all.retain(|reached| is_due(reached) && !self.reached.contains_key(reached));
+        all
+    }
+
+    /// Requests acked in all seeds.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.acks.iter().sum()
+    }
+
+    /// Requests acked in the middle one of all seeds.
+    #[must_use]
+    pub fn median_acked(&self) -> u64 {
+        let mut acks = self.acks.clone();
+        acks.sort_unstable();
+        acks.get(acks.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// Seeds in which something was lost, changed or doubled, and those in which it was only not done in time.
+    #[must_use]
+    pub fn failures_by_kind(&self) -> (u64, u64) {
+        let is_safety = |(_, report): &&(u64, Report)| !report.violations.iter().all(Violation::is_of_liveness);
+        let safety = self.failures.iter().filter(is_safety).count() as u64;
+        (safety, self.failures.len() as u64 - safety)
     }
 
     /// What it reached although that cannot occur: the reason that is given for it is wrong, or a rule is broken.
     #[must_use]
-    pub fn wrongly_reached(&self) -> Vec<Reached> {
-        let never = |reached: &&Reached| matches!(reached.expect(), Expect::Never(_));
+    pub fn wrongly_reached(&self, profile: Profile) -> Vec<Reached> {
+        let never = |reached: &&Reached| matches!(profile.expect(**reached), Expect::Never(_));
         self.reached.keys().filter(never).copied().collect()
     }
 }
 
 /// Runs seeds one after the other. `on_seed` hears of each and says whether to go on.
 pub fn run_seeds(
-    run: fn(u64) -> Report,
+    run: impl Fn(u64) -> Report,
     first: u64,
     seeds: u64,
     mut on_seed: impl FnMut(u64, &Report) -> bool,
 ) -> Batch {
     let mut batch = Batch::default();
     for seed in first..first.saturating_add(seeds) {
-        let report = run_caught(run, seed);
+        let report = caught(|| run(seed));
         batch.seeds += 1;
-        batch.acked += report.acked;
+        batch.acks.push(report.acked);
         batch.virtual_ms += report.virtual_ms;
         batch.trace = batch.trace.rotate_left(9) ^ report.trace;
         for (reached, times) in &report.reached {
@@ -83,8 +113,10 @@ pub fn run_seeds(
 }
 
 /// An assertion that fails ends its seed, and is what the seed broke.
-fn run_caught(run: fn(u64) -> Report, seed: u64) -> Report {
-    std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
+pub fn caught(run: impl FnOnce() -> Report) -> Report {
+    // What was half done is thrown away with its cluster.
+    let run = std::panic::AssertUnwindSafe(run);
+    std::panic::catch_unwind(run).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Report {
@@ -97,6 +129,8 @@ fn run_caught(run: fn(u64) -> Report, seed: u64) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waterpark_core::config::Births;
+    use waterpark_core::ids::GroupId;
     use waterpark_kit::reach::{EventKind, Fault};
 
     const fn report() -> Report {
@@ -113,7 +147,7 @@ mod tests {
 
     fn everything(but: Reached) -> Report {
         let mut all = Reached::all();
-        all.retain(|reached| reached.expect() == Expect::Reached && *reached != but);
+        all.retain(|reached| reached.expect(Births::Writer) == Expect::Reached && *reached != but);
         Report {
             reached: all.into_iter().map(|reached| (reached, 2)).collect(),
             ..report()
@@ -124,8 +158,14 @@ mod tests {
     fn a_long_batch_that_never_met_a_fault_says_which_and_a_short_one_says_nothing() {
         let missing = Reached::Fault(Fault::LinkCut);
         let run = |_| everything(Reached::Fault(Fault::LinkCut));
-        assert_eq!(run_seeds(run, 1, SEEDS_FOR_ALL, |_, _| true).never_reached(), [missing]);
-        assert_eq!(run_seeds(run, 1, SEEDS_FOR_ALL - 1, |_, _| true).never_reached(), []);
+        assert_eq!(
+            run_seeds(run, 1, SEEDS_FOR_ALL, |_, _| true).never_reached(Profile::Fixed),
+            [missing]
+        );
+        assert_eq!(
+            run_seeds(run, 1, SEEDS_FOR_ALL - 1, |_, _| true).never_reached(Profile::Fixed),
+            []
+        );
     }
 
     #[test]
@@ -140,6 +180,22 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_knows_its_median_and_which_of_its_failures_are_of_liveness() {
+        let run = |seed| Report {
+            acked: [9, 1, 5, 7][usize::try_from(seed).unwrap()],
+            violations: match seed {
+                1 => vec![Violation::Stuck(GroupId(1))],
+                2 => vec![Violation::Stuck(GroupId(1)), Violation::Quarantined(GroupId(1))],
+                _ => Vec::new(),
+            },
+            ..report()
+        };
+        let batch = run_seeds(run, 0, 4, |_, _| true);
+        assert_eq!((batch.acked(), batch.median_acked()), (22, 7));
+        assert_eq!(batch.failures_by_kind(), (1, 1));
+    }
+
+    #[test]
     fn what_cannot_occur_is_named_when_it_does() {
         let impossible = Reached::Event(EventKind::Quarantined);
         let run = |seed| Report {
@@ -150,7 +206,7 @@ mod tests {
             ..report()
         };
         let batch = run_seeds(run, 1, 3, |_, _| true);
-        assert_eq!(batch.wrongly_reached(), [impossible]);
+        assert_eq!(batch.wrongly_reached(Profile::Fixed), [impossible]);
         assert_eq!(batch.reached[&impossible], Count { times: 3, seeds: 1 });
     }
 }

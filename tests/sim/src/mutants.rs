@@ -1,7 +1,9 @@
 //! Every rule has a mutant that breaks it. A mutant that no seed catches means that the simulator is blind there.
 
-use waterpark_core::rules::Rules;
+use waterpark_core::rules::{Production, Rules};
 use waterpark_kit::Report;
+
+use crate::scenario::{Profile, Scenario};
 
 /// A broken rule.
 #[derive(Clone, Copy)]
@@ -10,12 +12,17 @@ pub struct Mutant {
     pub name: &'static str,
     /// What it breaks, in a line.
     pub breaks: &'static str,
-    /// Runs one seed under it.
-    pub run: fn(u64) -> Report,
+    /// The seeds that catch it.
+    pub profile: Profile,
+    /// Runs a scenario under it.
+    pub run: fn(&Scenario) -> Report,
 }
 
+/// Runs a scenario under the rules as they are. A static, as [`MUTANTS`] is, and for its reason.
+pub static PRODUCTION: fn(&Scenario) -> Report = Scenario::run::<Production>;
+
 macro_rules! mutants {
-    ($([$run:ident] $($type:ident, $constant:ident, $name:literal, $breaks:literal;)+)+) => {
+    ($([$profile:ident] $($type:ident, $constant:ident, $name:literal, $breaks:literal;)+)+) => {
         $($(
             struct $type;
             impl Rules for $type {
@@ -25,13 +32,13 @@ macro_rules! mutants {
 
         /// All of them. A static, so that their code is made once, here, and not in every crate that lists them.
         pub static MUTANTS: &[Mutant] = &[
-            $($(Mutant { name: $name, breaks: $breaks, run: crate::$run::<$type> },)+)+
+            $($(Mutant { name: $name, breaks: $breaks, profile: Profile::$profile, run: Scenario::run::<$type> },)+)+
         ];
     };
 }
 
 mutants! {
-    [run_seed]
+    [Fixed]
     AckAfterTwo, ACK_AFTER_TWO, "ack-after-two", "a commit needs one copy fewer than W";
     ReplyBeforeCommit, REPLY_BEFORE_COMMIT, "reply-before-commit", "a reply leaves when its entry is logged";
     RefusalFromSpeculativeState, REFUSAL_FROM_SPECULATIVE_STATE, "refusal-from-speculative-state",
@@ -40,7 +47,7 @@ mutants! {
     SweepPastFollowers, SWEEP_PAST_FOLLOWERS, "sweep-past-followers",
         "messages are dropped that a member may still have to be sent";
     BirthByFirstMet, BIRTH_BY_FIRST_MET, "birth-by-first-met", "a group opens once W members accepted its Config";
-    [run_changing_seed]
+    [Small]
     NoFence, NO_FENCE, "no-fence", "a member takes runs of a view older than the one it promised";
     RecoverFromOne, RECOVER_FROM_ONE, "recover-from-one", "an opener takes the log of the first member that answers";
     RecoverFromTwo, RECOVER_FROM_TWO, "recover-from-two", "an opener hears one member fewer than R";

@@ -1,26 +1,43 @@
-//! A fixed set of seeds, and the mutants that they must catch.
+//! A fixed set of seeds, the mutants that they must catch, and what is left of a failure when it is shrunk.
 
-use waterpark_core::rules::Production;
 use waterpark_kit::reach::Fault;
-use waterpark_sim::{Expect, MUTANTS, Reached, SEEDS_FOR_ALL, run_changing_seed, run_seed, run_seeds};
+use waterpark_sim::{
+    Batch, Expect, MUTANTS, PRODUCTION, Profile, Reached, SEEDS_FOR_ALL, Scenario, caught, regressions, run_seeds,
+    shrink,
+};
 
 const SEEDS: u64 = 300;
 
+/// Runs seeds from 1 on, under the rules as they are.
+fn batch(profile: Profile, seeds: u64) -> Batch {
+    run_seeds(|seed| PRODUCTION(&Scenario::of(profile, seed)), 1, seeds, |_, _| true)
+}
+
 #[test]
 fn every_ledger_is_clean() {
-    let batch = run_seeds(run_seed::<Production>, 1, SEEDS, |_, _| true);
+    let batch = batch(Profile::Fixed, SEEDS);
     let first = batch.failures.first().map(|(seed, report)| (seed, &report.violations));
     assert_eq!(first, None);
-    assert!(batch.acked > SEEDS * 10, "{} acks", batch.acked);
-    assert_eq!(batch.wrongly_reached(), [], "these cannot occur, it is said");
+    assert!(batch.acked() > SEEDS * 10, "{} acks", batch.acked());
+    assert_eq!(
+        batch.wrongly_reached(Profile::Fixed),
+        [],
+        "these cannot occur, it is said"
+    );
 }
 
 #[test]
 fn every_ledger_is_clean_where_groups_change_their_members() {
-    let batch = run_seeds(run_changing_seed::<Production>, 1, SEEDS, |_, _| true);
+    let batch = batch(Profile::Small, SEEDS);
     let first = batch.failures.first().map(|(seed, report)| (seed, &report.violations));
     assert_eq!(first, None);
-    assert!(batch.acked > SEEDS * 50, "{} acks", batch.acked);
+    assert!(batch.acked() > SEEDS * 50, "{} acks", batch.acked());
+    assert_eq!(batch.never_reached(Profile::Small), []);
+    assert_eq!(
+        batch.wrongly_reached(Profile::Small),
+        [],
+        "these cannot occur, it is said"
+    );
     for fault in [Fault::NodeCrashed, Fault::MembersChanged, Fault::LearnersChanged] {
         let count = batch.reached.get(&Reached::Fault(fault)).copied().unwrap_or_default();
         assert!(count.seeds > SEEDS / 4, "{fault:?} in {} seeds", count.seeds);
@@ -28,14 +45,23 @@ fn every_ledger_is_clean_where_groups_change_their_members() {
 }
 
 #[test]
+fn every_ledger_is_clean_in_clusters_of_32_nodes() {
+    let batch = batch(Profile::Large, 4);
+    let first = batch.failures.first().map(|(seed, report)| (seed, &report.violations));
+    assert_eq!(first, None);
+    assert!(batch.median_acked() >= 1_000, "{} acks", batch.median_acked());
+}
+
+#[test]
 fn every_fault_and_every_refusal_is_reached() {
-    let batch = run_seeds(run_seed::<Production>, 1, SEEDS_FOR_ALL, |_, _| true);
-    assert_eq!(batch.never_reached(), []);
+    let batch = batch(Profile::Fixed, SEEDS_FOR_ALL);
+    assert_eq!(batch.never_reached(Profile::Fixed), []);
     // Beyond that a batch of this length is not lucky: what is rarest happens in several of its seeds.
+    let births = Profile::Fixed.births();
     let demanded = batch
         .reached
         .iter()
-        .filter(|(reached, _)| reached.expect() == Expect::Reached);
+        .filter(|(reached, _)| reached.expect(births) == Expect::Reached);
     let (reached, count) = demanded
         .min_by_key(|(_, count)| count.seeds)
         .expect("something was reached");
@@ -43,20 +69,69 @@ fn every_fault_and_every_refusal_is_reached() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_trace() {
-    for run in [run_seed::<Production>, run_changing_seed::<Production>] {
-        for seed in [3, 17] {
-            let (first, second) = (run(seed), run(seed));
-            assert_ne!(first.trace, 0);
-            assert_eq!(first, second);
-        }
+fn the_same_scenario_gives_the_same_trace() {
+    for token in [
+        "fixed/3",
+        "fixed/17",
+        "small/3",
+        "small/17/cuts=0/run=2",
+        "large/1/requests=200/ms=500",
+    ] {
+        let scenario = Scenario::parse(token).expect("a token");
+        let (first, second) = (PRODUCTION(&scenario), PRODUCTION(&scenario));
+        assert_ne!(first.trace, 0);
+        assert_eq!(first, second, "{token}");
+    }
+}
+
+#[test]
+fn what_once_showed_a_fault_shows_none() {
+    let rows = regressions().expect("the rows are readable");
+    assert!(!rows.is_empty());
+    for row in rows {
+        let report = caught(|| PRODUCTION(&row.scenario));
+        assert_eq!(report.violations, [], "{}: {}", row.scenario.token(), row.showed);
     }
 }
 
 #[test]
 fn every_mutant_is_caught() {
     for mutant in MUTANTS {
-        let batch = run_seeds(mutant.run, 1, 2_000, |_, report| report.violations.is_empty());
+        let run = |seed| (mutant.run)(&Scenario::of(mutant.profile, seed));
+        let batch = run_seeds(run, 1, 2_000, |_, report| report.violations.is_empty());
         assert!(!batch.failures.is_empty(), "{} lives: {}", mutant.name, mutant.breaks);
     }
+}
+
+#[test]
+fn a_mutants_failing_seed_shrinks_to_a_much_smaller_one_that_still_fails() {
+    let mutant = MUTANTS.iter().find(|mutant| mutant.name == "recover-from-two");
+    let mutant = mutant.expect("it is in the list");
+    let mut scenarios = (1..).map(|seed| Scenario::of(mutant.profile, seed));
+    let scenario = scenarios.find(|scenario| !caught(|| (mutant.run)(scenario)).violations.is_empty());
+    let scenario = scenario.expect("a seed catches it");
+    let report = caught(|| (mutant.run)(&scenario));
+    let mut left = 400;
+    let shrunk = shrink(&scenario, &report, mutant.run, || {
+        left -= 1;
+        left > 0
+    });
+    // As it would be replayed.
+    let again = Scenario::parse(&shrunk.scenario.token()).expect("its own token");
+    let replayed = caught(|| (mutant.run)(&again));
+    assert_eq!(replayed, shrunk.report);
+    assert!(!replayed.violations.is_empty());
+    assert_eq!(PRODUCTION(&again).violations, [], "it is the mutant that fails");
+    let cost = |scenario: &Scenario| {
+        scenario
+            .has("requests")
+            .zip(scenario.has("ms"))
+            .expect("both are there")
+    };
+    let ((requests, ms), (before_requests, before_ms)) = (cost(&again), cost(&scenario));
+    assert!(
+        requests * ms * 4 < before_requests * before_ms,
+        "{}",
+        shrunk.scenario.token()
+    );
 }

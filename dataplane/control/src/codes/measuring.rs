@@ -62,4 +62,8 @@ codes! {
         cause: "Something that faults and clients of a long batch always bring about did not happen, or something happened that never may.",
         effect: "None: the cluster was simulated, and no rule was broken.",
         remedy: "Operator: report what is listed as never reached or wrongly reached: the simulator has grown blind there.";
+    UnknownScenario = 8105, "no such scenario",
+        cause: "The token was cut or mistyped, belongs to another release, or asks for more than its seed draws.",
+        effect: "Nothing was simulated.",
+        remedy: "Caller: copy the token behind --replay whole, as a failure showed it.";
 }

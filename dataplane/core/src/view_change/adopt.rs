@@ -6,7 +6,7 @@ use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::Adopted;
 
 use super::snapshot::StateIntake;
-use super::{Answer, Intake};
+use super::{Answer, Branch, Intake};
 use crate::behaviour::Behaviour;
 use crate::group::Role;
 use crate::ids::{GroupId, Lineage, Member, Seq, View};
@@ -37,6 +37,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         // A repeat never touches the log.
         if row.log_view == view {
+            self.counters.branches.took(Branch::AdoptRepeated);
+            let row = &self.groups[index];
             if R::ADOPT_REPEAT_TRUNCATES
                 && row.role == Role::Follower
                 && row.applied <= last.0
@@ -127,6 +129,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         // Who opens a view and is no member of the active Config has promised nothing until it installs.
         let stands = group.promised == view || fetches && group.promised < view || R::ADOPT_SWAPS_AFTER_SEAL;
         if !stands || group.log_view >= view {
+            self.counters.branches.took(Branch::IntakeOvertaken);
             return beside.release(&mut self.memory);
         }
         if R::ADOPT_SWAPS_AFTER_SEAL {
@@ -147,6 +150,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return;
         }
         let group = &mut self.groups[index];
+        assert!(log_view <= group.promised, "a log is of no view beyond the promise");
         group.log_view = log_view;
         if fetches {
             return self.install(now, index);
@@ -169,18 +173,23 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let keeps_state = (group.applied <= after || R::DEPOSED_KEEPS_STATE) && state.is_none();
         group.applied = group.applied.min(if keeps_state { after } else { group.applied });
         if after < group.log.sealed_seq() {
+            self.counters.branches.took(Branch::TailDropped);
             group.log.cut(&mut self.memory, after);
         }
         group.log.join(beside);
         match state {
             Some(state) => {
+                self.counters.branches.took(Branch::StateTaken);
                 if !self.load_state(index, after, &state.bytes) {
                     self.quarantine(index);
                     return false;
                 }
             }
             None if keeps_state => {}
-            None => group.forget_state(),
+            None => {
+                self.counters.branches.took(Branch::StateRebuilt);
+                group.forget_state();
+            }
         }
         self.groups[index].list_unapplied(&self.memory);
         true

@@ -7,12 +7,13 @@ use crate::behaviour::Behaviour;
 use crate::config::{Births, Config};
 use crate::effects::Effect;
 use crate::group::{Group, Progress, Role};
-use crate::ids::{GroupId, Member, NodeId, Seq};
+use crate::ids::{GroupId, Member, NodeId, Seq, View};
 use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::{NO_GROUP, Shard};
 use crate::time::Now;
 use crate::topology_log::{Entry, TopologyState};
+use crate::view_change::Branch;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The next entry of the topology log.
@@ -21,6 +22,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// If an entry is left out: a bug in this process, which hands them on in order.
     pub fn on_decided(&mut self, now: Now, position: u64, entry: &Entry) {
         let changed = self.decided.apply(position, entry);
+        if let Entry::Activate(views) = entry {
+            let is_active = |id| self.decided.group(id).map(|group| group.active.view);
+            let again = |(id, view): &&(GroupId, View)| is_active(*id) == Some(*view) && !changed.active.contains(id);
+            if views.iter().any(|named| again(&named)) {
+                self.counters.branches.took(Branch::ActivateDoubled);
+            }
+        }
         for group in changed.active {
             self.on_active(now, group);
         }
@@ -137,8 +145,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         // An entry that is learned late says nothing of a view that this process has promised or adopted since.
         let learns = decided.learners.contains(&own);
         let is_older = decided.active.view < self.groups[index].promised && !R::LEAVES_BY_AN_OLD_ENTRY;
-        if is_member(&decided.active) || decided.pending.as_ref().is_some_and(is_member) || learns || is_older {
+        if is_member(&decided.active) || decided.pending.as_ref().is_some_and(is_member) || learns {
             return;
+        }
+        if is_older {
+            return self.counters.branches.took(Branch::LearnedLate);
+        }
+        if self.groups[index].promised > View(0) {
+            self.counters.branches.took(Branch::Left);
         }
         let view = self.groups[index].log_view;
         self.groups[index].log.seal(&mut self.memory, view);

@@ -13,6 +13,7 @@ use waterpark_wire::link::{
     self, FETCH_ANEW, FETCH_DONE, FETCH_STATE, Mark, PIECE_LAST, PIECE_STATE, Piece, StatePart, join_hash,
 };
 
+use super::Branch;
 use super::throttle::{Had, Window};
 use crate::behaviour::Behaviour;
 use crate::group::Role;
@@ -344,7 +345,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 if !self.snapshots.has_room(kept_max) {
                     return None;
                 }
-                let seq = self.groups[portion.index].last_effect();
+                let group = &self.groups[portion.index];
+                let seq = group.last_effect();
+                if seq > group.commit {
+                    self.counters.branches.took(Branch::StateGivenAhead);
+                }
                 let bytes = self.save_state(portion.index);
                 self.snapshots.keep(now, id, view, to, seq, bytes);
             }

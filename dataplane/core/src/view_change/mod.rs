@@ -5,6 +5,7 @@
 //! Nothing here knows why the topology log wants another Config. **Invariant:** a member that promised a view answers for no older one.
 
 mod adopt;
+mod branch;
 mod decided;
 mod give;
 mod learn;
@@ -20,6 +21,7 @@ mod tests;
 mod throttle;
 mod transfer;
 
+pub use branch::{Branch, Branches};
 pub(crate) use give::Transfers;
 pub(crate) use snapshot::Snapshots;
 

@@ -9,7 +9,7 @@ use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::{HERE, RequestView};
 use waterpark_wire::run::{EntryHeader, EntryParts, VIEW_OPEN};
 
-use super::{ASK_AGAIN_MS, Answer, BEST_SILENT_MS, Opener, Phase};
+use super::{ASK_AGAIN_MS, Answer, BEST_SILENT_MS, Branch, Opener, Phase};
 use crate::behaviour::Behaviour;
 use crate::config::Config;
 use crate::effects::{Effect, Happened};
@@ -47,6 +47,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             active
         };
         let own = active.members.iter().position(|member| *member == self.own_member());
+        if own.is_none() {
+            self.counters.branches.took(Branch::OpenerFromOutside);
+        }
+        if self.groups[index].role == Role::Writer {
+            self.counters.branches.took(Branch::OpenerStayed);
+        }
         let opener = Opener {
             answers: vec![None; active.members.len()],
             active,
@@ -74,6 +80,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn end_opener(&mut self, now: Now, index: usize) {
         let group = &mut self.groups[index];
         let Some(opener) = group.opener.take() else { return };
+        self.counters.branches.took(match opener.phase {
+            Phase::Sealing => Branch::SupersededSealing,
+            Phase::Fetching => Branch::SupersededFetching,
+            Phase::Adopting => Branch::SupersededAdopting,
+            Phase::Activating => Branch::SupersededActivating,
+        });
         if R::OPENER_DISCARDS_LOG && group.log_view == opener.view() {
             group.log_view = View(0);
         }
@@ -198,6 +210,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let Some((best, answer)) = best else { return };
         opener.phase = Phase::Fetching;
         let view = opener.view();
+        if answer.log_view > opener.active.view {
+            self.counters.branches.took(Branch::BestOfUnopened);
+        }
+        if best != own {
+            self.counters.branches.took(Branch::BestElsewhere);
+        }
         if group.log_view == answer.log_view && group.log.sealed_seq() == answer.last_seq {
             return self.install(now, index);
         }
@@ -211,6 +229,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let Some(opener) = &mut group.opener else { return };
         let dropped = group.intake.take();
         let from = dropped.as_ref().map(|intake| intake.from);
+        self.counters.branches.took(Branch::BestDropped);
         for (member, answer) in opener.active.members.iter().zip(&mut opener.answers) {
             if Some(*member) == from {
                 *answer = None;
@@ -354,6 +373,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         assert_eq!(group.promised, opener.view(), "an opener that promised more has ended");
         group.role = Role::Writer;
+        assert!(group.commit <= group.log.sealed_seq(), "a commit never goes back");
         group.commit = group.log.sealed_seq();
         group.admits_at = None;
         let id = group.id;
@@ -379,7 +399,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Requests that waited for the view to open run, in the order in which they came.
     fn run_queued(&mut self, now: Now, index: usize) {
-        for held in std::mem::take(&mut self.groups[index].queued) {
+        let queued = std::mem::take(&mut self.groups[index].queued);
+        if !queued.is_empty() {
+            self.counters.branches.took(Branch::QueuedRan);
+        }
+        for held in queued {
             if let Some(request) = crate::writer::held_request(&held.bytes) {
                 self.on_request_until(now, index, &request, &held.arrival());
             }

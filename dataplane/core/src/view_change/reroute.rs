@@ -16,6 +16,7 @@ use crate::pending::{Pending, Sent};
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::Now;
+use crate::view_change::Branch;
 use crate::waiting::{Held, Origin, Waiting};
 use crate::writer::{BUSY_RETRY_MS, held_request};
 
@@ -32,12 +33,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 continue;
             }
             match self.request_of(now, index, &waiting) {
-                Some(bytes) => late.push(Held {
-                    origin: waiting.origin,
-                    bytes,
-                    until_ns: waiting.deadline_ns,
-                    deadline_ns: waiting.deadline_ns,
-                }),
+                Some(bytes) => {
+                    self.counters.branches.took(Branch::RequestFromLog);
+                    late.push(Held {
+                        origin: waiting.origin,
+                        bytes,
+                        until_ns: waiting.deadline_ns,
+                        deadline_ns: waiting.deadline_ns,
+                    });
+                }
                 None => self.answer_in_doubt(index, &waiting),
             }
         }

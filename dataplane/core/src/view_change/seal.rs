@@ -3,7 +3,7 @@
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{self, Nack, Sealed};
 
-use super::{Answer, Intake};
+use super::{Answer, Branch, Intake};
 use crate::behaviour::Behaviour;
 use crate::group::Role;
 use crate::ids::{GroupId, Member, Seq, View};
@@ -73,6 +73,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.promised = view;
         let drops = |intake: &mut Box<Intake>| intake.view < view && !R::ADOPT_SWAPS_AFTER_SEAL;
         let (id, dropped) = (group.id, group.intake.take_if(drops));
+        if dropped.is_some() {
+            self.counters.branches.took(Branch::IntakeOvertaken);
+        }
         self.release_intake(dropped);
         self.snapshots.forget_group(id);
         if self.groups[index]
@@ -97,6 +100,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if group.role != Role::Writer {
             return;
         }
+        self.counters.branches.took(Branch::WriterDeposed);
         group.log.seal(&mut self.memory, group.log_view);
         group.applied = group.log.last_seq();
         group.role = Role::Sealed;
@@ -113,6 +117,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     pub(crate) fn nack(&mut self, to: Member, group: GroupId, view: View, promised: View) {
+        self.counters.branches.took(Branch::OlderViewRefused);
         let nack = Nack {
             item: ItemHeader {
                 group: group.0.into(),

@@ -19,16 +19,24 @@ use crate::ledger::{Token, Violation};
 use crate::retention::{self, Wrong};
 
 impl<R: Rules> Cluster<R> {
-    /// When an ack arrives, a quorum holds its entry in two data centres; what restarted since may have held it.
+    /// When an ack arrives, a quorum of its Config holds its entry, or held it to its end; and in two data centres, where they can.
     pub(super) fn check_ack(&mut self, token: Token) {
         let members = self.members(token.group);
-        // Where members change, whoever was one when it was acked may hold it.
-        let (quorum, asked) = match self.births {
-            Births::Writer => (members.len() / 2 + 1, members.clone()),
-            Births::TopologyLog => (self.write_quorum(token.group), (0..self.nodes.len()).collect()),
+        // Whoever committed it was of the newest active Config or of an older one, whose log the newer one has.
+        let (quorum, holders): (usize, Vec<usize>) = match self.births {
+            Births::Writer => {
+                let holders = members.iter().copied().filter(|node| self.node_holds(*node, token));
+                (members.len() / 2 + 1, holders.collect())
+            }
+            Births::TopologyLog => {
+                let Some(active) = self.newest_active(token.group) else {
+                    return self.ledger.violations.push(Violation::AckedTooEarly(token, 0));
+                };
+                let holders = active.members.iter().filter(|member| self.holds(**member, token));
+                let nodes = holders.map(|member| usize::from(member.node.0) - 1).collect();
+                (active.write_quorum, nodes)
+            }
         };
-        let may_hold = |node: &usize| self.entry(*node, token).is_some() || self.nodes[*node].restarts > 0;
-        let holders: Vec<usize> = asked.into_iter().filter(may_hold).collect();
         if holders.len() < quorum {
             self.ledger
                 .violations
@@ -58,22 +66,12 @@ impl<R: Rules> Cluster<R> {
         let client = self.add_client((WALL_MS + self.now_ns / MS) / 1_000, false);
         for key in self.keys.clone() {
             let group = self.topology.locate(key.as_ref()).group;
-            let members = self.members(group);
-            let whole = members.iter().filter(|node| self.nodes[**node].restarts == 0).count();
-            let serves = match self.births {
-                Births::Writer => self.nodes[members[0]].restarts == 0 && whole > members.len() / 2,
-                Births::TopologyLog => true,
-            };
-            if !serves {
-                continue;
-            }
-            // Birth needs all members as they were met: a restart may have come first, and then the group is never born.
-            if self.births == Births::Writer && whole < members.len() && !self.is_open(members[0], group) {
+            if !self.can_serve(group) {
                 continue;
             }
             let message = self.message(&key);
-            let id = self.clients[client as usize].open(group, key, message.clone());
-            self.sent.insert(id, message);
+            let id = self.clients[client as usize].open(group, key.clone(), message.clone());
+            self.history.on_ask(id, key, message, self.now_ns);
             probes.push(id);
         }
         self.schedule(self.now_ns, Event::Step { client });
@@ -91,6 +89,23 @@ impl<R: Rules> Cluster<R> {
         }
     }
 
+    /// Whether a request must have ended by now: its group can serve, and nothing is so scarce that whoever asks is told so for ever.
+    pub(super) fn must_end(&self, id: RequestId) -> bool {
+        !self.faults.is_tight() && self.can_serve(id.group)
+    }
+
+    /// Whether a group's Config can still commit.
+    fn can_serve(&self, group: GroupId) -> bool {
+        if self.births == Births::TopologyLog {
+            return true;
+        }
+        let members = self.members(group);
+        let whole = members.iter().filter(|node| self.nodes[**node].restarts == 0).count();
+        let serves = self.nodes[members[0]].restarts == 0 && whole > members.len() / 2;
+        // Birth needs all members as they were met: a restart may have come first, and then the group is never born.
+        serves && (whole == members.len() || self.is_open(members[0], group))
+    }
+
     pub(super) fn is_open(&self, node: usize, group: GroupId) -> bool {
         let bodies = self.nodes[node].shards.iter().flat_map(Shard::group_bodies);
         bodies
@@ -102,7 +117,10 @@ impl<R: Rules> Cluster<R> {
     pub(super) fn check(&mut self) {
         let mut violations = Vec::new();
         for (token, id, outcome) in self.ledger.acked() {
-            let message = &self.sent[&id];
+            let Some(message) = self.history.message(id) else {
+                violations.push(Violation::NeverAsked(id, token.seq));
+                continue;
+            };
             for node in self.members(token.group) {
                 if !self.speaks(node, token.group, token.seq) {
                     continue;
@@ -126,7 +144,7 @@ impl<R: Rules> Cluster<R> {
                             }
                             let is_dropped = entry.header.flags.get() & DROPPED != 0;
                             let length = entry.header.message_length.get() as usize;
-                            entry.message == message.as_slice() || is_dropped && length == message.len()
+                            entry.message == message || is_dropped && length == message.len()
                         });
                         if !same {
                             violations.push(Violation::Changed(token, id));
@@ -138,7 +156,9 @@ impl<R: Rules> Cluster<R> {
         for group in (0..self.topology.keyspace().groups()).map(GroupId) {
             self.check_group(group, &mut violations);
             self.check_retention(group, &mut violations);
+            self.check_states(group, &mut violations);
         }
+        self.check_pace();
         self.ledger.violations.append(&mut violations);
     }
 
@@ -201,11 +221,12 @@ impl<R: Rules> Cluster<R> {
         let members = self.members(group);
         let mut sessions: BTreeMap<u32, u32> = BTreeMap::new();
         let mut effects: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        let mut order = Vec::new();
         for seq in 1.. {
             let token = Token { group, view: 1, seq };
             let lived = members.iter().filter(|node| self.speaks(**node, group, seq));
             let mut entries = lived.filter_map(|node| self.entry(*node, token));
-            let Some(first) = entries.next() else { return };
+            let Some(first) = entries.next() else { break };
             if entries.any(|other| !retention::same_entry(first, other)) {
                 violations.push(Violation::Diverged(group, seq));
             }
@@ -229,7 +250,11 @@ impl<R: Rules> Cluster<R> {
             if let Some(earlier) = effects.insert((*client, number), seq) {
                 violations.push(Violation::TookEffectTwice(id, earlier, seq));
             }
+            if entry.header.flags.get() & VOID == 0 {
+                order.push((seq, id));
+            }
         }
+        violations.extend(self.history.judge(&order));
     }
 
     /// The entry of a token on a node, as bytes.
@@ -260,14 +285,6 @@ impl<R: Rules> Cluster<R> {
         };
         let may_lack = self.births == Births::TopologyLog && self.faults.has_little_memory();
         self.has_lived(node, group) && !(may_lack && stays_apart())
-    }
-
-    fn write_quorum(&self, group: GroupId) -> usize {
-        let group = self.steward.state.group(group);
-        let configs = group
-            .iter()
-            .flat_map(|group| std::iter::once(&group.active).chain(&group.pending));
-        configs.map(|config| config.write_quorum).min().unwrap_or(1).min(2)
     }
 
     /// The view in which the entry of a token was logged, as a node holds it.

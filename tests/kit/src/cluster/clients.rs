@@ -12,12 +12,15 @@ use waterpark_wire::{FrameError, FrameView, ItemKind};
 
 use super::event::Event;
 use super::readers::Readers;
-use super::{AGAIN_MS, Cluster, MESSAGE_BYTES_MAX, checksum};
+use super::{AGAIN_MS, Cluster, ENDS_MS, MESSAGE_BYTES_MAX, checksum};
 use crate::behaviour::BREAKS;
 use crate::client::{ATTEMPTS_MAX, FIRST, RequestId, SimClient, of_correlation};
 use crate::garbage;
-use crate::ledger::Token;
+use crate::ledger::{Token, Violation};
 use crate::reach::{Fault, Reached};
+
+/// A kind that nobody runs.
+const NOBODY: &str = "nobody";
 
 impl<R: Rules> Cluster<R> {
     /// A client sends again what is due, and opens something new.
@@ -66,7 +69,7 @@ impl<R: Rules> Cluster<R> {
                 _ => {
                     self.did(Fault::KindUnknown);
                     let id = self.rng.below(20).to_string();
-                    key = Key::new("nobody", &[("id", id.as_bytes())]).expect("a valid key");
+                    key = Key::new(NOBODY, &[("id", id.as_bytes())]).expect("a valid key");
                 }
             }
         }
@@ -75,13 +78,13 @@ impl<R: Rules> Cluster<R> {
         }
         let group = self.topology.locate(key.as_ref()).group;
         let row = &mut self.clients[client as usize];
-        let id = row.open(group, key, message.clone());
+        let id = row.open(group, key.clone(), message.clone());
         if let Some(open) = row.open.get_mut(&(group, id.number)) {
             open.is_spoiled = is_spoiled;
         }
         self.report.opened += 1;
         self.readers.history.on_open(id, self.now_ns);
-        self.sent.insert(id, message);
+        self.history.on_ask(id, key, message, self.now_ns);
     }
 
     pub(super) fn message(&mut self, key: &Key) -> Vec<u8> {
@@ -104,15 +107,24 @@ impl<R: Rules> Cluster<R> {
         let Some(open) = self.clients[index].open.get_mut(&(id.group, id.number)) else {
             return;
         };
-        if open.attempts >= ATTEMPTS_MAX {
+        // Once faults have stopped, nobody gives up before the time in which everything must end.
+        let may_give_up = self.faulty || self.now_ns >= self.watch.stopped_ns.saturating_add(ENDS_MS * MS);
+        if open.attempts >= ATTEMPTS_MAX && may_give_up {
             // Given up for good: the mark passes it, and what became of it stays unknown.
+            let refused = open.refused;
             self.clients[index].open.remove(&(id.group, id.number));
             self.did(Fault::RequestGivenUp);
+            if !self.faulty && self.must_end(id) {
+                self.report.violations.push(Violation::NeverEnded(id, refused));
+            }
             return;
         }
         open.again_ns = self.now_ns + AGAIN_MS * MS;
         // Whoever has asked in vain a few times may want no more than to know.
-        let wants_to_know = open.attempts >= 2 && !open.is_void && self.faulty && self.rng.ppm(self.faults.odd_ppm);
+        let may_want = open.attempts >= 2 && !open.is_void && self.faulty && self.rng.ppm(self.faults.odd_ppm);
+        // A void under such a key is refused like the message, for ever.
+        let has_key = !open.is_spoiled && open.key.as_ref().kind() != NOBODY.as_bytes();
+        let wants_to_know = may_want && has_key;
         open.is_void |= wants_to_know;
         let is_astray = self.faulty && self.rng.ppm(self.faults.odd_ppm);
         let is_late = self.faulty && self.rng.ppm(self.faults.late_ppm);
@@ -228,6 +240,7 @@ impl<R: Rules> Cluster<R> {
             self.check_ack(token);
             self.ledger.on_ack(id, token, reply.outcome, reply.body);
             self.on_acked_to_reader(id, token);
+            self.history.on_answer(id, self.now_ns, reply.outcome, reply.body);
             self.clients[client as usize].open.remove(&(id.group, id.number));
         }
     }

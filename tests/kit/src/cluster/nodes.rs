@@ -125,12 +125,14 @@ impl<R: Rules> Cluster<R> {
 
     pub(super) fn on_happened(&mut self, node: usize, happened: Happened) {
         self.reach(Reached::Event(EventKind::of(&happened)));
-        if let Happened::NoRoom { group } = happened {
-            let member = self.member(node);
-            self.steward.without_room.insert((group, member));
-        }
-        if let Happened::Quarantined { group } = happened {
-            self.report.violations.push(Violation::Quarantined(group));
+        match happened {
+            Happened::NoRoom { group } => {
+                let member = self.member(node);
+                self.steward.without_room.insert((group, member));
+            }
+            Happened::Quarantined { group } => self.report.violations.push(Violation::Quarantined(group)),
+            Happened::GroupOpened { group } => self.on_group_opened(node, group),
+            Happened::Out { .. } | Happened::PeerOut { .. } | Happened::BirthRefused { .. } => {}
         }
     }
 
@@ -161,6 +163,7 @@ impl<R: Rules> Cluster<R> {
             self.nodes[node].restarts += 1;
             self.did(Fault::NodeRestarted);
         }
+        self.bury(node);
         let restarts = u64::from(self.nodes[node].restarts);
         let incarnation = Incarnation((1 + restarts) << 16 | self.rng.below(1 << 16));
         let keeps = R::EMPTY_RESTART_KEEPS_IDENTITY && restarts > 0;
@@ -279,7 +282,7 @@ impl<R: Rules> Cluster<R> {
         self.did(Fault::NodeCrashed);
         self.nodes[node].down = true;
         self.nodes[node].restarts += 1;
-        self.nodes[node].shards.clear();
+        self.bury(node);
         self.end_controller(node);
         for link in self.links_of(node) {
             self.cut(link);
