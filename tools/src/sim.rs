@@ -10,8 +10,8 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use waterpark::config::MeasuringCode;
 use waterpark_sim::{
-    Batch, Expect, MUTANTS, Mutant, PRODUCTION, Profile, Reached, Report, SEEDS_FOR_ALL, Scenario, Shrunk, caught,
-    run_seeds, shrink,
+    Batch, Expect, MUTANTS, Mutant, Profile, Reached, Report, SEEDS_FOR_ALL, Scenario, Shrunk, caught, run_seeds,
+    shrink,
 };
 
 use crate::errors;
@@ -81,8 +81,8 @@ struct Plan {
 impl Plan {
     fn run(self, scenario: &Scenario) -> Report {
         match self.mutant {
-            None => PRODUCTION(scenario),
-            Some(mutant) => (mutant.run)(scenario),
+            None => scenario.run(),
+            Some(mutant) => mutant.run(scenario),
         }
     }
 
@@ -96,13 +96,13 @@ impl Plan {
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.mutants {
         for mutant in MUTANTS {
-            println!("{:<32} {}", mutant.name, mutant.breaks);
+            println!("{:<32} {}", mutant.rule.name(), mutant.rule.broken());
         }
         return ExitCode::SUCCESS;
     }
     let mutant = match &arguments.mutant {
         None => None,
-        Some(name) => match MUTANTS.iter().find(|mutant| mutant.name == name) {
+        Some(name) => match MUTANTS.iter().find(|mutant| mutant.rule.name() == name) {
             Some(mutant) => Some(mutant),
             None => {
                 let text = format!("there is no mutant `{name}`; `waterpark sim --mutants` lists them");
@@ -282,7 +282,10 @@ impl Shown<'_> {
 
     /// The command that runs a scenario again.
     fn command(&self, scenario: &Scenario) -> String {
-        let mutant = self.plan.mutant.map(|mutant| format!(" --mutant {}", mutant.name));
+        let mutant = self
+            .plan
+            .mutant
+            .map(|mutant| format!(" --mutant {}", mutant.rule.name()));
         format!(
             "waterpark sim --replay {}{}",
             scenario.token(),

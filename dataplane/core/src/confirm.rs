@@ -20,7 +20,7 @@ use crate::group::Role;
 use crate::ids::{GroupId, Member, Seq, View};
 use crate::memory::Memory;
 use crate::quorum;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::time::{MS, Now};
 use crate::waiting::{Held, Origin, Ready};
@@ -253,8 +253,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let commit = group.commit;
             let can_go = |first: &mut Confirming| {
                 let needs_none = match first.asker {
-                    Asker::Read { .. } => R::LOCAL_READ_WITHOUT_CONFIRMATION,
-                    Asker::Follower { .. } => R::BOUNDED_BY_UNCONFIRMED_ECHO,
+                    Asker::Read { .. } => R::breaks(Rule::LocalReadWithoutConfirmation),
+                    Asker::Follower { .. } => R::breaks(Rule::BoundedByUnconfirmedEcho),
                 };
                 first.upto <= commit && (first.round <= confirmed || needs_none)
             };
@@ -262,7 +262,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 return;
             };
             assert!(
-                group.promised == group.log_view || R::WRITER_EXEMPT_FROM_FENCE || R::NO_FENCE,
+                group.promised == group.log_view || R::breaks(Rule::WriterExemptFromFence) || R::breaks(Rule::NoFence),
                 "the writer's own promise is one of those that a read needs"
             );
             group.reads.freshen(first.since_ns);

@@ -13,7 +13,7 @@ use crate::ids::{GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId, Vie
 use crate::link::exception;
 use crate::log::NotTaken;
 use crate::memory::Memory;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 
 /// A follower that has so many committed entries before it applies them at once.
@@ -193,14 +193,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let group = &mut self.groups[index];
         // What was promised to a newer view is first: a writer of an older one stops at this word, and at no other.
-        if view < group.promised && !R::NO_FENCE || group.role == Role::Quarantined {
+        if view < group.promised && !R::breaks(Rule::NoFence) || group.role == Role::Quarantined {
             return Ok(Some(exception(id, Answer::Nack, view, group.promised.0)));
         }
         let is_writers = group.source == Some(from);
         let is_adopted = is_writers && group.role == Role::Follower && group.log_view == view;
         let is_taken = is_adopted && view <= group.promised
-            || R::NO_FENCE && is_writers && group.log_view == view
-            || R::APPEND_TO_UNADOPTED_LOG && group.role == Role::Sealed && view == group.promised;
+            || R::breaks(Rule::NoFence) && is_writers && group.log_view == view
+            || R::breaks(Rule::AppendToUnadoptedLog) && group.role == Role::Sealed && view == group.promised;
         if self.out || !is_taken {
             return Ok(Some(exception(id, Answer::NeedAdopt, view, 0)));
         }

@@ -11,7 +11,7 @@ use waterpark_wire::link::{Assembly, Exception};
 
 use crate::ids::{GroupId, Incarnation, NodeId, Seq, View};
 use crate::outbox::Outbox;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::view_change::Transfers;
 
 /// Un-acked frames that a link has room for from the beginning: more than are under way at full load, so that nothing grows in the midst
@@ -147,7 +147,7 @@ impl Link {
         self.acked_to = 0;
         self.early_acks.clear();
         self.long_record = None;
-        if !R::RECORDS_OUTLIVE_EPOCH {
+        if !R::breaks(Rule::RecordsOutliveEpoch) {
             self.frames.clear();
             self.records.clear();
         }

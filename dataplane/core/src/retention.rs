@@ -15,7 +15,7 @@ use crate::ids::{Member, Seq};
 use crate::lane::NO_LANE;
 use crate::memory::Memory;
 use crate::registry::NO_ACTOR;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::state_bytes::{StateReader, StateWriter};
 use crate::sweep::Sweep;
@@ -190,7 +190,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     fn not_needed(&self, index: usize) -> Seq {
         let group = &self.groups[index];
         let Some(config) = &group.config else { return Seq::ZERO };
-        if R::SWEEP_PAST_FOLLOWERS {
+        if R::breaks(Rule::SweepPastFollowers) {
             return group.commit;
         }
         let followers = group.followers.iter().zip(&config.members[1..]);

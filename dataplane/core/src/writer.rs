@@ -19,7 +19,7 @@ use crate::link::{Ack, Record};
 use crate::memory::Memory;
 use crate::quorum;
 use crate::registry::NO_ACTOR;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::time::{MS, Now};
 use crate::waiting::{Arrival, Held, Origin, Ready, Waiting};
@@ -110,7 +110,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if !progress.adopted {
             return self.offer_again(now, index);
         }
-        if R::CURSOR_FROM_SENT {
+        if R::breaks(Rule::CursorFromSent) {
             return self.queue_follower(index, position);
         }
         self.rewind(index, position);
@@ -118,7 +118,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Says again to those that do not hold the Config, or have not adopted the view, what they have to.
     pub(crate) fn offer_again(&mut self, now: Now, index: usize) {
-        if R::ADOPT_NOT_RESENT {
+        if R::breaks(Rule::AdoptNotResent) {
             return;
         }
         match self.settings.births {
@@ -192,7 +192,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &mut self.groups[index];
         let Some(config) = &group.config else { return };
         let adopted = 1 + group.followers.iter().filter(|progress| progress.adopted).count();
-        let needed = if R::BIRTH_BY_FIRST_MET {
+        let needed = if R::breaks(Rule::BirthByFirstMet) {
             config.write_quorum
         } else {
             config.members.len()
@@ -254,7 +254,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             Some(row) => row.standing(number, mark),
             None => Lane::new(session).standing(number, mark),
         };
-        if R::NO_REPEAT_TABLE && matches!(standing, Standing::Known(_) | Standing::Old) {
+        if R::breaks(Rule::NoRepeatTable) && matches!(standing, Standing::Known(_) | Standing::Old) {
             standing = Standing::New;
         }
         // The row is looked at first: a number that it knows gets its reply, never a refusal.
@@ -486,7 +486,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.touched
                 .push(u32::try_from(index).expect("groups are counted in 32 bits"));
         }
-        if R::REPLY_BEFORE_COMMIT || (R::REFUSAL_FROM_SPECULATIVE_STATE && outcome == Outcome::Refused) {
+        if R::breaks(Rule::ReplyBeforeCommit)
+            || (R::breaks(Rule::RefusalFromSpeculativeState) && outcome == Outcome::Refused)
+        {
             return self.release(index, waiting);
         }
         self.waiting += 1;
@@ -654,7 +656,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             *held = progress.accepted;
         }
         let held = &held[..config.members.len()];
-        let commit = if R::ACK_AFTER_TWO {
+        let commit = if R::breaks(Rule::AckAfterTwo) {
             quorum::largest_held_by(held, config, config.write_quorum - 1)
         } else {
             quorum::committed(held, config)

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use waterpark_core::config::Births;
-use waterpark_core::rules::Rules;
+use waterpark_core::rules::{Production, Rules};
 use waterpark_kit::reach::{Expect, Fault, Reached};
 use waterpark_kit::rng::Rng;
 use waterpark_kit::{Cluster, Faults, Report, Size};
@@ -173,9 +173,13 @@ impl Scenario {
         Some((knob.get)(&self.draw))
     }
 
-    /// Runs it.
+    /// Runs it under the rules as they are.
     #[must_use]
-    pub fn run<R: Rules>(&self) -> Report {
+    pub fn run(&self) -> Report {
+        self.run_under::<Production>()
+    }
+
+    pub(crate) fn run_under<R: Rules>(&self) -> Report {
         let draw = &self.draw;
         let names: Vec<&str> = draw.names.iter().map(String::as_str).collect();
         // The first run of a seed is the seed's own.

@@ -2,15 +2,14 @@
 
 use waterpark_kit::reach::Fault;
 use waterpark_sim::{
-    Batch, Expect, MUTANTS, PRODUCTION, Profile, Reached, SEEDS_FOR_ALL, Scenario, caught, regressions, run_seeds,
-    shrink,
+    Batch, Expect, MUTANTS, Profile, Reached, SEEDS_FOR_ALL, Scenario, caught, regressions, run_seeds, shrink,
 };
 
 const SEEDS: u64 = 300;
 
 /// Runs seeds from 1 on, under the rules as they are.
 fn batch(profile: Profile, seeds: u64) -> Batch {
-    run_seeds(|seed| PRODUCTION(&Scenario::of(profile, seed)), 1, seeds, |_, _| true)
+    run_seeds(|seed| Scenario::of(profile, seed).run(), 1, seeds, |_, _| true)
 }
 
 #[test]
@@ -78,7 +77,7 @@ fn the_same_scenario_gives_the_same_trace() {
         "large/1/requests=200/ms=500",
     ] {
         let scenario = Scenario::parse(token).expect("a token");
-        let (first, second) = (PRODUCTION(&scenario), PRODUCTION(&scenario));
+        let (first, second) = (scenario.run(), scenario.run());
         assert_ne!(first.trace, 0);
         assert_eq!(first, second, "{token}");
     }
@@ -89,7 +88,7 @@ fn what_once_showed_a_fault_shows_none() {
     let rows = regressions().expect("the rows are readable");
     assert!(!rows.is_empty());
     for row in rows {
-        let report = caught(|| PRODUCTION(&row.scenario));
+        let report = caught(|| row.scenario.run());
         assert_eq!(report.violations, [], "{}: {}", row.scenario.token(), row.showed);
     }
 }
@@ -97,31 +96,41 @@ fn what_once_showed_a_fault_shows_none() {
 #[test]
 fn every_mutant_is_caught() {
     for mutant in MUTANTS {
-        let run = |seed| (mutant.run)(&Scenario::of(mutant.profile, seed));
+        let run = |seed| mutant.run(&Scenario::of(mutant.profile, seed));
         let batch = run_seeds(run, 1, 2_000, |_, report| report.violations.is_empty());
-        assert!(!batch.failures.is_empty(), "{} lives: {}", mutant.name, mutant.breaks);
+        assert!(
+            !batch.failures.is_empty(),
+            "{} lives: {}",
+            mutant.rule.name(),
+            mutant.rule.broken()
+        );
     }
 }
 
 #[test]
 fn a_mutants_failing_seed_shrinks_to_a_much_smaller_one_that_still_fails() {
-    let mutant = MUTANTS.iter().find(|mutant| mutant.name == "recover-from-two");
+    let mutant = MUTANTS.iter().find(|mutant| mutant.rule.name() == "recover-from-two");
     let mutant = mutant.expect("it is in the list");
     let mut scenarios = (1..).map(|seed| Scenario::of(mutant.profile, seed));
-    let scenario = scenarios.find(|scenario| !caught(|| (mutant.run)(scenario)).violations.is_empty());
+    let scenario = scenarios.find(|scenario| !caught(|| mutant.run(scenario)).violations.is_empty());
     let scenario = scenario.expect("a seed catches it");
-    let report = caught(|| (mutant.run)(&scenario));
+    let report = caught(|| mutant.run(&scenario));
     let mut left = 400;
-    let shrunk = shrink(&scenario, &report, mutant.run, || {
-        left -= 1;
-        left > 0
-    });
+    let shrunk = shrink(
+        &scenario,
+        &report,
+        |scenario| mutant.run(scenario),
+        || {
+            left -= 1;
+            left > 0
+        },
+    );
     // As it would be replayed.
     let again = Scenario::parse(&shrunk.scenario.token()).expect("its own token");
-    let replayed = caught(|| (mutant.run)(&again));
+    let replayed = caught(|| mutant.run(&again));
     assert_eq!(replayed, shrunk.report);
     assert!(!replayed.violations.is_empty());
-    assert_eq!(PRODUCTION(&again).violations, [], "it is the mutant that fails");
+    assert_eq!(again.run().violations, [], "it is the mutant that fails");
     let cost = |scenario: &Scenario| {
         scenario
             .has("requests")

@@ -12,7 +12,7 @@ use crate::group::Role;
 use crate::ids::{GroupId, Lineage, Member, Seq, View};
 use crate::log::Log;
 use crate::memory::Memory;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::time::Now;
 
@@ -29,7 +29,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     ) {
         let Some(index) = self.row_of(group) else { return };
         let row = &self.groups[index];
-        if view < row.promised && !R::ADOPT_IGNORES_PROMISE {
+        if view < row.promised && !R::breaks(Rule::AdoptIgnoresPromise) {
             return self.nack(from, group, view, row.promised);
         }
         if row.role == Role::Quarantined {
@@ -39,7 +39,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if row.log_view == view {
             self.counters.branches.took(Branch::AdoptRepeated);
             let row = &self.groups[index];
-            if R::ADOPT_REPEAT_TRUNCATES
+            if R::breaks(Rule::AdoptRepeatTruncates)
                 && row.role == Role::Follower
                 && row.applied <= last.0
                 && last.0 < row.log.sealed_seq()
@@ -127,12 +127,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let Some((after, mut beside)) = beside else { return };
         let fetches = group.opener.as_ref().is_some_and(|opener| opener.view() == view);
         // Who opens a view and is no member of the active Config has promised nothing until it installs.
-        let stands = group.promised == view || fetches && group.promised < view || R::ADOPT_SWAPS_AFTER_SEAL;
+        let stands = group.promised == view || fetches && group.promised < view || R::breaks(Rule::AdoptSwapsAfterSeal);
         if !stands || group.log_view >= view {
             self.counters.branches.took(Branch::IntakeOvertaken);
             return beside.release(&mut self.memory);
         }
-        if R::ADOPT_SWAPS_AFTER_SEAL {
+        if R::breaks(Rule::AdoptSwapsAfterSeal) {
             self.groups[index].promised = view;
         } else {
             self.promise(now, index, view);
@@ -143,7 +143,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             beside.release(&mut self.memory);
             return self.quarantine(index);
         }
-        if after < group.log.sealed_seq() && !R::WAIT_KEPT_BY_SEQ {
+        if after < group.log.sealed_seq() && !R::breaks(Rule::WaitKeptBySeq) {
             self.reroute(now, index, after);
         }
         if !self.swap(index, after, beside, state) {
@@ -170,7 +170,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// then this member takes nothing more.
     pub(super) fn swap(&mut self, index: usize, after: Seq, beside: Log, state: Option<StateIntake>) -> bool {
         let group = &mut self.groups[index];
-        let keeps_state = (group.applied <= after || R::DEPOSED_KEEPS_STATE) && state.is_none();
+        let keeps_state = (group.applied <= after || R::breaks(Rule::DeposedKeepsState)) && state.is_none();
         group.applied = group.applied.min(if keeps_state { after } else { group.applied });
         if after < group.log.sealed_seq() {
             self.counters.branches.took(Branch::TailDropped);

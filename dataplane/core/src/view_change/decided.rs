@@ -9,7 +9,7 @@ use crate::effects::Effect;
 use crate::group::{Group, Progress, Role};
 use crate::ids::{GroupId, Member, NodeId, Seq, View};
 use crate::memory::Memory;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::{NO_GROUP, Shard};
 use crate::time::Now;
 use crate::topology_log::{Entry, TopologyState};
@@ -144,7 +144,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let is_member = |config: &Config| config.members.contains(&own);
         // An entry that is learned late says nothing of a view that this process has promised or adopted since.
         let learns = decided.learners.contains(&own);
-        let is_older = decided.active.view < self.groups[index].promised && !R::LEAVES_BY_AN_OLD_ENTRY;
+        let is_older = decided.active.view < self.groups[index].promised && !R::breaks(Rule::LeavesByAnOldEntry);
         if is_member(&decided.active) || decided.pending.as_ref().is_some_and(is_member) || learns {
             return;
         }

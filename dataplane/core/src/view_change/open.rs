@@ -18,7 +18,7 @@ use crate::ids::{GroupId, Member, Seq, View};
 use crate::lane::NO_LANE;
 use crate::memory::Memory;
 use crate::registry::NO_ACTOR;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::time::{MS, Now};
 use crate::waiting::{Arrival, Held};
@@ -41,7 +41,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if view < self.groups[index].promised || self.groups[index].role == Role::Quarantined {
             return;
         }
-        let active = if R::RECOVER_FROM_NEW_RING {
+        let active = if R::breaks(Rule::RecoverFromNewRing) {
             pending.clone()
         } else {
             active
@@ -86,7 +86,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             Phase::Adopting => Branch::SupersededAdopting,
             Phase::Activating => Branch::SupersededActivating,
         });
-        if R::OPENER_DISCARDS_LOG && group.log_view == opener.view() {
+        if R::breaks(Rule::OpenerDiscardsLog) && group.log_view == opener.view() {
             group.log_view = View(0);
         }
         if group.role != Role::Quarantined {
@@ -120,7 +120,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let heard_ns = group.intake.as_ref().map_or(0, |intake| intake.heard_ns);
             if now.monotonic_ns.saturating_sub(heard_ns) >= BEST_SILENT_MS * MS {
                 self.drop_best(now, index);
-                if R::SECOND_BEST_OF_SAME_R {
+                if R::breaks(Rule::SecondBestOfSameR) {
                     self.choose_among_rest(now, index);
                 }
                 return;
@@ -193,8 +193,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let Some(opener) = &mut group.opener else { return };
         let answered = opener.answers.iter().flatten().count();
         let needed = match opener.active.read_quorum {
-            _ if R::RECOVER_FROM_ONE => 1,
-            quorum if R::RECOVER_FROM_TWO => quorum - 1,
+            _ if R::breaks(Rule::RecoverFromOne) => 1,
+            quorum if R::breaks(Rule::RecoverFromTwo) => quorum - 1,
             quorum => quorum,
         };
         if opener.phase != Phase::Sealing || answered < needed {
@@ -204,7 +204,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let named = named.filter_map(|(member, answer)| Some((*member, (*answer)?)));
         // Of equals its own, which need not be fetched.
         let best = named.max_by_key(|(member, answer)| {
-            let log_view = if R::LONGEST_LOG_WINS { View(0) } else { answer.log_view };
+            let log_view = if R::breaks(Rule::LongestLogWins) {
+                View(0)
+            } else {
+                answer.log_view
+            };
             (log_view, answer.last_seq, *member == own)
         });
         let Some((best, answer)) = best else { return };
@@ -298,10 +302,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let effect = group.take_effect(&self.behaviour, seq, time_ms, &header, None, None, None);
         effect.expect("the first entry of a view touches no table");
         group.log.seal(&mut self.memory, view);
-        if R::OPEN_COMMITS_WHOLE_LOG {
+        if R::breaks(Rule::OpenCommitsWholeLog) {
             group.commit = seq;
         }
-        if R::REPEAT_TABLE_LOST_IN_VIEW_CHANGE {
+        if R::breaks(Rule::RepeatTableLostInViewChange) {
             group.lanes = crate::lane::Lanes::default();
         }
         group.applied = seq;
@@ -342,7 +346,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         for member in lacking {
             if let Some(bytes) = self.item_to(member, adopt_group) {
                 adopt.push(bytes, &[]);
-                if R::ACKED_IS_ADOPTED {
+                if R::breaks(Rule::AckedIsAdopted) {
                     self.on_adopted(now, adopt_group, member, view, last_seq);
                 }
             }
@@ -359,7 +363,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             opener.phase = Phase::Activating;
             let view = opener.view();
             self.activates.push((group.id, view));
-            if R::OPEN_WITHOUT_ACTIVATE {
+            if R::breaks(Rule::OpenWithoutActivate) {
                 self.open_view(now, index);
             }
         }
@@ -379,7 +383,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let id = group.id;
         self.effects.push(Effect::Event(Happened::GroupOpened { group: id }));
         self.on_committed(index);
-        if R::APPEND_TO_UNADOPTED_LOG {
+        if R::breaks(Rule::AppendToUnadoptedLog) {
             let group = &mut self.groups[index];
             let from = group.log.sealed_seq();
             let cursor = group.log.find(&self.memory, from.next()).unwrap_or_default();

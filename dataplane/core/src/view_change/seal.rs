@@ -8,7 +8,7 @@ use crate::behaviour::Behaviour;
 use crate::group::Role;
 use crate::ids::{GroupId, Member, Seq, View};
 use crate::memory::Memory;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::time::Now;
 
@@ -46,7 +46,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         self.promise(now, index, view);
         let group = &mut self.groups[index];
-        if R::TRUNCATE_TO_COMMIT_ON_SEAL && group.log_view < view && group.applied <= group.commit {
+        if R::breaks(Rule::TruncateToCommitOnSeal) && group.log_view < view && group.applied <= group.commit {
             group.log.cut(&mut self.memory, group.commit);
             group.list_unapplied(&self.memory);
         }
@@ -62,7 +62,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn promise(&mut self, now: Now, index: usize, view: View) {
         let group = &mut self.groups[index];
         assert!(
-            view >= group.promised || R::ADOPT_IGNORES_PROMISE,
+            view >= group.promised || R::breaks(Rule::AdoptIgnoresPromise),
             "a promise is never taken back"
         );
         if view == group.promised {
@@ -71,7 +71,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.settle_learning(index);
         let group = &mut self.groups[index];
         group.promised = view;
-        let drops = |intake: &mut Box<Intake>| intake.view < view && !R::ADOPT_SWAPS_AFTER_SEAL;
+        let drops = |intake: &mut Box<Intake>| intake.view < view && !R::breaks(Rule::AdoptSwapsAfterSeal);
         let (id, dropped) = (group.id, group.intake.take_if(drops));
         if dropped.is_some() {
             self.counters.branches.took(Branch::IntakeOvertaken);
@@ -85,7 +85,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         {
             self.end_opener(now, index);
         }
-        if R::WRITER_EXEMPT_FROM_FENCE && self.groups[index].role == Role::Writer {
+        if R::breaks(Rule::WriterExemptFromFence) && self.groups[index].role == Role::Writer {
             return;
         }
         self.step_down(now, index, view);

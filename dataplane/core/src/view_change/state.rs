@@ -10,7 +10,7 @@ use crate::behaviour::Behaviour;
 use crate::group::Group;
 use crate::ids::Seq;
 use crate::memory::Memory;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::state_bytes::{StateReader, StateWriter};
 use crate::sweep::Sweep;
@@ -35,7 +35,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             to.number(actor.last_seq.0);
             to.bytes(&state);
         }
-        if R::REPEAT_TABLE_NOT_IN_SNAPSHOT {
+        if R::breaks(Rule::RepeatTableNotInSnapshot) {
             crate::lane::Lanes::default().save(&mut to);
         } else {
             group.lanes.save(&mut to);

@@ -5,7 +5,7 @@
 mod net;
 
 use net::{Net, Seen, Violation};
-use waterpark_core::rules::{Production, Rules};
+use waterpark_core::rules::{Production, Rule, Rules};
 
 /// Runs seeds and gives the violations, each with its seed.
 fn run<R: Rules>(voters: usize, seeds: std::ops::Range<u64>) -> (Vec<(u64, Violation)>, Vec<Seen>) {
@@ -128,7 +128,9 @@ fn the_same_seed_gives_the_same_bytes() {
 struct DecidesBeforeFsync;
 
 impl Rules for DecidesBeforeFsync {
-    const TOPOLOGY_LEADER_DECIDES_BEFORE_FSYNC: bool = true;
+    fn breaks(rule: Rule) -> bool {
+        rule == Rule::TopologyLeaderDecidesBeforeFsync
+    }
 }
 
 #[test]
@@ -143,7 +145,9 @@ fn messages_and_decisions_before_fsync_are_caught() {
 struct WipedVoterVotes;
 
 impl Rules for WipedVoterVotes {
-    const WIPED_VOTER_VOTES: bool = true;
+    fn breaks(rule: Rule) -> bool {
+        rule == Rule::WipedVoterVotes
+    }
 }
 
 #[test]

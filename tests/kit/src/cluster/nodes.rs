@@ -6,7 +6,7 @@ use waterpark_core::Shard;
 use waterpark_core::config::{Births, Settings};
 use waterpark_core::effects::{Cut, Effect, Happened};
 use waterpark_core::ids::{Incarnation, NodeId, ShardId};
-use waterpark_core::rules::Rules;
+use waterpark_core::rules::{Rule, Rules};
 use waterpark_core::time::{MS, Now};
 
 use super::clients::client_of;
@@ -166,7 +166,7 @@ impl<R: Rules> Cluster<R> {
         self.bury(node);
         let restarts = u64::from(self.nodes[node].restarts);
         let incarnation = Incarnation((1 + restarts) << 16 | self.rng.below(1 << 16));
-        let keeps = R::EMPTY_RESTART_KEEPS_IDENTITY && restarts > 0;
+        let keeps = R::breaks(Rule::EmptyRestartKeepsIdentity) && restarts > 0;
         let incarnation = if keeps {
             self.nodes[node].incarnation
         } else {

@@ -45,7 +45,7 @@ use super::{
     NotTaken, UNDECIDED_MAX, VoterId, Write,
 };
 use crate::ids::Incarnation;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 
 /// Rounds after which the library repeats what was not answered. More than one trip, or it would answer its own echoes.
 const RESEND_ROUNDS: u64 = 2;
@@ -84,7 +84,7 @@ impl<R: Rules> Paxos<R> {
     pub fn open(birth: &Birth, own: Incarnation, file: &[u8]) -> Result<(Paxos<R>, usize), FileError> {
         assert!(own.0 != 0);
         let (journal, good) = match Journal::open(birth, file) {
-            Err(FileError::Absent) if R::WIPED_VOTER_VOTES => (Journal::new(birth.clone()), 0),
+            Err(FileError::Absent) if R::breaks(Rule::WipedVoterVotes) => (Journal::new(birth.clone()), 0),
             opened => opened?,
         };
         let last = journal.last_record();
@@ -94,7 +94,7 @@ impl<R: Rules> Paxos<R> {
             journal,
             own,
             peers: birth.peers().map(Peer::new).collect(),
-            gate: Gate::new(last, !R::TOPOLOGY_LEADER_DECIDES_BEFORE_FSYNC),
+            gate: Gate::new(last, !R::breaks(Rule::TopologyLeaderDecidesBeforeFsync)),
             rounds: Rounds::new(birth),
             birth: birth.clone(),
             counters: Counters::default(),
