@@ -4,7 +4,7 @@
 //! its folder is gone.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,15 @@ const PORT_LAST: u16 = 32_000;
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How long a node may take to end when asked.
 const STOP_MAX: Duration = Duration::from_secs(8);
+/// Round trips between the data centres of the demo, in µs.
+pub const ROUND_TRIPS: [(&str, &str, u64); 6] = [
+    ("FL", "TN", 18_000),
+    ("FL", "TX", 25_000),
+    ("FL", "UT", 45_000),
+    ("TN", "TX", 20_000),
+    ("TN", "UT", 38_000),
+    ("TX", "UT", 30_000),
+];
 
 /// What a local cluster is to be.
 #[derive(Clone, Debug)]
@@ -44,6 +53,10 @@ pub struct ClusterPlan {
     pub prefault: u64,
     /// `auto`, `io-uring` or `epoll`.
     pub driver: String,
+    /// Whether it has a topology log, so that others take over what a node that is lost wrote.
+    pub voters: bool,
+    /// Round trips between data centres, in µs; none for loopback's own.
+    pub round_trips: Vec<(&'static str, &'static str, u64)>,
 }
 
 impl ClusterPlan {
@@ -61,6 +74,30 @@ impl ClusterPlan {
             memory,
             prefault: 0,
             driver: "auto".to_owned(),
+            voters: false,
+            round_trips: Vec::new(),
+        }
+    }
+
+    /// Eight nodes of one shard, two in each of four data centres as far apart as the demo's, with a topology log.
+    #[must_use]
+    pub fn eight(binary: PathBuf, memory: u64) -> ClusterPlan {
+        let zones = |dc| ["A", "B"].map(|zone| format!("{dc}-{zone}-1"));
+        ClusterPlan {
+            nodes: ["FL", "TN", "TX", "UT"].into_iter().flat_map(zones).collect(),
+            voters: true,
+            round_trips: ROUND_TRIPS.to_vec(),
+            ..ClusterPlan::five(binary, memory)
+        }
+    }
+
+    /// What the configuration says beyond a new one.
+    fn links(&self) -> String {
+        let pair = |(one, other, us): &(&str, &str, u64)| format!("{one}-{other} = \"{us}us\"");
+        let delays: Vec<String> = self.round_trips.iter().map(pair).collect();
+        match delays.is_empty() {
+            true => String::new(),
+            false => format!("\n[links]\ndelay = {{ {} }}\n", delays.join(", ")),
         }
     }
 }
@@ -134,9 +171,23 @@ impl Member {
     /// # Errors
     /// When the process is gone.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Its id may be another process's by now.
+        let pid = if self.ended { 0 } else { self.child.id() };
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
         Ok(kill_process(pid, signal)?)
+    }
+
+    /// Where its log lies.
+    #[must_use]
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+
+    /// Whether its process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.ended = self.ended || !matches!(self.child.try_wait(), Ok(None));
+        self.ended
     }
 
     /// Waits for its end; its exit code, `None` if a signal ended it.
@@ -216,12 +267,20 @@ impl Cluster {
             groups: plan.groups,
             workers: plan.workers,
             memory: Bytes::new(plan.memory),
+            with_voters: plan.voters,
             ..InitOptions::default()
         };
         let mut entropy = [0; ENTROPY_BYTES];
         let got = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
         got.map_err(|error| ClusterError::Entropy(error.into()))?;
         let written = waterpark_control::init(&options, &entropy)?;
+        let mut config = File::options()
+            .append(true)
+            .open(&written.config_path)
+            .map_err(ClusterError::Folder)?;
+        config
+            .write_all(plan.links().as_bytes())
+            .map_err(ClusterError::Folder)?;
         let loaded = waterpark_control::load(&written.config_path, [])?;
         let key = loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes());
         let mut cluster = Cluster {
@@ -361,6 +420,21 @@ impl Cluster {
         self.end()
     }
 
+    /// Ends all nodes at once, as a power cut does. A cluster with a topology log has nobody left to give its groups to.
+    pub fn kill(mut self) {
+        self.kill_all();
+    }
+
+    fn kill_all(&mut self) {
+        for member in self.members.iter().filter(|member| !member.ended) {
+            // It may have ended since.
+            drop(member.signal(Signal::KILL));
+        }
+        for member in &mut self.members {
+            drop(member.wait(Instant::now() + STOP_MAX));
+        }
+    }
+
     fn end(&mut self) -> Vec<Option<i32>> {
         for member in self.members.iter().filter(|member| !member.ended) {
             // One that was stopped has to go on to be able to end. One that is gone needs no signal.
@@ -385,7 +459,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if self.members.iter().any(|member| !member.ended) {
+        if self.plan.voters {
+            self.kill_all();
+        } else if self.members.iter().any(|member| !member.ended) {
             self.end();
         }
     }

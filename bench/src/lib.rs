@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`workload`] | messages as a pure function of their serial number |
 //! | [`cluster`] | processes of one local cluster, their CPU time and counters |
+//! | [`failover`] | what failures of nodes cost each key |
 //! | [`hl7`] | feeds of HL7 messages, from a seed alone |
 //! | [`generator`] | sends at planned instants or in a closed loop, measures, keeps the ledger |
 //! | [`ledger`] | what is known of each message, and its check against what members hold |
@@ -15,6 +16,7 @@
 //! **Invariant:** nothing that a node counts decides on `lost` or `duplicated`: every acked message is looked for in three members.
 
 pub mod cluster;
+pub mod failover;
 pub mod generator;
 pub mod hl7;
 pub mod ledger;

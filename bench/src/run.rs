@@ -110,10 +110,12 @@ pub enum RunError {
     #[error("the cluster cannot be reached: {0}")]
     Client(#[from] ClientError),
     /// Too little memory is free for even a short run.
-    #[error("{free} bytes of memory are free; five nodes need {wanted}")]
+    #[error("{free} bytes of memory are free; {nodes} nodes need {wanted}")]
     Memory {
         /// Bytes that are free.
         free: u64,
+        /// Nodes that would use it.
+        nodes: u64,
         /// Bytes that would be used.
         wanted: u64,
     },
@@ -293,6 +295,7 @@ pub(crate) fn budget(seconds: f64, warm: u64, rate: f64, per_message: u64) -> Re
     if most < NODE_MEMORY_MIN {
         return Err(RunError::Memory {
             free,
+            nodes,
             wanted: NODE_MEMORY_MIN * nodes * 2,
         });
     }
@@ -300,6 +303,20 @@ pub(crate) fn budget(seconds: f64, warm: u64, rate: f64, per_message: u64) -> Re
     let room = ((budget - NODE_MEMORY_MIN / 2) * 8 / 10 / per_message).saturating_sub(warm);
     // A closed loop may turn out faster than reckoned with; it ends where memory does.
     Ok((budget, room))
+}
+
+/// Memory of each of so many nodes: at most half of what is free for all, between these bounds.
+pub(crate) fn memory_of_each(nodes: u64, (least, most): (u64, u64)) -> Result<u64, RunError> {
+    let free = free_memory().unwrap_or(4 << 30);
+    let each = free / 2 / nodes;
+    if each < least {
+        return Err(RunError::Memory {
+            free,
+            nodes,
+            wanted: least * nodes * 2,
+        });
+    }
+    Ok(each.min(most))
 }
 
 /// Memory that this host has free, in bytes; `None` where it does not say.

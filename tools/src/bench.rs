@@ -1,5 +1,7 @@
 //! `waterpark bench`: measurements, on five processes of its own or on a cluster that runs.
 
+mod failover;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +22,8 @@ use crate::signals;
 pub(crate) enum Command {
     /// Send one workload, measure it, and read everything acked back
     Run(Run),
+    /// Kill, stop and drain nodes of a cluster of eight, measure what it costs each key, and read everything acked back
+    Failover(failover::Arguments),
 }
 
 #[derive(Args)]
@@ -95,7 +99,10 @@ enum CoresOf {
 /// 0: everything acked is held and the generator kept to its plan. 1: FAIL, or no measurement. 2: options that mean nothing. 3: the
 /// configuration does not serve. 5: INVALID.
 pub(crate) fn run(command: &Command) -> ExitCode {
-    let Command::Run(arguments) = command;
+    let arguments = match command {
+        Command::Run(arguments) => arguments,
+        Command::Failover(arguments) => return failover::run(arguments),
+    };
     let wanted = match arguments.workload {
         Work::Overload => overload_plan(arguments).map(Wanted::Overload),
         Work::Hl7 => hl7_plan(arguments).map(Wanted::Hl7),

@@ -31,6 +31,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::{Value, json};
 use waterpark::config::{self, Bytes, Code, CommandCode, MeasuringCode, StartCode};
+use waterpark_bench::cluster::ROUND_TRIPS;
 use waterpark_bench::hl7::{Feed, Shape};
 use waterpark_bench::mllp::{Outcomes, Source, check};
 
@@ -44,7 +45,7 @@ use crate::errors::{self, Coded};
 use crate::node::Driver;
 use crate::signals;
 use feed::Sending;
-use nodes::{Nodes, Plan, ROUND_TRIPS};
+use nodes::{Nodes, Plan};
 use stage::Stage;
 
 /// How long the feed runs where nobody watches and no time is given.

@@ -34,16 +34,6 @@ const FILES_MIN: u64 = 2_048;
 /// How long the nodes may take until they serve.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// Round trips between the data centres, unless others are named.
-pub(super) const ROUND_TRIPS: [(&str, &str, u64); 6] = [
-    ("FL", "TN", 18_000),
-    ("FL", "TX", 25_000),
-    ("FL", "UT", 45_000),
-    ("TN", "TX", 20_000),
-    ("TN", "UT", 38_000),
-    ("TX", "UT", 30_000),
-];
-
 /// What the cluster is to be.
 pub(super) struct Plan {
     /// Kernel interface.

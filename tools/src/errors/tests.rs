@@ -244,7 +244,14 @@ fn runs() -> Vec<RunError> {
             said: None,
         },
     ];
-    let rest = [RunError::Memory { free: 1, wanted: 2 }, RunError::Cores(refused())];
+    let rest = [
+        RunError::Memory {
+            free: 1,
+            nodes: 5,
+            wanted: 2,
+        },
+        RunError::Cores(refused()),
+    ];
     clusters.map(RunError::Cluster).into_iter().chain(rest).collect()
 }
 

@@ -8,6 +8,7 @@ mod begin;
 mod commands;
 mod demo;
 mod end;
+mod failover;
 mod garbage;
 mod limits;
 mod links;

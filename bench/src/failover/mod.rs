@@ -1,0 +1,165 @@
+//! What failures cost: eight processes in four data centres, keys that are written all the time, and faults made from outside.
+//!
+//! | file | part |
+//! |---|---|
+//! | `mod.rs` | one scenario from its cluster to its findings |
+//! | `scenario.rs` | the faults, and how often they are made |
+//! | `stage.rs` | the processes: ending, stopping, starting them anew, waiting until all copies are back |
+//! | `load.rs` | the clients |
+//! | `sight.rs` | what nodes say of themselves |
+//! | `gaps.rs` | from acks to unavailability |
+//! | `failures.rs` | messages that were not acked |
+//! | `read_back.rs` | every acked message, looked for in the members |
+//! | `report.rs` | figures and what was to be reached |
+//!
+//! Nodes know nothing of the measurement: their faults are signals of the kernel, and their links take time because their configuration says
+//! so. **Invariant:** nothing that a node counts decides about unavailability, loss or order. **Invariant:** every wait has an end, and no
+//! process outlives the measurement.
+
+mod failures;
+mod gaps;
+mod load;
+mod read_back;
+mod report;
+mod scenario;
+mod sight;
+mod stage;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use waterpark_client::blocking::ClusterAddresses;
+
+pub use self::failures::{Ends, Failures};
+pub use self::gaps::{Gaps, Round};
+pub use self::load::{End, Failure, Lane, Row, SILENCE_MS, TIMEOUT_MS};
+use self::load::{Load, LoadPlan};
+use self::read_back::Books;
+pub use self::read_back::Findings;
+pub use self::report::{FailoverReport, ScenarioReport};
+pub use self::scenario::Scenario;
+use self::scenario::Times;
+use self::stage::Stage;
+use crate::cluster::{Cluster, ClusterPlan, addresses};
+use crate::run::{self, RunError};
+use crate::workload::{Kind, Workload};
+
+/// Nodes of the cluster.
+const NODES: u64 = 8;
+/// Bytes of a message.
+const MESSAGE_BYTES: usize = 64;
+/// Memory of one node, at least and at most.
+const NODE_MEMORY: (u64, u64) = (256 << 20, 1 << 30);
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct FailoverPlan {
+    /// The binary that has `node` as a command.
+    pub binary: PathBuf,
+    /// `auto`, `io-uring` or `epoll`.
+    pub driver: String,
+    /// What is done, in this order, each to a cluster of its own.
+    pub scenarios: Vec<Scenario>,
+    /// How often.
+    pub times: u32,
+    /// Keys that are written all the time.
+    pub keys: u64,
+    /// A key's messages are due no faster than this.
+    pub every: Duration,
+    /// Placement groups.
+    pub groups: u32,
+    /// Where the nodes' logs go in the end; `None` to keep none.
+    pub logs: Option<PathBuf>,
+}
+
+/// Measures.
+///
+/// `say` is told what goes on, in a few words. Faults end early once `go_on` is false; what was sent is still read back.
+///
+/// # Errors
+/// [`RunError`]; nothing was measured, and what was started was ended.
+pub fn measure(
+    plan: FailoverPlan,
+    mut say: impl FnMut(&str),
+    go_on: impl Fn() -> bool,
+) -> Result<FailoverReport, RunError> {
+    let mut scenarios = Vec::new();
+    for scenario in &plan.scenarios {
+        if go_on() {
+            scenarios.push(one(&plan, *scenario, &mut say, &go_on)?);
+        }
+    }
+    Ok(FailoverReport { plan, scenarios })
+}
+
+/// One scenario, on a cluster of its own.
+fn one(
+    plan: &FailoverPlan,
+    scenario: Scenario,
+    say: &mut impl FnMut(&str),
+    go_on: &impl Fn() -> bool,
+) -> Result<ScenarioReport, RunError> {
+    let memory = run::memory_of_each(NODES, NODE_MEMORY)?;
+    let mut own = ClusterPlan::eight(plan.binary.clone(), memory);
+    own.driver.clone_from(&plan.driver);
+    own.groups = Some(plan.groups);
+    say(&format!("{}: {NODES} nodes in four data centres", scenario.name()));
+    let cluster = Cluster::start(own)?;
+    let topology = cluster.config().topology();
+    let workload = Workload {
+        // Serials go to the keys in turn, so that a key's next serial is known without a table.
+        kind: Kind::ColdActors,
+        actors: plan.keys,
+        message_bytes: MESSAGE_BYTES,
+        seed: run::plan_seed(),
+        warm: 0,
+    };
+    let groups: Vec<u32> = (0..plan.keys)
+        .map(|key| {
+            let mut text = crate::workload::KeyText::default();
+            let key = workload
+                .key(key, &mut text)
+                .expect("the workload's keys are well formed");
+            topology.locate(key).group.0
+        })
+        .collect();
+    let entries = addresses(cluster.config());
+    let rotated = |first: usize| {
+        let (front, back) = entries.split_at(first);
+        ClusterAddresses([back, front].concat())
+    };
+    let load_plan = LoadPlan {
+        entries: (0..entries.len()).map(rotated).collect(),
+        cluster_key: cluster.key(),
+        workload,
+        every: plan.every,
+    };
+    let mut stage = Stage::open(cluster, groups, go_on)?;
+    let load = Load::start(&load_plan)?;
+    let times = Times {
+        scenario,
+        times: plan.times,
+    };
+    let (rounds, whole) = times.run(&mut stage, &load, say);
+    say("waiting for the last ends, and reading everything back");
+    let lanes = load.finish();
+    let is_direct = |key: usize| load::is_direct(key % lanes.len());
+    let gaps = gaps::gaps(&gaps::acks(&lanes, plan.keys), &rounds, is_direct);
+    let findings = stage.read_back(Books::new(workload, stage.groups_of_keys().to_vec(), &lanes));
+    if let Some(folder) = &plan.logs {
+        stage.keep_logs(folder, scenario.name());
+    }
+    let failures = Failures::new(&lanes, &rounds, stage.groups_of_keys());
+    let faults = stage.end();
+    Ok(ScenarioReport {
+        scenario,
+        asked: scenario.rounds(plan.times, entries.len()),
+        rounds,
+        whole,
+        gaps,
+        ends: Ends::new(&lanes),
+        failures,
+        findings,
+        faults,
+    })
+}

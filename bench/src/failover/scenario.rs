@@ -1,0 +1,170 @@
+//! The faults, each from the calm before it until the cluster is whole again.
+//!
+//! A round: everything has its copies; a stretch without a fault, which tells the usual latency of each key; the fault; until every key was
+//! acked again and for a while longer, because a second fault may follow from the first; then what was lost is started again, until all
+//! copies are back. **Invariant:** a round begins only where the cluster was whole, so that no fault finds another one's work undone.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::gaps::Round;
+use super::load::Load;
+use super::stage::Stage;
+
+/// How long nothing is done before a fault.
+const CALM: Duration = Duration::from_millis(1_500);
+/// How long all keys may take until they are acked again.
+const AGAIN_MAX: Duration = Duration::from_secs(20);
+/// How long is looked for more gaps after that.
+const SETTLE: Duration = Duration::from_millis(1_000);
+/// A stopped process stands still at least so long: longer than whatever decides that it is lost.
+const STILL_MIN: Duration = Duration::from_secs(3);
+/// How long a node that drains may take to end.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// What is done to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// `kill -9` of the node that writes most groups.
+    Kill,
+    /// SIGSTOP of the node that writes most groups, and SIGCONT.
+    Stop,
+    /// SIGTERM to the node that writes most groups.
+    Drain,
+    /// `kill -9` of all nodes of the data centre that writes most groups.
+    Dc,
+    /// SIGTERM to all nodes one after another; each is back before the next.
+    Rolling,
+}
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Scenario; 5] = [
+        Scenario::Kill,
+        Scenario::Stop,
+        Scenario::Drain,
+        Scenario::Dc,
+        Scenario::Rolling,
+    ];
+
+    /// As the command line names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Scenario::Kill => "kill",
+            Scenario::Stop => "stop",
+            Scenario::Drain => "drain",
+            Scenario::Dc => "dc",
+            Scenario::Rolling => "rolling",
+        }
+    }
+
+    /// Rounds that so many times are, with so many nodes.
+    pub(super) fn rounds(self, times: u32, nodes: usize) -> usize {
+        match self {
+            Scenario::Rolling => times as usize * nodes,
+            Scenario::Kill | Scenario::Stop | Scenario::Drain | Scenario::Dc => times as usize,
+        }
+    }
+}
+
+/// A scenario, so many times.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) scenario: Scenario,
+    pub(super) times: u32,
+}
+
+impl Times {
+    /// All rounds, as long as the cluster becomes whole before each; and whether it was so after the last.
+    pub(super) fn run(self, stage: &mut Stage<'_>, load: &Load, say: &mut impl FnMut(&str)) -> (Vec<Round>, bool) {
+        let asked = self.scenario.rounds(self.times, stage.nodes());
+        let mut rounds = Vec::new();
+        let mut whole = stage.wait_whole();
+        for number in 0..asked {
+            if !whole || !stage.goes_on() {
+                break;
+            }
+            let calm_ns = load.now_ns();
+            if !stage.wait(CALM) {
+                break;
+            }
+            let chosen = stage.choose(self.scenario);
+            let victims = match self.scenario {
+                Scenario::Rolling => vec![number % stage.nodes()],
+                _ => chosen,
+            };
+            let touched = stage.touched(&victims);
+            let wall_ms = wall_ms();
+            let fault_ns = load.now_ns();
+            let is_round = self.fault(stage, load, &victims, fault_ns);
+            let until_ns = load.now_ns();
+            self.undo(stage, &victims);
+            whole = stage.wait_whole();
+            let whole_ns = load.now_ns();
+            let ms = |from: u64, to: u64| (to - from) / 1_000_000;
+            say(&format!(
+                "{} {}/{asked}: {}, whole after {} ms",
+                self.scenario.name(),
+                number + 1,
+                stage.names(&victims).join(" "),
+                ms(fault_ns, whole_ns),
+            ));
+            if is_round {
+                rounds.push(Round {
+                    victims: stage.names(&victims),
+                    wall_ms,
+                    calm_ns,
+                    fault_ns,
+                    until_ns,
+                    whole_ns,
+                    touched,
+                });
+            }
+            stage.look_after();
+        }
+        (rounds, whole)
+    }
+
+    /// Makes the fault and waits until every key was acked again. `false` if that was cut short.
+    fn fault(self, stage: &mut Stage<'_>, load: &Load, victims: &[usize], fault_ns: u64) -> bool {
+        match self.scenario {
+            Scenario::Kill | Scenario::Dc => stage.signal(victims, Signal::KILL),
+            Scenario::Stop => stage.signal(victims, Signal::STOP),
+            Scenario::Drain | Scenario::Rolling => {
+                stage.signal(victims, Signal::TERM);
+                stage.wait_ended(victims, DRAIN_MAX);
+            }
+        }
+        if self.scenario == Scenario::Stop && !stage.wait(STILL_MIN) {
+            return false;
+        }
+        // A drained node may have ended long after its last group was gone: what counts is what is acked from now on.
+        let since_ns = if matches!(self.scenario, Scenario::Drain | Scenario::Rolling) {
+            load.now_ns()
+        } else {
+            fault_ns
+        };
+        let again = stage.wait_until(AGAIN_MAX, || load.waiting_since(since_ns) == 0);
+        if !again && stage.goes_on() {
+            let keys = load.waiting_since(since_ns);
+            stage.note(format!("{keys} keys were not acked again within {AGAIN_MAX:?}"));
+        }
+        stage.wait(SETTLE)
+    }
+
+    /// Brings back what was lost.
+    fn undo(self, stage: &mut Stage<'_>, victims: &[usize]) {
+        match self.scenario {
+            Scenario::Stop => stage.signal(victims, Signal::CONT),
+            Scenario::Kill | Scenario::Dc | Scenario::Drain | Scenario::Rolling => stage.start_again(victims),
+        }
+    }
+}
+
+/// Now, in ms since 1970.
+fn wall_ms() -> u64 {
+    let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    u64::try_from(wall.tv_sec * 1_000 + wall.tv_nsec / 1_000_000).unwrap_or(0)
+}

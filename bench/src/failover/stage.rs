@@ -1,0 +1,301 @@
+//! The processes of a measurement: what is done to them, and waiting until they are whole again.
+//!
+//! It chooses nothing about when; scenarios do. What goes wrong beyond a fault that was made is noted, and the measurement goes on as far as
+//! it can. **Invariant:** every wait ends, at its limit or when the measurement is to end.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use waterpark_client::blocking::{Client, ConnectOptions};
+
+use super::read_back::{Books, Findings, Members};
+use super::scenario::Scenario;
+use super::sight::Sight;
+use crate::cluster::{Cluster, addresses};
+use crate::run::RunError;
+
+/// Copies of every group of a whole cluster.
+const COPIES: usize = 5;
+/// With fewer copies of a group than this the next fault could be one too many.
+const COPIES_MIN: usize = 4;
+/// How long the copies may take to come back.
+const WHOLE_MAX: Duration = Duration::from_secs(60);
+/// How long a node that was started may take until it serves.
+const READY_MAX: Duration = Duration::from_secs(30);
+/// How long a killed process may take to be gone.
+const GONE_MAX: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What goes wrong is described so often; after that nobody reads it.
+const FAULTS_MAX: usize = 40;
+
+/// A cluster under measurement.
+pub(super) struct Stage<'g> {
+    cluster: Cluster,
+    control: Client,
+    ids: Vec<u16>,
+    /// By node: its process runs and is not stopped.
+    alive: Vec<bool>,
+    groups: u32,
+    /// By key.
+    groups_of_keys: Vec<u32>,
+    sight: Sight,
+    faults: Vec<String>,
+    go_on: &'g dyn Fn() -> bool,
+}
+
+impl<'g> Stage<'g> {
+    /// A cluster that has just been started.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub(super) fn open(
+        cluster: Cluster,
+        groups_of_keys: Vec<u32>,
+        go_on: &'g dyn Fn() -> bool,
+    ) -> Result<Stage<'g>, RunError> {
+        let control = Client::connect(cluster.addresses(), &cluster.key(), ConnectOptions::default())?;
+        let ids: Vec<u16> = cluster.config().nodes.iter().map(|node| node.id.0).collect();
+        Ok(Stage {
+            alive: vec![true; ids.len()],
+            groups: cluster.config().groups,
+            cluster,
+            control,
+            ids,
+            groups_of_keys,
+            sight: Sight::default(),
+            faults: Vec::new(),
+            go_on,
+        })
+    }
+
+    pub(super) fn nodes(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The group of each key.
+    pub(super) fn groups_of_keys(&self) -> &[u32] {
+        &self.groups_of_keys
+    }
+
+    pub(super) fn names(&self, nodes: &[usize]) -> Vec<String> {
+        nodes
+            .iter()
+            .map(|node| self.cluster.members()[*node].name.clone())
+            .collect()
+    }
+
+    /// Whether the measurement is to go on.
+    pub(super) fn goes_on(&self) -> bool {
+        (self.go_on)()
+    }
+
+    /// Notes what went wrong.
+    pub(super) fn note(&mut self, fault: String) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Lets a time pass. `false` if the measurement is to end.
+    pub(super) fn wait(&self, time: Duration) -> bool {
+        self.wait_until(time, || false);
+        self.goes_on()
+    }
+
+    /// Waits until something is so; whether it is.
+    pub(super) fn wait_until(&self, limit: Duration, is_so: impl Fn() -> bool) -> bool {
+        let until = Instant::now() + limit;
+        loop {
+            if is_so() {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.goes_on() {
+                return false;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(10)));
+        }
+    }
+
+    fn look(&mut self) {
+        let there: Vec<u16> = (self.ids.iter().zip(&self.alive))
+            .filter_map(|(id, alive)| alive.then_some(*id))
+            .collect();
+        self.sight = Sight::look(&self.control, &there, self.groups, &self.sight);
+    }
+
+    /// Waits until every group has all its copies; whether the next fault may be made.
+    pub(super) fn wait_whole(&mut self) -> bool {
+        let until = Instant::now() + WHOLE_MAX;
+        loop {
+            self.look();
+            if self.sight.short_of(COPIES) == 0 {
+                return true;
+            }
+            if !self.goes_on() {
+                return false;
+            }
+            if Instant::now() >= until {
+                break;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let sight = &self.sight;
+        let without = sight.groups.iter().filter(|group| group.writer.is_none()).count();
+        let fault = format!(
+            "after {WHOLE_MAX:?} {} of {} groups have fewer than {COPIES} copies, {} fewer than {COPIES_MIN}, and {without} no writer",
+            sight.short_of(COPIES),
+            self.groups,
+            sight.short_of(COPIES_MIN),
+        );
+        let may_go_on = sight.short_of(COPIES_MIN) == 0;
+        self.note(fault);
+        may_go_on
+    }
+
+    /// Whom a scenario hits: who writes most.
+    pub(super) fn choose(&mut self, scenario: Scenario) -> Vec<usize> {
+        self.look();
+        let written = |node: usize| self.sight.written_by(self.ids[node]);
+        if scenario != Scenario::Dc {
+            // Of equals the first.
+            let most = (0..self.nodes()).rev().max_by_key(|node| written(*node));
+            return most.into_iter().collect();
+        }
+        let mut centres: BTreeMap<&str, (usize, Vec<usize>)> = BTreeMap::new();
+        for (node, member) in self.cluster.members().iter().enumerate() {
+            let name = member.name.split('-').next().unwrap_or_default();
+            let (sum, nodes) = centres.entry(name).or_default();
+            *sum += written(node);
+            nodes.push(node);
+        }
+        let most = centres.into_values().rev().max_by_key(|(sum, _)| *sum);
+        most.map(|(_, nodes)| nodes).unwrap_or_default()
+    }
+
+    /// By key, whether one of these nodes writes its group, as of the last look.
+    pub(super) fn touched(&self, nodes: &[usize]) -> Vec<bool> {
+        let writes = |group: u32| {
+            let writer = self.sight.groups[group as usize].writer;
+            nodes.iter().any(|node| writer == Some(self.ids[*node]))
+        };
+        self.groups_of_keys.iter().map(|group| writes(*group)).collect()
+    }
+
+    /// Sends a signal to all of them.
+    pub(super) fn signal(&mut self, nodes: &[usize], signal: Signal) {
+        for node in nodes {
+            self.alive[*node] = signal == Signal::CONT;
+            if let Err(error) = self.cluster.members()[*node].signal(signal) {
+                let name = &self.cluster.members()[*node].name;
+                self.note(format!("{name} was gone before {signal:?}: {error}"));
+            }
+        }
+    }
+
+    /// Waits until they have ended in order; ends those that do not.
+    pub(super) fn wait_ended(&mut self, nodes: &[usize], limit: Duration) {
+        let until = Instant::now() + limit;
+        for node in nodes {
+            let member = &mut self.cluster.members_mut()[*node];
+            let name = member.name.clone();
+            match member.wait(until) {
+                Ok(Some(0)) => (),
+                Ok(code) => self.note(format!(
+                    "{name} was to end in order and ended with {code:?}{}",
+                    self.log_end(*node)
+                )),
+                Err(_) => {
+                    self.note(format!(
+                        "{name} was to end in order and runs after {limit:?}{}",
+                        self.log_end(*node)
+                    ));
+                    self.signal(&[*node], Signal::KILL);
+                }
+            }
+        }
+    }
+
+    /// Starts new processes in the place of those that were ended, and waits until they serve.
+    pub(super) fn start_again(&mut self, nodes: &[usize]) {
+        let mut starting = Vec::new();
+        for node in nodes {
+            let member = &mut self.cluster.members_mut()[*node];
+            let name = member.name.clone();
+            if member.wait(Instant::now() + GONE_MAX).is_err() {
+                self.note(format!("{name} was killed and is not gone after {GONE_MAX:?}"));
+                continue;
+            }
+            match self.cluster.restart(*node) {
+                Ok(ready) => starting.push((*node, name, ready)),
+                Err(error) => self.note(format!("{name} cannot be started again: {error}")),
+            }
+        }
+        let until = Instant::now() + READY_MAX;
+        for (node, name, ready) in starting {
+            let is_ready = || ready.try_recv().is_ok();
+            let served = self.wait_until(until.saturating_duration_since(Instant::now()), is_ready);
+            self.alive[node] = true;
+            if !served && self.goes_on() {
+                self.note(format!(
+                    "{name} was started again and does not serve after {READY_MAX:?}{}",
+                    self.log_end(node)
+                ));
+            }
+        }
+    }
+
+    /// Notes and starts again what has ended by itself.
+    pub(super) fn look_after(&mut self) {
+        for node in 0..self.nodes() {
+            let member = &mut self.cluster.members_mut()[node];
+            if self.alive[node] && member.has_ended() {
+                let name = member.name.clone();
+                self.note(format!(
+                    "{name} has ended, and nobody had told it to{}",
+                    self.log_end(node)
+                ));
+                self.start_again(&[node]);
+            }
+        }
+    }
+
+    fn log_end(&self, node: usize) -> String {
+        let said = self.cluster.members()[node].log_end();
+        said.map_or_else(String::new, |said| format!("; its log ends with:\n{said}"))
+    }
+
+    /// Looks for everything in the members of all groups.
+    pub(super) fn read_back(&mut self, books: Books) -> Findings {
+        let entries = addresses(self.cluster.config());
+        let names = self.cluster.members().iter().map(|member| member.name.clone());
+        let nodes = self.ids.iter().copied().zip(names.zip(entries)).collect();
+        let key = self.cluster.key();
+        let look = || {
+            self.look();
+            self.sight.clone()
+        };
+        books.read(look, Members::new(nodes, &key))
+    }
+
+    /// Copies the nodes' logs to a folder, under the name of what was done.
+    pub(super) fn keep_logs(&mut self, folder: &Path, prefix: &str) {
+        let mut failed = std::fs::create_dir_all(folder).err();
+        for member in self.cluster.members() {
+            let kept = folder.join(format!("{prefix}-{}.log", member.name));
+            failed = failed.or(std::fs::copy(member.log_path(), kept).err());
+        }
+        if let Some(error) = failed {
+            self.note(format!("not all logs were kept in {}: {error}", folder.display()));
+        }
+    }
+
+    /// Ends all processes; what went wrong.
+    pub(super) fn end(self) -> Vec<String> {
+        self.cluster.kill();
+        self.faults
+    }
+}

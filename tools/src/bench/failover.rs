@@ -1,0 +1,143 @@
+//! `waterpark bench failover`: what failures cost, on eight processes of its own.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use clap::{Args, ValueEnum};
+use waterpark::config::{Duration, StartCode};
+use waterpark_bench::failover::{FailoverPlan, Scenario, measure};
+use waterpark_bench::{Verdict, run};
+
+use super::{own_binary, usage};
+use crate::errors::{self, Coded};
+use crate::node::Driver;
+use crate::signals;
+
+/// What to do to the cluster.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// What is done, each to a cluster of its own; may be given several times
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    scenario: Vec<Which>,
+    /// How often each
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
+    /// Keys that are written all the time
+    #[arg(long, value_name = "N", default_value_t = 240, value_parser = clap::value_parser!(u64).range(8..=10_000))]
+    keys: u64,
+    /// A key gets its next message when the one before has ended, and not earlier than this after it
+    #[arg(long, value_name = "TIME", default_value = "20ms")]
+    every: Duration,
+    /// Placement groups, a power of two
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    groups: u32,
+    /// Kernel interface for sockets
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    driver: Driver,
+    /// Copy the nodes' logs to this folder at the end
+    #[arg(long, value_name = "FOLDER")]
+    logs: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// kill -9 of the node that writes most groups
+    Kill,
+    /// SIGSTOP of it, and SIGCONT
+    Stop,
+    /// SIGTERM to it
+    Drain,
+    /// kill -9 of a whole data centre
+    Dc,
+    /// SIGTERM to all nodes, one after another
+    Rolling,
+    /// All of these
+    All,
+}
+
+impl Which {
+    fn scenarios(self) -> Vec<Scenario> {
+        match self {
+            Which::Kill => vec![Scenario::Kill],
+            Which::Stop => vec![Scenario::Stop],
+            Which::Drain => vec![Scenario::Drain],
+            Which::Dc => vec![Scenario::Dc],
+            Which::Rolling => vec![Scenario::Rolling],
+            Which::All => Scenario::ALL.to_vec(),
+        }
+    }
+}
+
+/// 0: everything acked is held once and in order. 1: not, or no measurement. 2: options that mean nothing. 4: the cluster is not reached.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let plan = match plan(arguments) {
+        Ok(plan) => plan,
+        Err(code) => return code,
+    };
+    let interrupted = match signals::catch() {
+        Ok(caught) => caught.raise(),
+        Err(error) => {
+            errors::say(
+                StartCode::Signals.entry(),
+                &format!("signals cannot be caught: {error}"),
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    // Whoever read may have gone; the cluster is ended all the same.
+    let say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
+    let measured = measure(plan, say, || !interrupted.load(Ordering::Relaxed));
+    if let Err(error) = signals::end_with_reader() {
+        tracing::debug!(%error, "a closed pipe will not end this command");
+    }
+    match measured {
+        Ok(report) => {
+            if arguments.json {
+                println!("{}", report.to_json());
+            } else {
+                print!("{}", report.to_text());
+            }
+            if let Some(code) = errors::of_verdict(report.verdict()) {
+                errors::say(code, &code.title);
+            }
+            match report.verdict() {
+                Verdict::Ok => ExitCode::SUCCESS,
+                Verdict::Fail | Verdict::Invalid => ExitCode::FAILURE,
+            }
+        }
+        Err(error) => {
+            errors::say(error.code(), &error);
+            ExitCode::from(if matches!(error, run::RunError::Client(_)) {
+                4
+            } else {
+                1
+            })
+        }
+    }
+}
+
+fn plan(arguments: &Arguments) -> Result<FailoverPlan, ExitCode> {
+    if arguments.every.as_us() == 0 {
+        return usage("--every is more than nothing");
+    }
+    if !arguments.groups.is_power_of_two() {
+        return usage("--groups is a power of two");
+    }
+    let mut scenarios: Vec<Scenario> = arguments.scenario.iter().flat_map(|which| which.scenarios()).collect();
+    scenarios.dedup();
+    Ok(FailoverPlan {
+        binary: own_binary()?,
+        driver: arguments.driver.name().to_owned(),
+        scenarios,
+        times: arguments.times,
+        keys: arguments.keys,
+        every: std::time::Duration::from_micros(arguments.every.as_us()),
+        groups: arguments.groups,
+        logs: arguments.logs.clone(),
+    })
+}
