@@ -193,22 +193,31 @@ impl Cluster {
             .map_or_else(|| format!("node {id}"), |node| node.name.clone())
     }
 
+    /// The node that the operator named.
+    ///
+    /// # Errors
+    /// `UnknownNode` with the nearest name.
+    pub(crate) fn node_named(&self, name: &str) -> Result<u16, Failure> {
+        let named = self.table.nodes.iter().find(|node| node.name == name);
+        named.map(|node| node.id).ok_or_else(|| {
+            let names: Vec<String> = self.table.nodes.iter().map(|node| node.name.clone()).collect();
+            Failure::UnknownNode {
+                meant: nearest(name, &names).map(str::to_owned),
+                found: name.to_owned(),
+                names,
+            }
+        })
+    }
+
     /// The member of a group that the operator named.
     ///
     /// # Errors
     /// `UnknownNode` with the nearest name; `NotMember` with those that are members.
     pub(crate) fn member(&self, name: &str, key: KeyRef<'_>) -> Result<u16, Failure> {
-        let Some(node) = self.table.nodes.iter().find(|node| node.name == name) else {
-            let names: Vec<String> = self.table.nodes.iter().map(|node| node.name.clone()).collect();
-            return Err(Failure::UnknownNode {
-                meant: nearest(name, &names).map(str::to_owned),
-                found: name.to_owned(),
-                names,
-            });
-        };
+        let node = self.node_named(name)?;
         let (group, members) = self.group(key)?;
-        if members.contains(&node.id) {
-            return Ok(node.id);
+        if members.contains(&node) {
+            return Ok(node);
         }
         Err(Failure::NotMember {
             node: name.to_owned(),

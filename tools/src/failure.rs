@@ -68,6 +68,20 @@ pub(crate) enum Failure {
         /// The longest message, in bytes.
         bytes_max: u64,
     },
+    /// The cluster was made without a topology log; nothing was changed. The operator makes one with it.
+    NoTopologyLog,
+    /// A node refused an operator's order; nothing was changed.
+    Order {
+        /// Why.
+        why: String,
+    },
+    /// The time was over before an order was carried out; it stands.
+    OrderOpen {
+        /// The node that it is about.
+        node: String,
+        /// The memberships that it still has; `None` if the log has not shown the order.
+        left: Option<usize>,
+    },
     /// Nobody let us in; nothing was sent.
     Connect {
         /// Where we tried.
@@ -143,7 +157,10 @@ impl Failure {
             Failure::Connect { error, .. } | Failure::Call(error) => exit_code_of(error),
             Failure::MllpUnreachable { .. } | Failure::NotMllp { .. } => code::CANNOT_REACH,
             Failure::Table => code::UNHEALTHY,
-            Failure::Input { .. }
+            Failure::OrderOpen { .. } => code::TIMED_OUT,
+            Failure::NoTopologyLog
+            | Failure::Order { .. }
+            | Failure::Input { .. }
             | Failure::InputTooLong { .. }
             | Failure::NoEntry { .. }
             | Failure::Unframeable { .. }
@@ -206,6 +223,20 @@ impl fmt::Display for Failure {
             Failure::InputTooLong { name, bytes_max } => {
                 write!(f, "a message from {name} has more than {bytes_max} bytes, which no cluster takes; it was not sent")
             }
+            Failure::NoTopologyLog => f.write_str(
+                "this cluster has no topology log: its configuration names no voters, so its groups keep their members for ever
+  \
+                 `waterpark init` makes a cluster with one",
+            ),
+            Failure::Order { why } => write!(f, "the order was refused, and nothing was changed: {why}"),
+            Failure::OrderOpen { node, left: None } => {
+                write!(f, "the topology log does not show the order about {node} yet; it may still come
+  look with `waterpark topology`")
+            }
+            Failure::OrderOpen { node, left: Some(left) } => write!(
+                f,
+                "{node} still has {left} memberships; the order stands, and it goes on losing them\n  look with `waterpark topology`"
+            ),
             Failure::Connect { entries, error } => {
                 write!(f, "no node lets us in; nothing was sent\n  tried   {entries}\n  cause   {error}\n  remedy  ")?;
                 f.write_str(match error {

@@ -19,6 +19,7 @@ mod show;
 mod signals;
 mod sim;
 mod status;
+mod topology;
 
 use std::process::ExitCode;
 
@@ -38,12 +39,19 @@ enum Command {
     Demo(demo::Arguments),
     /// Write the files of a new cluster
     Init(init::Arguments),
-    /// Run one node in the foreground
+    /// Run one node in the foreground, or drain a running one
     Node(node::Arguments),
     /// Send a message to an actor, or HL7 files over MLLP
     Send(send::Arguments),
     /// Look at all nodes: what is up, how many copies there are, how far followers are behind
     Status(status::Arguments),
+    /// Look at the topology log: nodes, groups, and what changed last, when and why
+    Topology(topology::Arguments),
+    /// Say why a key is where it is, who holds copies, and what may fail next
+    Explain(topology::explain::Arguments),
+    /// Mend a cluster that has lost more than it can bear
+    #[command(subcommand)]
+    Cluster(topology::recover::Command),
     /// Look at an actor
     #[command(subcommand)]
     Actor(actor::Command),
@@ -78,6 +86,9 @@ pub fn main() -> ExitCode {
         Command::Node(arguments) => node::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Topology(arguments) => topology::run(&arguments),
+        Command::Explain(arguments) => topology::explain::run(&arguments),
+        Command::Cluster(command) => topology::recover::run(&command),
         Command::Actor(command) => actor::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Bench(command) => bench::run(&command),

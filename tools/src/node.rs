@@ -9,11 +9,22 @@ use waterpark::config::{Bytes, ConfigError, StartCode};
 use waterpark::{DriverChoice, Ended, Node, NodeError, Options};
 
 use crate::errors::{self, Coded};
+use crate::topology::order::{self, Order};
 use crate::{log, signals};
+
+/// A node to run, or an order about one that runs.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    order: Option<Order>,
+    #[command(flatten)]
+    process: Option<Process>,
+}
 
 /// Which node of which cluster.
 #[derive(Args)]
-pub(crate) struct Arguments {
+struct Process {
     /// Name of the node in the configuration
     #[arg(long, value_name = "NAME")]
     name: String,
@@ -60,8 +71,16 @@ impl Driver {
     }
 }
 
-/// 0: stopped and flushed. 1: failed. 3: the configuration does not serve.
+/// As [`order::run`] for an order, else 0: stopped and flushed. 1: failed. 3: the configuration does not serve.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match (&arguments.order, &arguments.process) {
+        (Some(order), _) => order::run(order),
+        (None, Some(process)) => run_process(process),
+        (None, None) => unreachable!("the parser of the command line wants a name or an order"),
+    }
+}
+
+fn run_process(arguments: &Process) -> ExitCode {
     log::begin();
     if arguments.with_parent
         && let Err(error) = signals::end_with_parent()

@@ -167,6 +167,101 @@ pub struct WhereBody {
     pub shard: u16,
 }
 
+/// What the topology log says, and what changed last.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct TopologyBody {
+    /// Position of the last entry; 0 in a cluster without such a log.
+    pub position: u64,
+    /// The nodes that it knows.
+    pub nodes: Vec<NodeStateBody>,
+    /// All groups, in order; none before they are born.
+    pub groups: Vec<GroupStateBody>,
+    /// The last changes, the oldest first.
+    pub history: Vec<HappeningBody>,
+}
+
+/// A node as the topology log has it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct NodeStateBody {
+    /// Its id.
+    pub id: u16,
+    /// Its newest process.
+    pub incarnation: u64,
+    /// `up`, `draining`, `down` or `gone`.
+    pub presence: String,
+}
+
+/// A group as the topology log has it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct GroupStateBody {
+    /// The Config in force.
+    pub active: ConfigBody,
+    /// The one that is being opened, or none.
+    pub pending: Vec<ConfigBody>,
+    /// Processes that learn the group's log.
+    pub learners: Vec<MemberBody>,
+    /// Too few members of the active Config can ever answer.
+    pub lost: bool,
+    /// The processes that may still hold something of it.
+    pub survivors: Vec<MemberBody>,
+}
+
+/// One change of the topology log.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct HappeningBody {
+    /// Position of its entry.
+    pub position: u64,
+    /// When it was proposed, ms since the epoch by its proposer's clock.
+    pub wall_ms: u64,
+    /// The node that proposed it.
+    pub by: u16,
+    /// `node`, `created`, `learners`, `proposed` or `activated`.
+    pub what: String,
+    /// The node, with its process; of `node` alone.
+    pub nodes: Vec<NodeStateBody>,
+    /// The group; how many of `created`.
+    pub group: u32,
+    /// The view, 0 where it has none.
+    pub view: u64,
+    /// The members' or learners' nodes, the writer first.
+    pub members: Vec<u16>,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// An operator's order: one of `ORDER_*`.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct OrderBody {
+    /// Which.
+    pub order: u8,
+    /// The node that it is about; 0 for none.
+    pub node: u16,
+    /// The groups that it is about.
+    pub groups: Vec<u32>,
+    /// The operator's words.
+    pub reason: String,
+}
+
+/// The node shall lose all its memberships.
+pub const ORDER_DRAIN: u8 = 1;
+/// It shall not.
+pub const ORDER_UNDRAIN: u8 = 2;
+/// A lost group shall be opened again from what is left of it.
+pub const ORDER_RECOVER: u8 = 3;
+
+/// The node's process is down and will never answer again.
+pub const ORDER_FORGET: u8 = 4;
+
+/// What became of an order. One that was taken is proposed to the topology log, and may still get lost there: it is given again until the log
+/// shows it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct OrderedBody {
+    /// It was proposed, or is so already.
+    pub taken: bool,
+    /// Why not.
+    pub why: String,
+}
+
 /// The archive of a body.
 ///
 /// # Panics

@@ -66,7 +66,7 @@ pub enum ItemKind {
     ReadBack = 12,
     /// The end of a read-back portion ([`crate::link::ReadBackEnd`]).
     ReadBackEnd = 13,
-    /// Asks for a document of the node: the slot table or its status ([`crate::link::Ask`]).
+    /// Asks for a document of the node, or gives it an order ([`crate::link::Ask`]).
     Ask = 14,
     /// The document ([`crate::body`]).
     Document = 15,

@@ -115,7 +115,7 @@ fixed_items! {
         /// The member's commit.
         commit: U64,
     }
-    /// Asks for a document: `item.aux` is one of `DOCUMENT_*`.
+    /// Asks for a document: `item.aux` is one of `DOCUMENT_*`. An order follows its question.
     Ask(Ask) {
         /// Given back in the document.
         correlation: U64,
@@ -415,6 +415,10 @@ pub const PART_LAST: u8 = 2;
 pub const DOCUMENT_SLOT_TABLE: u32 = 1;
 /// The status of the shard that is asked.
 pub const DOCUMENT_STATUS: u32 = 2;
+/// What the topology log says, as far as the node knows it.
+pub const DOCUMENT_TOPOLOGY: u32 = 3;
+/// What became of an operator's order, which follows the question as an archive of [`crate::body::OrderBody`].
+pub const DOCUMENT_ORDER: u32 = 4;
 
 /// One refused (group, view) in an ack, with the newest answer.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use waterpark_ring::KeyRef;
-use waterpark_wire::body::{self, SlotTableBody, StatusBody, WhereBody};
+use waterpark_wire::body::{self, OrderBody, OrderedBody, SlotTableBody, StatusBody, TopologyBody, WhereBody};
 
 pub use crate::desk::{Answer, ClusterAddresses, ConnectOptions, Sent};
 
@@ -193,6 +193,27 @@ impl Client {
     pub async fn status(&self, node: u16, shard: u16, options: &ReadOptions) -> Result<StatusBody, ClientError> {
         let options = *options;
         let answer = self.ask(Call::Status { node, shard, options }).await?;
+        body::decode(&answer.body).map_err(ClientError::Frame)
+    }
+
+    /// What a node knows of the topology log.
+    ///
+    /// # Errors
+    /// `NotMember` if there is no such node, else as [`Client::get`].
+    pub async fn topology(&self, node: u16, options: &ReadOptions) -> Result<TopologyBody, ClientError> {
+        let options = *options;
+        let answer = self.ask(Call::Topology { node, options }).await?;
+        body::decode(&answer.body).map_err(ClientError::Frame)
+    }
+
+    /// Gives a node an operator's order. One that is taken is proposed to the topology log and may get lost there: look at the log, and give
+    /// it again until it is shown.
+    ///
+    /// # Errors
+    /// `NotMember` if there is no such node, else as [`Client::get`].
+    pub async fn order(&self, node: u16, order: OrderBody, options: &ReadOptions) -> Result<OrderedBody, ClientError> {
+        let options = *options;
+        let answer = self.ask(Call::Order { node, order, options }).await?;
         body::decode(&answer.body).map_err(ClientError::Frame)
     }
 

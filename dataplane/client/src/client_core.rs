@@ -6,8 +6,9 @@
 //! **Invariant:** every ticket that was handed out ends in exactly one [`Completion`], and once more if it is held and voided.
 
 use waterpark_ring::KeyRef;
+use waterpark_wire::body::{self, OrderBody};
 use waterpark_wire::item::{ItemHeader, ItemKind};
-use waterpark_wire::link::{Ask, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS};
+use waterpark_wire::link::{Ask, DOCUMENT_ORDER, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, DOCUMENT_TOPOLOGY};
 use waterpark_wire::padded;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::{Freshness, Operation, REQUEST_HEADER, ReadLevel};
@@ -26,11 +27,6 @@ use crate::session::Births;
 pub(crate) const MS: u64 = 1_000_000;
 /// How long the core waits for a slot table that it asked for itself.
 const TABLE_TIMEOUT_MS: u32 = 2_000;
-/// Bytes of a question for a document.
-const ASK_BYTES: u32 = 32;
-
-const _: () = assert!(size_of::<Ask>() == ASK_BYTES as usize);
-
 /// What the world shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -296,7 +292,47 @@ impl ClientCore {
         if self.address_of(node, shard).is_none() {
             return Err(ClientError::NotMember { group: 0 });
         }
-        self.ask(now_ns, DOCUMENT_STATUS, Target::Shard(node, shard), options)
+        self.ask(now_ns, DOCUMENT_STATUS, &[], Target::Shard(node, shard), options)
+    }
+
+    /// Asks a node what it knows of the topology log; the body is an archive of [`waterpark_wire::body::TopologyBody`].
+    ///
+    /// # Errors
+    /// As [`ClientCore::status`].
+    pub fn topology(&mut self, now_ns: u64, node: u16, options: &ReadOptions) -> Result<Ticket, ClientError> {
+        self.ask_node(now_ns, DOCUMENT_TOPOLOGY, &[], node, options)
+    }
+
+    /// Gives a node an operator's order; the body is an archive of [`waterpark_wire::body::OrderedBody`]. It may be given again.
+    ///
+    /// # Errors
+    /// As [`ClientCore::status`].
+    pub fn order(
+        &mut self,
+        now_ns: u64,
+        node: u16,
+        order: &OrderBody,
+        options: &ReadOptions,
+    ) -> Result<Ticket, ClientError> {
+        self.ask_node(now_ns, DOCUMENT_ORDER, &body::encode(order), node, options)
+    }
+
+    /// Asks the shard of a node that knows of the topology log.
+    fn ask_node(
+        &mut self,
+        now_ns: u64,
+        document: u32,
+        order: &[u8],
+        node: u16,
+        options: &ReadOptions,
+    ) -> Result<Ticket, ClientError> {
+        if self.routing.is_none() {
+            return Err(ClientError::NotReady);
+        }
+        if self.address_of(node, 0).is_none() {
+            return Err(ClientError::NotMember { group: 0 });
+        }
+        self.ask(now_ns, document, order, Target::Shard(node, 0), options)
     }
 
     /// Asks any node for the slot table; the body is an archive of [`waterpark_wire::body::SlotTableBody`]. The core learns from it too.
@@ -304,7 +340,7 @@ impl ClientCore {
     /// # Errors
     /// `Full` or `Closed`.
     pub fn slot_table(&mut self, now_ns: u64, options: &ReadOptions) -> Result<Ticket, ClientError> {
-        self.ask(now_ns, DOCUMENT_SLOT_TABLE, Target::Anyone, options)
+        self.ask(now_ns, DOCUMENT_SLOT_TABLE, &[], Target::Anyone, options)
     }
 
     /// Asks for the slot table for the core's own sake, not too often.
@@ -319,7 +355,7 @@ impl ClientCore {
             ..ReadOptions::default()
         };
         // Where there is no room, a tick asks again.
-        if let Ok(ticket) = self.ask(now_ns, DOCUMENT_SLOT_TABLE, Target::Anyone, &options) {
+        if let Ok(ticket) = self.ask(now_ns, DOCUMENT_SLOT_TABLE, &[], Target::Anyone, &options) {
             let index = self.requests.find(ticket).expect("asked just now");
             self.requests.row_mut(index).internal = true;
         }
@@ -329,10 +365,12 @@ impl ClientCore {
         &mut self,
         now_ns: u64,
         document: u32,
+        order: &[u8],
         target: Target,
         options: &ReadOptions,
     ) -> Result<Ticket, ClientError> {
-        self.admit(size_of::<Ask>())?;
+        let length = size_of::<Ask>() + order.len();
+        self.admit(length)?;
         let index = self.requests.insert(after_ms(now_ns, options.timeout_ms));
         let row = self.requests.row_mut(index);
         row.asks = Asks::Document;
@@ -341,12 +379,13 @@ impl ClientCore {
         row.attempts_max = u32::MAX;
         let item = ItemHeader {
             kind: ItemKind::Ask as u8,
-            length: U32::new(ASK_BYTES),
+            length: U32::new(u32::try_from(length).expect("an order is short")),
             aux: document.into(),
             ..ItemHeader::default()
         };
         let ask = Ask { item, ..Ask::default() };
         row.bytes.extend_from_slice(ask.as_bytes());
+        row.bytes.extend_from_slice(order);
         self.requests.count(index);
         self.dispatch(now_ns, index);
         Ok(self.requests.ticket(index))

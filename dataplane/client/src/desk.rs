@@ -3,6 +3,7 @@
 //! A call hands over a sink; the desk gives it the end of its request, once. No I/O here.
 
 use waterpark_ring::Key;
+use waterpark_wire::body::OrderBody;
 use waterpark_wire::handshake::{Dialer, HandshakeRefusal, Party, Purpose, Step, Welcome};
 use waterpark_wire::reply::Outcome;
 
@@ -105,6 +106,15 @@ pub(crate) enum Call {
         options: ReadOptions,
     },
     SlotTable {
+        options: ReadOptions,
+    },
+    Topology {
+        node: u16,
+        options: ReadOptions,
+    },
+    Order {
+        node: u16,
+        order: OrderBody,
         options: ReadOptions,
     },
     Void {
@@ -254,6 +264,12 @@ fn begin(core: &mut ClientCore, now_ns: u64, call: Call, tag: u64) -> Result<Opt
         }
         Call::SlotTable { options } => {
             core.slot_table(now_ns, &ReadOptions { tag, ..options })?;
+        }
+        Call::Topology { node, options } => {
+            core.topology(now_ns, node, &ReadOptions { tag, ..options })?;
+        }
+        Call::Order { node, order, options } => {
+            core.order(now_ns, node, &order, &ReadOptions { tag, ..options })?;
         }
         Call::Void { ticket, timeout_ms } => core.void(now_ns, ticket, timeout_ms, tag)?,
         Call::Release { ticket } => {

@@ -1,9 +1,9 @@
 //! Documents of a node: the slot table that a client routes by, and the status of a shard.
 
 use waterpark_wire::FrameError;
-use waterpark_wire::body::{self, CounterBody, FacilityBody, LinkBody, NodeBody, SlotTableBody, StatusBody};
+use waterpark_wire::body::{self, CounterBody, FacilityBody, LinkBody, NodeBody, OrderBody, SlotTableBody, StatusBody};
 use waterpark_wire::item::{Item, ItemHeader};
-use waterpark_wire::link::{Ask, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, Document};
+use waterpark_wire::link::{Ask, DOCUMENT_ORDER, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, DOCUMENT_TOPOLOGY, Document};
 
 use crate::behaviour::Behaviour;
 use crate::ids::{ClientId, GroupId};
@@ -17,10 +17,12 @@ const NATIVE_PORTS: u16 = 64;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn on_ask(&mut self, now: Now, client: ClientId, item: &Item<'_>) -> Result<(), FrameError> {
-        let (ask, _) = Ask::new_checked(item)?;
+        let (ask, order) = Ask::new_checked(item)?;
         let archive = match item.header.aux.get() {
             DOCUMENT_SLOT_TABLE => body::encode(&self.slot_table()),
             DOCUMENT_STATUS => body::encode(&self.status(now)),
+            DOCUMENT_TOPOLOGY => body::encode(&self.topology_body()),
+            DOCUMENT_ORDER => body::encode(&self.on_order(&body::decode::<OrderBody>(order)?)),
             _ => return Err(FrameError::Operation),
         };
         let Some(row) = self.clients.get_mut(&client) else {

@@ -21,6 +21,7 @@ mod local;
 pub mod log;
 mod mailroom;
 pub mod memory;
+mod orders;
 mod outbox;
 mod pending;
 pub mod quorum;

@@ -21,7 +21,7 @@ use crate::pending::Pendings;
 use crate::reporting::CONTROL_BYTES_MAX;
 use crate::rules::Rules;
 use crate::time::Now;
-use crate::topology_log::TopologyState;
+use crate::topology_log::{History, TopologyState};
 use crate::view_change::{Answer as SealAnswer, Branches, Snapshots};
 use crate::waiting::Origin;
 
@@ -216,6 +216,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) rules: std::marker::PhantomData<R>,
     /// What the topology log has decided.
     pub(crate) decided: TopologyState,
+    /// How it came to that; kept by shard 0 alone.
+    pub(crate) history: History,
     /// Whether the last report had groups in it: then the next one says that there are none any more.
     pub(crate) has_reported: bool,
     /// Views that W members have adopted, to be proposed for activation.
@@ -281,6 +283,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             ticked_ns: 0,
             rules: std::marker::PhantomData,
             decided: TopologyState::default(),
+            history: History::default(),
             activates: Vec::new(),
             has_reported: false,
             snapshots: Snapshots::default(),

@@ -3,6 +3,7 @@
 //! It decides nothing. **Invariant:** nothing that the controller said after a write leaves before that write is durable: the controller keeps
 //! it back, and is told by the return of the write itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use waterpark_core::controller::{Controller, Doing, End, Note, Setup};
 use waterpark_core::ids::{NodeId, ShardId};
 use waterpark_core::rules::Production;
 use waterpark_core::time::Now;
-use waterpark_core::topology_log::Presence;
-use waterpark_core::topology_log::consensus::Write;
+use waterpark_core::topology_log::consensus::{Birth, Write};
+use waterpark_core::topology_log::{EntryError, Presence};
 use waterpark_reactor::event_loop::{Command, Report, now};
 use waterpark_ring::Topology;
 
@@ -21,8 +22,8 @@ use crate::voter_file::{VoterFile, VoterFileError};
 /// What a controller needs, made on the starting thread.
 pub(crate) struct Plan {
     pub(crate) setup: Setup,
-    pub(crate) path: std::path::PathBuf,
-    pub(crate) first: Option<waterpark_core::topology_log::consensus::Birth>,
+    pub(crate) path: PathBuf,
+    pub(crate) first: Option<Birth>,
 }
 
 /// The controller of a node and its file.
@@ -46,13 +47,15 @@ pub(crate) enum Fatal {
     )]
     Replaced { by: u64 },
     #[error(
+        "an operator declared this process gone for good (`waterpark cluster forget`), and groups may have gone on without what it holds\n  \
+         start this node again: it comes back empty, and gets its groups from the others"
+    )]
+    Gone,
+    #[error(
         "entry {position} of the topology log cannot be read here: {error}\n  \
          a newer release wrote it; start this node with that release"
     )]
-    Unreadable {
-        position: u64,
-        error: waterpark_core::topology_log::EntryError,
-    },
+    Unreadable { position: u64, error: EntryError },
 }
 
 /// A write to the voter file that takes longer is worth a line: about so long the other voters wait for a word of their leader.
@@ -173,14 +176,15 @@ impl Governance {
             // Shard 0 has a link to every node.
             Doing::Send { to, bytes } => send(0, Command::Control { to, message: bytes }),
             Doing::Write(write) => self.writes.push(write),
-            Doing::Decided { position, entry } => {
+            Doing::Decided { position, stamp, entry } => {
                 let entry = Arc::new(entry);
                 for shard in 0..shards.len() {
                     let entry = Arc::clone(&entry);
-                    send(shard, Command::Decided { position, entry });
+                    send(shard, Command::Decided { position, stamp, entry });
                 }
             }
             Doing::Note(note) => self.note(note),
+            Doing::End(End::Gone) => return Err(Fatal::Gone),
             Doing::End(End::Replaced { by }) => return Err(Fatal::Replaced { by: by.0 }),
             Doing::End(End::Unreadable { position, error }) => return Err(Fatal::Unreadable { position, error }),
         }
@@ -198,6 +202,7 @@ impl Governance {
                     Presence::Up => tracing::info!(node, incarnation, "node up"),
                     Presence::Down => tracing::warn!(node, incarnation, "node down"),
                     Presence::Draining => tracing::info!(node, incarnation, "node drains"),
+                    Presence::Gone => tracing::warn!(node, incarnation, "node gone for good, as an operator said"),
                     Presence::Unknown => (),
                 }
             }

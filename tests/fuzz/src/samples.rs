@@ -1,8 +1,8 @@
 //! Valid bytes of every format, to be damaged. Built by the same writers that a node uses.
 
 use waterpark_wire::body::{
-    self, ConfigBody, CounterBody, FacilityBody, GroupBody, LinkBody, MemberBody, NodeBody, SlotTableBody, StatusBody,
-    WhereBody,
+    self, ConfigBody, CounterBody, FacilityBody, GroupBody, GroupStateBody, HappeningBody, LinkBody, MemberBody,
+    NodeBody, NodeStateBody, OrderBody, OrderedBody, SlotTableBody, StatusBody, TopologyBody, WhereBody,
 };
 use waterpark_wire::frame::{FRAME_HEADER, FrameAddress, FrameBuilder, FrameKind};
 use waterpark_wire::item::ItemHeader;
@@ -496,11 +496,36 @@ pub fn bodies() -> Vec<Vec<u8>> {
         node: 1,
         shard: 0,
     };
+    let topology = TopologyBody {
+        position: 7,
+        nodes: vec![NodeStateBody::default()],
+        groups: vec![GroupStateBody {
+            active: config.clone(),
+            pending: vec![config.clone()],
+            learners: vec![member(6)],
+            lost: false,
+            survivors: vec![member(2)],
+        }],
+        history: vec![HappeningBody {
+            what: "proposed".into(),
+            members: vec![1, 2, 3],
+            ..HappeningBody::default()
+        }],
+    };
+    let order = OrderBody {
+        order: 1,
+        groups: vec![5],
+        reason: "a disk went with its server".into(),
+        ..OrderBody::default()
+    };
     vec![
         body::encode(&config).to_vec(),
         body::encode(&table).to_vec(),
         body::encode(&status).to_vec(),
         body::encode(&place).to_vec(),
+        body::encode(&topology).to_vec(),
+        body::encode(&order).to_vec(),
+        body::encode(&OrderedBody::default()).to_vec(),
     ]
 }
 

@@ -7,7 +7,9 @@ use waterpark_fuzz_tests::mutate::{damage, mend_frame, mend_item, mend_run};
 use waterpark_fuzz_tests::reached::Reached;
 use waterpark_fuzz_tests::rng::Rng;
 use waterpark_fuzz_tests::samples::{self, BYTES_MAX};
-use waterpark_wire::body::{self, ConfigBody, SlotTableBody, StatusBody, WhereBody};
+use waterpark_wire::body::{
+    self, ConfigBody, OrderBody, OrderedBody, SlotTableBody, StatusBody, TopologyBody, WhereBody,
+};
 use waterpark_wire::framer::Framer;
 use waterpark_wire::item::Items;
 use waterpark_wire::link::{
@@ -314,6 +316,9 @@ fn archives_are_read_or_refused() {
         reached.note(body::decode::<SlotTableBody>(&bytes).map(drop));
         reached.note(body::decode::<StatusBody>(&bytes).map(drop));
         reached.note(body::decode::<WhereBody>(&bytes).map(drop));
+        reached.note(body::decode::<TopologyBody>(&bytes).map(drop));
+        reached.note(body::decode::<OrderBody>(&bytes).map(drop));
+        reached.note(body::decode::<OrderedBody>(&bytes).map(drop));
     }
     reached.assert_exactly(BODIES, cases);
 }

@@ -91,4 +91,16 @@ codes! {
         cause: "Nodes or links are down, or groups have no writer or too few copies; each is named.",
         effect: "None: it was a question. What acked messages are held by is shown.",
         remedy: "Operator: look at the nodes that are named first, then at the links between them.";
+    NoTopologyLog = 1737, "a cluster without a topology log",
+        cause: "The cluster's configuration names no voters, so nothing keeps a log of nodes and members.",
+        effect: "Nothing was changed.",
+        remedy: "Operator: make a cluster with `waterpark init`, which names voters.";
+    Order = 1738, "an order that was refused",
+        cause: "The node that was asked knows that it cannot be carried out.",
+        effect: "Nothing was changed.",
+        remedy: "Operator: look at `waterpark topology`, and do what the text says.";
+    OrderOpen = 1739, "an order that is not carried out yet",
+        cause: "The voters have no leader at the moment, or groups take longer to move than the command waits.",
+        effect: "The order may stand, and is carried out as soon as it can be.",
+        remedy: "Operator: look at `waterpark topology`; give the order again if it does not show it.";
 }

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use waterpark_ring::{NodeName, Topology};
+use waterpark_ring::Topology;
 
 use crate::detection::{
     Judge, Known, LinkMatrix, Lived, LivedClock, Roster, Row, Seen, Sight, Verdict, Watch, findings, sights,
 };
 use crate::ids::{Member, NodeId};
+use crate::topology_log::planner::site::Site;
 use crate::topology_log::{Presence, TopologyState};
 
 /// The eyes of one node.
@@ -30,22 +31,12 @@ pub(super) struct Eyes {
 impl Eyes {
     pub(super) fn new(own: Member, topology: &Topology, heartbeat_ns: u64, now_ns: u64) -> Eyes {
         let clock = LivedClock::new(now_ns);
-        let dc_of = |name: &str| {
-            NodeName::parse(name)
-                .expect("a topology has checked its names")
-                .dc
-                .to_owned()
-        };
-        let names = topology.dcs();
+        let site = Site::new(topology);
         let dcs = topology.nodes().iter().map(|node| {
-            let dc = dc_of(&node.name);
-            let number = names
-                .iter()
-                .position(|name| *name == dc)
-                .expect("a topology lists its data centres");
+            let place = site.place(node.id).expect("it is a node of this topology");
             (
                 node.id,
-                u16::try_from(number).expect("data centres are counted in 16 bits"),
+                u16::try_from(place.dc).expect("data centres are counted in 16 bits"),
             )
         });
         Eyes {
@@ -78,7 +69,7 @@ impl Eyes {
                 incarnation: row.incarnation,
             },
             dc: self.dcs.get(&node).copied().unwrap_or_default(),
-            up: row.presence != Presence::Down,
+            up: matches!(row.presence, Presence::Up | Presence::Draining),
         });
         let known: Vec<Known> = known.collect();
         for known in known.iter().filter(|known| known.member.node != self.own.node) {

@@ -35,7 +35,7 @@ use crate::ids::{Incarnation, Member, NodeId};
 use crate::rules::Rules;
 use crate::time::{MS, Now};
 use crate::topology_log::consensus::{self, Birth, Decided, FileError};
-use crate::topology_log::{Changed, Entry, EntryError, Limits, Planner, Presence, TopologyState, codec};
+use crate::topology_log::{Changed, Entry, EntryError, Limits, Planner, Presence, Stamp, TopologyState, codec};
 
 /// What a controller is told at its start.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub enum Doing {
     Decided {
         /// Where it stands, one more than the last.
         position: u64,
+        /// Who proposed it, and when.
+        stamp: Stamp,
         /// The entry.
         entry: Entry,
     },
@@ -115,6 +117,8 @@ pub enum End {
         /// The newer one.
         by: Incarnation,
     },
+    /// An operator said that this process will never answer again, and groups may go on without what it holds.
+    Gone,
     /// A decided entry cannot be read: a newer release wrote it, and this one would go another way than the others.
     Unreadable {
         /// Its position.
@@ -146,6 +150,7 @@ pub struct Controller<R: Rules> {
     leader: Option<NodeId>,
     asked: u64,
     now_ms: u64,
+    wall_ms: u64,
     ask_at_ms: u64,
     up_at_ms: u64,
     plan_at_ms: u64,
@@ -195,6 +200,7 @@ impl<R: Rules> Controller<R> {
             leader: None,
             asked: 0,
             now_ms: now.monotonic_ns / MS,
+            wall_ms: now.wall_ms,
             ask_at_ms: 0,
             up_at_ms: 0,
             plan_at_ms: 0,
@@ -317,8 +323,7 @@ impl<R: Rules> Controller<R> {
 
     /// A shard of this node wants an entry, or an operator does. It may get lost.
     pub fn propose(&mut self, entry: &Entry) {
-        let bytes = codec::encode(entry);
-        self.propose_bytes(&bytes);
+        self.propose_entry(entry);
         self.settle();
     }
 
@@ -357,6 +362,7 @@ impl<R: Rules> Controller<R> {
 
     fn turned(&mut self, now: Now) {
         self.now_ms = now.monotonic_ns / MS;
+        self.wall_ms = now.wall_ms;
         self.eyes.turned(now.monotonic_ns);
     }
 
@@ -384,6 +390,14 @@ impl<R: Rules> Controller<R> {
             Message::Learn(entries) => self.learn(entries),
             Message::Report(reports) => self.reports.take(from, reports, self.eyes.now()),
         }
+    }
+
+    fn propose_entry(&mut self, entry: &Entry) {
+        let stamp = Stamp {
+            by: self.own.node,
+            wall_ms: self.wall_ms,
+        };
+        self.propose_bytes(&codec::encode(stamp, entry));
     }
 
     /// To consensus where this node votes, else to all who do: the one who leads takes it.
@@ -467,8 +481,8 @@ impl<R: Rules> Controller<R> {
             return;
         }
         let Decided { position, entry } = decided;
-        let entry = match codec::decode(&entry) {
-            Ok(entry) => entry,
+        let (stamp, entry) = match codec::decode(&entry) {
+            Ok(decoded) => decoded,
             Err(error) => {
                 self.has_ended = true;
                 return self.doing.push(Doing::End(End::Unreadable { position, error }));
@@ -481,11 +495,13 @@ impl<R: Rules> Controller<R> {
             let by = self.state.node(self.own.node).incarnation;
             if by > self.own.incarnation {
                 self.doing.push(Doing::End(End::Replaced { by }));
+            } else if !self.state.may_answer(self.own) {
+                self.doing.push(Doing::End(End::Gone));
             }
         }
         // What changed may want the next step at once.
         self.plan_at_ms = 0;
-        self.doing.push(Doing::Decided { position, entry });
+        self.doing.push(Doing::Decided { position, stamp, entry });
     }
 
     fn note(&mut self, changed: &Changed) {

@@ -7,8 +7,8 @@ use waterpark_ring::{ClusterId, NodeSpec, Topology, TopologySpec};
 use super::*;
 use crate::ids::{GroupId, View};
 use crate::rules::Production;
-use crate::topology_log::Trouble;
 use crate::topology_log::consensus::{Birth, VoterId};
+use crate::topology_log::{Stamp, Trouble};
 
 const NAMES: [&str; 5] = ["FL-A-1", "FL-B-1", "TN-A-1", "TX-A-1", "UT-A-1"];
 const VOTERS: u16 = 3;
@@ -143,7 +143,7 @@ impl World {
                 match doing {
                     Doing::Send { to, bytes } => sent.push_back((*own, to, bytes)),
                     Doing::Write(write) => seat.controller.on_durable(write.number),
-                    Doing::Decided { position, entry } => seat.decided.push((position, entry)),
+                    Doing::Decided { position, entry, .. } => seat.decided.push((position, entry)),
                     Doing::Note(_) => {}
                     Doing::End(end) => seat.ends.push(end),
                 }
@@ -245,7 +245,7 @@ fn an_entry_that_cannot_be_read_ends_the_process_and_nothing_behind_it_is_handed
         position,
         entry: entry.to_vec(),
     };
-    let down = codec::encode(&Entry::NodeDraining(NodeId(1)));
+    let down = codec::encode(Stamp::NONE, &Entry::NodeDraining(NodeId(1)));
     let entries = vec![decided(next, b"\xFF\xFF new"), decided(next + 1, &down)];
     let from = world.seats[&NodeId(1)].0;
     let now = world.now();

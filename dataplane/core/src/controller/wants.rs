@@ -7,7 +7,7 @@ use super::{Controller, Doing, Message};
 use crate::detection::Verdict;
 use crate::ids::NodeId;
 use crate::rules::Rules;
-use crate::topology_log::{Entry, Presence, Seen, codec};
+use crate::topology_log::{Entry, Presence, Seen};
 
 /// A learner asks for what it misses this often, in ms.
 const ASK_MS: u64 = 100;
@@ -61,7 +61,7 @@ impl<R: Rules> Controller<R> {
             return;
         }
         self.up_at_ms = self.now_ms + self.again_ms();
-        self.propose_bytes(&codec::encode(&entry));
+        self.propose_entry(&entry);
     }
 
     fn again_ms(&self) -> u64 {
@@ -104,7 +104,7 @@ impl<R: Rules> Controller<R> {
             let at_ms = self.verdict_at_ms.get(&member.node).copied().unwrap_or(0);
             if self.now_ms >= at_ms {
                 self.verdict_at_ms.insert(member.node, self.now_ms + self.again_ms());
-                self.propose_bytes(&codec::encode(&entry));
+                self.propose_entry(&entry);
             }
         }
     }
@@ -122,7 +122,7 @@ impl<R: Rules> Controller<R> {
             groups: self.reports.seen(&self.state, lived),
         };
         for entry in self.planner.plan(self.now_ms, &self.state, &seen) {
-            self.propose_bytes(&codec::encode(&entry));
+            self.propose_entry(&entry);
         }
     }
 }

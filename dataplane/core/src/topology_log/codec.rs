@@ -4,7 +4,7 @@
 //! entry fits the state; that is the fold's to say. **Invariant:** no bytes make it panic, and none make it reserve more than they hold.
 //!
 //! ```text
-//! entry      u16 schema · u8 kind · body to the end
+//! entry      u16 schema · u16 proposing node · u64 its wall clock, ms · u8 kind · body to the end
 //! 1 NodeUp        member · u64 replaces
 //! 2 NodeDown      member
 //! 3 NodeDraining  u16 node
@@ -14,23 +14,24 @@
 //! 7 Activate      u32 count · (u32 group · u64 view)*
 //! 8 Reopen        proposal · u32 length · reason, UTF-8
 //! 9 NodeUndraining  u16 node
+//! 10 NodeGone       member
 //! member     u16 node · u64 incarnation
 //! roll       u8 count · u8 W · u8 R · member*
-//! proposal   u32 group · u64 sees active · u64 sees pending · roll
+//! proposal   u32 group · u64 sees active · u64 sees pending · u8 why · roll
 //! ```
 
 use core::fmt;
 
 use crate::config::{Config, MEMBERS_MAX};
 use crate::ids::{GroupId, Incarnation, Lineage, Member, NodeId, View};
-use crate::topology_log::entry::{Entry, Proposal, Roll};
+use crate::topology_log::entry::{Entry, Proposal, Roll, Stamp, Why};
 
 /// The schema that this release writes. It stands first, so that a later one can be told before anything of it is read.
-pub const SCHEMA: u16 = 1;
+pub const SCHEMA: u16 = 2;
 
 const MEMBER_BYTES: usize = 10;
 const ROLL_BYTES_MIN: usize = 3 + MEMBER_BYTES;
-const PROPOSAL_HEAD_BYTES: usize = 20;
+const PROPOSAL_HEAD_BYTES: usize = 21;
 const ACTIVATION_BYTES: usize = 12;
 
 const NODE_UP: u8 = 1;
@@ -42,6 +43,7 @@ const PROPOSE: u8 = 6;
 const ACTIVATE: u8 = 7;
 const REOPEN: u8 = 8;
 const NODE_UNDRAINING: u8 = 9;
+const NODE_GONE: u8 = 10;
 
 /// Why bytes are no entry. The fault of whoever sent or kept them; nothing was taken from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,11 @@ pub enum EntryError {
     Learners,
     /// The reason is not UTF-8.
     Reason,
+    /// No reason for a proposal has this number.
+    Why {
+        /// The number found.
+        why: u8,
+    },
 }
 
 impl fmt::Display for EntryError {
@@ -81,6 +88,7 @@ impl fmt::Display for EntryError {
             EntryError::Roll => f.write_str("a topology entry names members that cannot be a group's"),
             EntryError::Learners => f.write_str("a topology entry names learners that cannot be a group's"),
             EntryError::Reason => f.write_str("the reason in a topology entry is not UTF-8"),
+            EntryError::Why { why } => write!(f, "reason {why} of a proposal is unknown"),
         }
     }
 }
@@ -92,8 +100,10 @@ impl core::error::Error for EntryError {}
 /// # Panics
 /// If a roll or a set of learners has more members than a byte counts: a bug in this process.
 #[must_use]
-pub fn encode(entry: &Entry) -> Vec<u8> {
+pub fn encode(stamp: Stamp, entry: &Entry) -> Vec<u8> {
     let mut out = Writer(SCHEMA.to_le_bytes().to_vec());
+    out.u16(stamp.by.0);
+    out.u64(stamp.wall_ms);
     match entry {
         Entry::NodeUp { member, replaces } => {
             out.u8(NODE_UP);
@@ -102,6 +112,10 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
         }
         Entry::NodeDown(member) => {
             out.u8(NODE_DOWN);
+            out.member(*member);
+        }
+        Entry::NodeGone(member) => {
+            out.u8(NODE_GONE);
             out.member(*member);
         }
         Entry::NodeDraining(node) => {
@@ -146,22 +160,27 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
     out.0
 }
 
-/// The entry that these bytes are.
+/// The entry that these bytes are, and who proposed it.
 ///
 /// # Errors
 /// What is wrong with them.
-pub fn decode(bytes: &[u8]) -> Result<Entry, EntryError> {
+pub fn decode(bytes: &[u8]) -> Result<(Stamp, Entry), EntryError> {
     let mut bytes = Reader(bytes);
     let schema = bytes.u16()?;
     if schema != SCHEMA {
         return Err(EntryError::Schema { schema });
     }
+    let stamp = Stamp {
+        by: NodeId(bytes.u16()?),
+        wall_ms: bytes.u64()?,
+    };
     let entry = match bytes.u8()? {
         NODE_UP => Entry::NodeUp {
             member: bytes.member()?,
             replaces: Incarnation(bytes.u64()?),
         },
         NODE_DOWN => Entry::NodeDown(bytes.member()?),
+        NODE_GONE => Entry::NodeGone(bytes.member()?),
         NODE_DRAINING => Entry::NodeDraining(NodeId(bytes.u16()?)),
         NODE_UNDRAINING => Entry::NodeUndraining(NodeId(bytes.u16()?)),
         CREATE => Entry::Create(bytes.list(ROLL_BYTES_MIN, Reader::roll)?),
@@ -180,7 +199,7 @@ pub fn decode(bytes: &[u8]) -> Result<Entry, EntryError> {
         kind => return Err(EntryError::Kind { kind }),
     };
     match bytes.0.len() {
-        0 => Ok(entry),
+        0 => Ok((stamp, entry)),
         bytes => Err(EntryError::Trailing { bytes }),
     }
 }
@@ -215,7 +234,7 @@ impl Writer {
     }
 
     fn short_count(&mut self, count: usize) {
-        self.u8(u8::try_from(count).expect("a group has at most five members"));
+        self.u8(u8::try_from(count).expect("a short list"));
     }
 
     fn member(&mut self, member: Member) {
@@ -234,6 +253,8 @@ impl Writer {
         self.u32(proposal.group.0);
         self.u64(proposal.sees_active.0);
         self.u64(proposal.sees_pending.0);
+        let why = Why::ALL.iter().position(|why| *why == proposal.why);
+        self.short_count(why.expect("every reason is in the list"));
         self.roll(&proposal.roll);
     }
 }
@@ -330,8 +351,14 @@ impl<'a> Reader<'a> {
             group: GroupId(self.u32()?),
             sees_active: View(self.u64()?),
             sees_pending: View(self.u64()?),
+            why: self.why()?,
             roll: self.roll()?,
         })
+    }
+
+    fn why(&mut self) -> Result<Why, EntryError> {
+        let why = self.u8()?;
+        Why::ALL.get(usize::from(why)).copied().ok_or(EntryError::Why { why })
     }
 
     fn reason(&mut self) -> Result<String, EntryError> {

@@ -13,6 +13,78 @@ pub struct Roll {
     pub read_quorum: u8,
 }
 
+/// Who proposed an entry, and when by its clock. It decides nothing; whoever reads the log's history wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The node.
+    pub by: NodeId,
+    /// Milliseconds since the epoch.
+    pub wall_ms: u64,
+}
+
+impl Stamp {
+    /// Of an entry that nobody proposed.
+    pub const NONE: Stamp = Stamp {
+        by: NodeId(0),
+        wall_ms: 0,
+    };
+}
+
+/// Why a group shall have other members. It decides nothing either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Why {
+    /// Nobody said.
+    #[default]
+    Unsaid,
+    /// A member is not heard any more.
+    Lost,
+    /// There are more nodes again than it has members.
+    Short,
+    /// The view before did not open.
+    Stuck,
+    /// Its writer hears too few members.
+    Stalled,
+    /// A member has fallen behind what the others still keep.
+    Outrun,
+    /// A member's node drains.
+    Drain,
+    /// The ring wants it so.
+    Ring,
+    /// An operator opens a lost group again.
+    Operator,
+}
+
+impl Why {
+    /// All of them, each at the place of its number.
+    pub const ALL: [Why; 9] = [
+        Why::Unsaid,
+        Why::Lost,
+        Why::Short,
+        Why::Stuck,
+        Why::Stalled,
+        Why::Outrun,
+        Why::Drain,
+        Why::Ring,
+        Why::Operator,
+    ];
+
+    /// In a few words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Why::Unsaid => "no reason was given",
+            Why::Lost => "a member is not heard",
+            Why::Short => "a node is there for a missing copy",
+            Why::Stuck => "the view before did not open",
+            Why::Stalled => "its writer hears too few members",
+            Why::Outrun => "a member fell too far behind",
+            Why::Drain => "a node drains",
+            Why::Ring => "the ring wants it there",
+            Why::Operator => "an operator opens the lost group again",
+        }
+    }
+}
+
 /// New members for one group, if it still stands as its proposer saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
@@ -24,6 +96,8 @@ pub struct Proposal {
     pub sees_pending: View,
     /// Who shall be members.
     pub roll: Roll,
+    /// Why.
+    pub why: Why,
 }
 
 /// One entry.
@@ -38,6 +112,8 @@ pub enum Entry {
     },
     /// A process is not heard. It is a report about now: the process is up again with the next `NodeUp`, the same or another.
     NodeDown(Member),
+    /// A process will never answer again: an operator knows that its server is gone. If it does after all, it ends itself.
+    NodeGone(Member),
     /// A node shall lose all its memberships.
     NodeDraining(NodeId),
     /// A node keeps its memberships after all, and gets back those that the ring gives it.

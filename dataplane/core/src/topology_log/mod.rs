@@ -6,10 +6,12 @@
 pub mod codec;
 pub mod consensus;
 pub mod entry;
+pub mod history;
 pub mod planner;
 pub mod state;
 
 pub use codec::EntryError;
-pub use entry::{Entry, Proposal, Roll};
+pub use entry::{Entry, Proposal, Roll, Stamp, Why};
+pub use history::{Happening, History, What};
 pub use planner::{GroupSeen, Limits, Planner, Seen, Trouble};
 pub use state::{Changed, GroupState, NodeState, Presence, TopologyState};

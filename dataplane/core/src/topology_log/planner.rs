@@ -15,7 +15,7 @@ mod repair;
 mod roster;
 mod rule;
 mod seen;
-mod site;
+pub(crate) mod site;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +25,7 @@ use waterpark_ring::{NodeSpec, Placement, Topology};
 
 use crate::config::{Config, MEMBERS_MAX};
 use crate::ids::{GroupId, Incarnation, Member, NodeId, View};
-use crate::topology_log::entry::{Entry, Proposal, Roll};
+use crate::topology_log::entry::{Entry, Proposal, Roll, Why};
 use crate::topology_log::state::{GroupState, TopologyState};
 use ages::{Ages, Asked};
 use repair::Repairs;
@@ -194,7 +194,7 @@ impl Limits {
     }
 
     /// Members with the quorums of their number: 3 and 3 of five, 3 and 2 of four, 2 and 2 of three.
-    fn roll(&self, members: Vec<Member>) -> Roll {
+    pub(crate) fn roll(&self, members: Vec<Member>) -> Roll {
         let write_quorum = self.write_quorum(members.len());
         let quorum = |count: usize| u8::try_from(count).expect("a group has at most five members");
         Roll {
@@ -261,12 +261,13 @@ impl Pass<'_> {
 }
 
 /// A proposal about a group as it stands.
-fn proposal(id: GroupId, group: &GroupState, roll: Roll) -> Proposal {
+fn proposal(id: GroupId, group: &GroupState, roll: Roll, why: Why) -> Proposal {
     Proposal {
         group: id,
         sees_active: group.active.view,
         sees_pending: group.pending.as_ref().map_or(View::default(), |pending| pending.view),
         roll,
+        why,
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Presence {
     Draining,
     /// It is not heard.
     Down,
+    /// It will never be heard again, an operator said.
+    Gone,
 }
 
 /// What the log says of a node.
@@ -36,6 +38,8 @@ pub struct GroupState {
     pub pending: Option<Config>,
     /// Members that receive and never count.
     pub learners: Vec<Member>,
+    /// The processes that were to be members by what was proposed since the active Config: each may have a log of a view that never opened.
+    pub since: Vec<Member>,
 }
 
 /// What an entry changed.
@@ -94,7 +98,25 @@ impl TopologyState {
     /// Whether a process may still answer for itself: no newer one of its node is known.
     #[must_use]
     pub fn may_answer(&self, member: Member) -> bool {
-        self.node(member.node).incarnation <= member.incarnation
+        let node = self.node(member.node);
+        let is_gone = node.presence == Presence::Gone && node.incarnation == member.incarnation;
+        node.incarnation <= member.incarnation && !is_gone
+    }
+
+    /// The processes that may still hold something of a group: those of its active Config and of each that was proposed since, as far as they
+    /// may answer.
+    #[must_use]
+    pub fn survivors(&self, group: GroupId) -> Vec<Member> {
+        let Some(group) = self.group(group) else {
+            return Vec::new();
+        };
+        let mut survivors = Vec::new();
+        for member in group.active.members.iter().chain(&group.since) {
+            if self.may_answer(*member) && !survivors.contains(member) {
+                survivors.push(*member);
+            }
+        }
+        survivors
     }
 
     /// Whether fewer than R processes of a group's active Config can ever answer.
@@ -131,8 +153,16 @@ impl TopologyState {
             }
             Entry::NodeDown(member) => {
                 let node = self.node_mut(member.node);
-                if node.incarnation == member.incarnation && node.presence != Presence::Down {
+                let is_there = matches!(node.presence, Presence::Up | Presence::Draining);
+                if node.incarnation == member.incarnation && is_there {
                     node.presence = Presence::Down;
+                    changed.node = Some(member.node);
+                }
+            }
+            Entry::NodeGone(member) => {
+                let node = self.node_mut(member.node);
+                if node.incarnation == member.incarnation && node.presence != Presence::Gone {
+                    node.presence = Presence::Gone;
                     changed.node = Some(member.node);
                 }
             }
@@ -201,6 +231,7 @@ impl TopologyState {
             active,
             pending: None,
             learners: Vec::new(),
+            since: Vec::new(),
         };
         self.groups = configs.into_iter().map(born).collect();
     }
@@ -215,6 +246,9 @@ impl TopologyState {
             return;
         }
         if let Some(config) = config_of(proposal.group, view, lineage, &proposal.roll) {
+            let new = config.members.iter().filter(|member| !group.since.contains(member));
+            let new: Vec<Member> = new.copied().collect();
+            group.since.extend(new);
             group.pending = Some(config);
             changed.pending.push(proposal.group);
         }
@@ -227,6 +261,7 @@ impl TopologyState {
         // One that is active already was activated by an earlier copy of this entry.
         if let Some(pending) = group.pending.take_if(|pending| pending.view == view) {
             group.active = pending;
+            group.since.clear();
             changed.active.push(id);
         }
     }
@@ -247,6 +282,7 @@ fn config_of(group: GroupId, view: View, lineage: Lineage, roll: &Roll) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology_log::entry::Why;
 
     fn member(node: u16, incarnation: u64) -> Member {
         Member {
@@ -269,6 +305,7 @@ mod tests {
             sees_active: View(active),
             sees_pending: View(pending),
             roll: roll(nodes),
+            why: Why::default(),
         }
     }
 
@@ -340,6 +377,66 @@ mod tests {
             Some(NodeId(1)),
             "the same process is heard again"
         );
+        assert_eq!(state.node(NodeId(1)).presence, Presence::Up);
+    }
+
+    fn replaced(state: &mut TopologyState, position: u64, node: u16) {
+        let up = Entry::NodeUp {
+            member: member(node, 2),
+            replaces: Incarnation(1),
+        };
+        state.apply(position, &up);
+    }
+
+    #[test]
+    fn who_was_proposed_since_may_hold_something_until_a_view_is_in_force() {
+        let mut state = born();
+        assert_eq!(state.survivors(GroupId(0)).len(), 5);
+        state.apply(8, &Entry::Propose(vec![proposal(7, 0, &[2, 3, 4, 5, 6])]));
+        state.apply(9, &Entry::Propose(vec![proposal(7, 8, &[3, 2, 4, 5, 1])]));
+        assert_eq!(state.survivors(GroupId(0)).len(), 6, "node 6 was to be a member");
+        replaced(&mut state, 10, 6);
+        replaced(&mut state, 11, 1);
+        assert_eq!(state.survivors(GroupId(0)), [2, 3, 4, 5].map(|node| member(node, 1)));
+        state.apply(12, &Entry::Activate(vec![(GroupId(0), View(9))]));
+        assert_eq!(state.group(GroupId(0)).unwrap().since, []);
+    }
+
+    #[test]
+    fn only_a_lost_group_is_opened_again_and_in_a_lineage_of_its_own() {
+        let mut state = born();
+        let reopen = |sees_pending| Entry::Reopen {
+            proposal: proposal(7, sees_pending, &[4, 5, 6]),
+            reason: "three disks".to_owned(),
+        };
+        assert_eq!(state.apply(8, &reopen(0)), Changed::default(), "it is not lost");
+        for (position, node) in (9..).zip(1..=3) {
+            replaced(&mut state, position, node);
+        }
+        assert_eq!(state.apply(12, &reopen(0)).pending, [GroupId(0)]);
+        assert_eq!(
+            state.group(GroupId(0)).unwrap().pending.as_ref().unwrap().lineage,
+            Lineage(12)
+        );
+        state.apply(13, &Entry::Activate(vec![(GroupId(0), View(12))]));
+        let active = &state.group(GroupId(0)).unwrap().active;
+        assert_eq!((active.lineage, state.is_lost(GroupId(0))), (Lineage(12), false));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_for_good_never_answers_and_its_node_comes_back_with_another() {
+        let mut state = born();
+        for (position, node) in (8..).zip(1..=3) {
+            state.apply(position, &Entry::NodeGone(member(node, 1)));
+        }
+        assert!(state.is_lost(GroupId(0)));
+        assert_eq!(state.survivors(GroupId(0)), [4, 5].map(|node| member(node, 1)));
+        let again = Entry::NodeUp {
+            member: member(1, 1),
+            replaces: Incarnation(1),
+        };
+        assert_eq!(state.apply(11, &again).node, None);
+        replaced(&mut state, 12, 1);
         assert_eq!(state.node(NodeId(1)).presence, Presence::Up);
     }
 

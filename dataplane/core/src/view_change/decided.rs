@@ -12,7 +12,7 @@ use crate::memory::Memory;
 use crate::rules::{Rule, Rules};
 use crate::shard::{NO_GROUP, Shard};
 use crate::time::Now;
-use crate::topology_log::{Entry, TopologyState};
+use crate::topology_log::{Entry, GroupState, Stamp, TopologyState};
 use crate::view_change::Branch;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
@@ -20,8 +20,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     ///
     /// # Panics
     /// If an entry is left out: a bug in this process, which hands them on in order.
-    pub fn on_decided(&mut self, now: Now, position: u64, entry: &Entry) {
+    pub fn on_decided(&mut self, now: Now, position: u64, stamp: Stamp, entry: &Entry) {
         let changed = self.decided.apply(position, entry);
+        // One shard of a node tells who asks.
+        if self.settings.shard.0 == 0 {
+            self.history.record(&self.decided, stamp, entry, &changed);
+        }
         if let Entry::Activate(views) = entry {
             let is_active = |id| self.decided.group(id).map(|group| group.active.view);
             let again = |(id, view): &&(GroupId, View)| is_active(*id) == Some(*view) && !changed.active.contains(id);
@@ -100,8 +104,28 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if let Some(pending) = &group.pending
             && pending.writer() == self.own_member()
         {
-            let (active, pending) = (group.active.clone(), pending.clone());
+            let (active, pending) = (self.to_be_sealed(group), pending.clone());
             self.begin_opening(now, active, pending);
+        }
+    }
+
+    /// Whom the opener of a pending Config has to hear: R members of the active one. Of a lost group that is opened again, every process that
+    /// may hold something of it, all of them: nobody knows which of them holds what.
+    fn to_be_sealed(&self, group: &GroupState) -> Config {
+        let active = group.active.clone();
+        let lineage = group.pending.as_ref().map(|pending| pending.lineage);
+        if lineage.is_none_or(|lineage| lineage == active.lineage) {
+            return active;
+        }
+        let mut members = self.decided.survivors(active.group);
+        // It may have learned the group's log as no member.
+        if !members.contains(&self.own_member()) {
+            members.push(self.own_member());
+        }
+        Config {
+            read_quorum: members.len(),
+            members,
+            ..active
         }
     }
 

@@ -10,6 +10,8 @@ mod decided;
 mod give;
 mod learn;
 mod open;
+#[cfg(test)]
+mod reopen_tests;
 mod reroute;
 mod seal;
 mod snapshot;

@@ -22,7 +22,7 @@ use crate::rules::Production;
 use crate::shard::{PeerUp, Shard};
 use crate::state_bytes::StateWriter;
 use crate::time::{MS, Now};
-use crate::topology_log::{Entry, Proposal, Roll};
+use crate::topology_log::{Entry, Proposal, Roll, Stamp, Why};
 
 const NAMES: [&str; 3] = ["FL-A-1", "FL-B-1", "TN-A-1"];
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -177,7 +177,7 @@ pub(super) fn member(node: usize) -> Member {
     }
 }
 
-fn roll(nodes: &[usize]) -> Roll {
+pub(super) fn roll(nodes: &[usize]) -> Roll {
     let write = nodes.len() / 2 + 1;
     Roll {
         members: nodes.iter().map(|node| member(*node)).collect(),
@@ -261,7 +261,7 @@ impl Three {
         self.position += 1;
         let position = self.position;
         for node in 0..self.shards.len() {
-            self.turn(node, |shard, now| shard.on_decided(now, position, entry));
+            self.turn(node, |shard, now| shard.on_decided(now, position, Stamp::NONE, entry));
         }
         View(position)
     }
@@ -275,6 +275,7 @@ impl Three {
                 sees_active: state.active.view,
                 sees_pending: state.pending.as_ref().map_or(View(0), |pending| pending.view),
                 roll: roll(nodes),
+                why: Why::default(),
             }
         });
         let entry = Entry::Propose(proposals.collect());

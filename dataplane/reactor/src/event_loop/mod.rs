@@ -524,7 +524,7 @@ impl<B: Behaviour> EventLoop<B> {
                 }
                 Ok(Command::Way { peer, way }) => self.set_way(peer, way),
                 Ok(Command::Control { to, message }) => self.shard.send_control(to, &message),
-                Ok(Command::Decided { position, entry }) => self.shard.on_decided(now, position, &entry),
+                Ok(Command::Decided { position, stamp, entry }) => self.shard.on_decided(now, position, stamp, &entry),
                 Ok(Command::Pause) => self.paused = true,
                 Ok(Command::Resume) => self.paused = false,
                 // A control thread that is gone wants nothing more of us either.

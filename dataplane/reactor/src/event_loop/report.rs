@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use waterpark_core::controller::GroupReport;
 use waterpark_core::effects::{Cut, Happened};
 use waterpark_core::ids::{Member, NodeId, ShardId};
-use waterpark_core::topology_log::Entry;
+use waterpark_core::topology_log::{Entry, Stamp};
 use waterpark_wire::FrameError;
 use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::refusal::ConnectionRefusal;
@@ -167,6 +167,8 @@ pub enum Command {
     Decided {
         /// Its position.
         position: u64,
+        /// Who proposed it, and when.
+        stamp: Stamp,
         /// It.
         entry: Arc<Entry>,
     },

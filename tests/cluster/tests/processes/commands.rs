@@ -6,76 +6,15 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Machine, Nodes, binary, eventually, five};
+use crate::support::{Machine, Nodes, Said, eventually, five, type_in, type_with};
 
 const SECOND: Duration = Duration::from_secs(1);
 const KEY: &str = "patient/1001,facility=HOSPX";
-
-/// How a command ended, and all it said.
-struct Said {
-    code: i32,
-    stdout: Vec<u8>,
-    stderr: String,
-    took: Duration,
-}
-
-impl Said {
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.stdout).expect("what is for people is UTF-8")
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.all()))
-    }
-
-    fn all(&self) -> String {
-        format!(
-            "exit {}\n{}\n{}",
-            self.code,
-            String::from_utf8_lossy(&self.stdout),
-            self.stderr
-        )
-    }
-
-    #[track_caller]
-    fn ends(self, code: i32) -> Said {
-        assert_eq!(self.code, code, "{}", self.all());
-        self
-    }
-}
-
-/// Types a command, with these bytes on its stdin.
-fn type_with(arguments: &[&str], stdin: &[u8]) -> Said {
-    let begun = Instant::now();
-    let mut child = Command::new(binary())
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command can be started");
-    let mut input = child.stdin.take().expect("it was asked for");
-    // A command that reads no input closes it.
-    drop(input.write_all(stdin));
-    drop(input);
-    let output = child.wait_with_output().expect("it ends");
-    Said {
-        code: output.status.code().expect("no signal ended it"),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        took: begun.elapsed(),
-    }
-}
-
-fn type_in(arguments: &[&str]) -> Said {
-    type_with(arguments, b"")
-}
 
 /// A cluster, and a folder with files to send.
 struct World {

@@ -21,3 +21,4 @@ mod retention;
 mod shards;
 mod slow;
 mod support;
+mod topology;

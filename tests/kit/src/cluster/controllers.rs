@@ -9,7 +9,7 @@ use waterpark_core::ids::{Incarnation, Member, NodeId};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
 use waterpark_core::topology_log::consensus::{Birth, VoterId};
-use waterpark_core::topology_log::{Entry, Limits};
+use waterpark_core::topology_log::{Entry, Limits, Stamp};
 
 use super::event::Event;
 use super::{Cluster, Epoch, LinkKey};
@@ -206,14 +206,14 @@ impl<R: Rules> Cluster<R> {
                         },
                     );
                 }
-                Doing::Decided { position, entry } => self.on_decided(node, position, &entry),
+                Doing::Decided { position, stamp, entry } => self.on_decided(node, position, stamp, &entry),
                 Doing::Note(_) => {}
                 Doing::End(end) => self.report.violations.push(Violation::Ended(self.member(node), end)),
             }
         }
     }
 
-    fn on_decided(&mut self, node: usize, position: u64, entry: &Entry) {
+    fn on_decided(&mut self, node: usize, position: u64, stamp: Stamp, entry: &Entry) {
         let known = self.steward.entries.get(usize::try_from(position).expect("few") - 1);
         match known {
             Some(known) if known != entry => self.report.violations.push(Violation::TwoEntries(position)),
@@ -221,7 +221,7 @@ impl<R: Rules> Cluster<R> {
             None => self.decide(entry.clone()),
         }
         for shard in 0..self.nodes[node].shards.len() {
-            self.turn(node, shard, |shard, now| shard.on_decided(now, position, entry));
+            self.turn(node, shard, |shard, now| shard.on_decided(now, position, stamp, entry));
         }
     }
 }

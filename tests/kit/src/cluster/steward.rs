@@ -9,7 +9,7 @@ use waterpark_core::config::Births;
 use waterpark_core::ids::{GroupId, Incarnation, Member, NodeId, View};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
-use waterpark_core::topology_log::{Entry, GroupState, Proposal, Roll, TopologyState};
+use waterpark_core::topology_log::{Entry, GroupState, Proposal, Roll, Stamp, TopologyState, Why};
 
 use super::Cluster;
 use super::event::Event;
@@ -102,7 +102,9 @@ impl<R: Rules> Cluster<R> {
             let entry = self.steward.entries[at].clone();
             for shard in 0..self.nodes[node].shards.len() {
                 let position = at as u64 + 1;
-                self.turn(node, shard, |shard, now| shard.on_decided(now, position, &entry));
+                self.turn(node, shard, |shard, now| {
+                    shard.on_decided(now, position, Stamp::NONE, &entry);
+                });
             }
         }
     }
@@ -313,6 +315,7 @@ fn proposal(group: GroupId, state: &GroupState, roll: Roll) -> Proposal {
         sees_active: state.active.view,
         sees_pending: state.pending.as_ref().map_or(View(0), |pending| pending.view),
         roll,
+        why: Why::default(),
     }
 }
 

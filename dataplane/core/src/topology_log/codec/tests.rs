@@ -26,48 +26,61 @@ fn proposal(group: u32) -> Proposal {
         sees_active: View(5),
         sees_pending: View(0),
         roll: roll(1..=3),
+        why: Why::Ring,
     }
 }
 
+const STAMP: Stamp = Stamp {
+    by: NodeId(7),
+    wall_ms: 9,
+};
+
 /// One entry of each kind, and the bytes that it will always be.
-fn golden() -> [(Entry, &'static str); 9] {
+fn golden() -> [(Entry, &'static str); 10] {
     [
         (
             Entry::NodeUp {
                 member: member(258, 3),
                 replaces: Incarnation(2),
             },
-            "0100 01 0201 0300000000000000 0200000000000000",
+            "0200 0700 0900000000000000 01 0201 0300000000000000 0200000000000000",
         ),
-        (Entry::NodeDown(member(2, 3)), "0100 02 0200 0300000000000000"),
-        (Entry::NodeDraining(NodeId(2)), "0100 03 0200"),
-        (Entry::NodeUndraining(NodeId(2)), "0100 09 0200"),
+        (
+            Entry::NodeDown(member(2, 3)),
+            "0200 0700 0900000000000000 02 0200 0300000000000000",
+        ),
+        (
+            Entry::NodeGone(member(2, 3)),
+            "0200 0700 0900000000000000 0a 0200 0300000000000000",
+        ),
+        (Entry::NodeDraining(NodeId(2)), "0200 0700 0900000000000000 03 0200"),
+        (Entry::NodeUndraining(NodeId(2)), "0200 0700 0900000000000000 09 0200"),
         (
             Entry::Create(vec![roll(1..=1), roll(1..=2)]),
-            "0100 04 02000000 010101 0100 0001000000000000 020201 0100 0001000000000000 0200 0001000000000000",
+            "0200 0700 0900000000000000 04 02000000 010101 0100 0001000000000000 020201 0100 0001000000000000 0200 0001000000000000",
         ),
         (
             Entry::SetLearners {
                 group: GroupId(9),
                 members: vec![member(4, 1)],
             },
-            "0100 05 09000000 01 0400 0100000000000000",
+            "0200 0700 0900000000000000 05 09000000 01 0400 0100000000000000",
         ),
         (
             Entry::Propose(vec![proposal(7)]),
-            "0100 06 01000000 07000000 0500000000000000 0000000000000000 030202 \
+            "0200 0700 0900000000000000 06 01000000 07000000 0500000000000000 0000000000000000 07 030202 \
              0100 0001000000000000 0200 0001000000000000 0300 0001000000000000",
         ),
         (
             Entry::Activate(vec![(GroupId(1), View(6)), (GroupId(2), View(6))]),
-            "0100 07 02000000 01000000 0600000000000000 02000000 0600000000000000",
+            "0200 0700 0900000000000000 07 02000000 01000000 0600000000000000 02000000 0600000000000000",
         ),
         (
             Entry::Reopen {
                 proposal: proposal(7),
                 reason: "disk".to_owned(),
             },
-            "0100 08 07000000 0500000000000000 0000000000000000 030202 \
+            "0200 0700 0900000000000000 08 07000000 0500000000000000 0000000000000000 07 030202 \
              0100 0001000000000000 0200 0001000000000000 0300 0001000000000000 04000000 6469736b",
         ),
     ]
@@ -100,8 +113,8 @@ impl Lcg {
 #[test]
 fn golden_bytes_never_change_and_are_read_back() {
     for (entry, hex) in golden() {
-        assert_eq!(encode(&entry), bytes(hex), "{entry:?}");
-        assert_eq!(decode(&bytes(hex)), Ok(entry));
+        assert_eq!(encode(STAMP, &entry), bytes(hex), "{entry:?}");
+        assert_eq!(decode(&bytes(hex)), Ok((STAMP, entry)));
     }
 }
 
@@ -124,39 +137,52 @@ fn an_entry_that_ends_early_is_truncated_and_one_that_goes_on_is_not_one() {
 #[test]
 fn what_no_entry_can_be_is_refused_by_name() {
     let rows = [
-        ("0200 01", EntryError::Schema { schema: 2 }),
+        ("0300 01", EntryError::Schema { schema: 3 }),
         ("0000 01", EntryError::Schema { schema: 0 }),
-        ("0100 00", EntryError::Kind { kind: 0 }),
-        ("0100 0a", EntryError::Kind { kind: 10 }),
+        ("0200 0700 0900000000000000 00", EntryError::Kind { kind: 0 }),
+        ("0200 0700 0900000000000000 0b", EntryError::Kind { kind: 11 }),
         // A count beyond what there is.
-        ("0100 07 ffffffff 01000000 0600000000000000", EntryError::Truncated),
         (
-            "0100 08 07000000 0500000000000000 0000000000000000 010101 0100 0100000000000000 ffffffff",
+            "0200 0700 0900000000000000 07 ffffffff 01000000 0600000000000000",
+            EntryError::Truncated,
+        ),
+        (
+            "0200 0700 0900000000000000 08 07000000 0500000000000000 0000000000000000 07 010101 0100 0100000000000000 ffffffff",
             EntryError::Truncated,
         ),
         // No members, too many, one node twice, quorums that do not meet, an ack of one copy of two.
-        ("0100 04 01000000 000000 0000000000000000 0000", EntryError::Roll),
-        ("0100 04 01000000 060403 0000000000000000 0000", EntryError::Roll),
         (
-            "0100 04 01000000 020201 0100 0100000000000000 0100 0200000000000000",
+            "0200 0700 0900000000000000 04 01000000 000000 0000000000000000 0000",
             EntryError::Roll,
         ),
         (
-            "0100 04 01000000 020101 0100 0100000000000000 0200 0200000000000000",
+            "0200 0700 0900000000000000 04 01000000 060403 0000000000000000 0000",
             EntryError::Roll,
         ),
         (
-            "0100 04 01000000 020102 0100 0100000000000000 0200 0200000000000000",
+            "0200 0700 0900000000000000 04 01000000 020201 0100 0100000000000000 0100 0200000000000000",
             EntryError::Roll,
         ),
-        ("0100 05 09000000 06", EntryError::Learners),
         (
-            "0100 05 09000000 02 0400 0100000000000000 0400 0200000000000000",
+            "0200 0700 0900000000000000 04 01000000 020101 0100 0100000000000000 0200 0200000000000000",
+            EntryError::Roll,
+        ),
+        (
+            "0200 0700 0900000000000000 04 01000000 020102 0100 0100000000000000 0200 0200000000000000",
+            EntryError::Roll,
+        ),
+        ("0200 0700 0900000000000000 05 09000000 06", EntryError::Learners),
+        (
+            "0200 0700 0900000000000000 05 09000000 02 0400 0100000000000000 0400 0200000000000000",
             EntryError::Learners,
         ),
         (
-            "0100 08 07000000 0500000000000000 0000000000000000 010101 0100 0100000000000000 01000000 ff",
+            "0200 0700 0900000000000000 08 07000000 0500000000000000 0000000000000000 07 010101 0100 0100000000000000 01000000 ff",
             EntryError::Reason,
+        ),
+        (
+            "0200 0700 0900000000000000 06 01000000 07000000 0500000000000000 0000000000000000 09 010101 0100 0100000000000000",
+            EntryError::Why { why: 9 },
         ),
     ];
     for (hex, error) in rows {
@@ -180,13 +206,13 @@ fn bytes_of_any_kind_are_an_entry_in_its_one_form_or_refused() {
             }
         } else {
             // Its head, then noise.
-            bytes.truncate(3);
+            bytes.truncate(13);
             bytes.extend((0..random.below(90)).map(|_| random.byte() & 3));
         }
         match decode(&bytes) {
-            Ok(decoded) => {
+            Ok((stamp, decoded)) => {
                 read += 1;
-                assert_eq!(encode(&decoded), bytes, "from {entry:?}");
+                assert_eq!(encode(stamp, &decoded), bytes, "from {entry:?}");
             }
             Err(_) => refused += 1,
         }
@@ -196,7 +222,7 @@ fn bytes_of_any_kind_are_an_entry_in_its_one_form_or_refused() {
 
 #[test]
 fn a_proposal_takes_as_many_bytes_as_it_says() {
-    let one = encode(&Entry::Propose(vec![proposal(7)])).len();
-    let two = encode(&Entry::Propose(vec![proposal(7), proposal(8)])).len();
+    let one = encode(STAMP, &Entry::Propose(vec![proposal(7)])).len();
+    let two = encode(STAMP, &Entry::Propose(vec![proposal(7), proposal(8)])).len();
     assert_eq!(two - one, proposal_bytes(&proposal(8)));
 }

@@ -6,7 +6,7 @@
 
 use crate::config::Config;
 use crate::ids::{GroupId, Member, NodeId};
-use crate::topology_log::entry::Entry;
+use crate::topology_log::entry::{Entry, Why};
 use crate::topology_log::planner::roster;
 use crate::topology_log::planner::rule::{Draft, Vacancy};
 use crate::topology_log::planner::{Pass, batch, newcomers, proposal, same_members};
@@ -87,7 +87,10 @@ impl Pass<'_> {
             self.ages_mut(id).ask(now_ms, busy);
             let members = match step {
                 Step::Change(members) => {
-                    proposals.push(proposal(id, group, self.aim.limits.roll(members)));
+                    let leaves = |member: &Member| self.roster.is_leaving(*member);
+                    let drains = group.active.members.iter().any(leaves);
+                    let why = if drains { Why::Drain } else { Why::Ring };
+                    proposals.push(proposal(id, group, self.aim.limits.roll(members), why));
                     continue;
                 }
                 Step::Learn(learners) => {

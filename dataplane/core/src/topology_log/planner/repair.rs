@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::ids::{GroupId, Member};
-use crate::topology_log::entry::{Proposal, Roll};
+use crate::topology_log::entry::{Proposal, Roll, Why};
 use crate::topology_log::planner::roster;
 use crate::topology_log::planner::rule::{Draft, Vacancy};
 use crate::topology_log::planner::seen::Trouble;
@@ -102,7 +102,14 @@ impl Pass<'_> {
         newcomers(&roll.members, active).for_each(|member| self.roster.carry(member));
         let now_ms = self.now_ms;
         self.ages_mut(id).ask(now_ms, Vec::new());
-        Some(proposal(id, group, roll))
+        let why = match (&group.pending, trouble) {
+            (Some(_), _) => Why::Stuck,
+            (None, Some(Trouble::Stalled)) => Why::Stalled,
+            (None, Some(Trouble::Outrun)) => Why::Outrun,
+            (None, None) if grows => Why::Short,
+            (None, None) => Why::Lost,
+        };
+        Some(proposal(id, group, roll, why))
     }
 
     /// Whether a group is better off with other members. A smaller Config of a group that serves gains nothing; a newcomer does.

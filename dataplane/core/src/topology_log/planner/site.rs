@@ -6,15 +6,15 @@ use crate::ids::NodeId;
 
 /// Where one node stands. Ranks ascend by name, as the ring counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) dc: usize,
+pub(crate) struct Place {
+    pub(crate) dc: usize,
     /// Counted over the whole cluster.
     pub(super) zone: usize,
     pub(super) rank: usize,
 }
 
 #[derive(Debug)]
-pub(super) struct Site {
+pub(crate) struct Site {
     /// By node id; none where the topology has no such node.
     places: Vec<Option<Place>>,
     /// Zones of each data centre.
@@ -24,7 +24,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(topology: &Topology) -> Site {
+    pub(crate) fn new(topology: &Topology) -> Site {
         let ids = topology.nodes().iter().map(|node| node.id);
         let mut places = vec![None; ids.map(|id| usize::from(id.0) + 1).max().unwrap_or(0)];
         let mut zones: Vec<usize> = Vec::new();
@@ -48,7 +48,7 @@ impl Site {
     }
 
     /// Where a node stands; `None` if it left the topology.
-    pub(super) fn place(&self, node: NodeId) -> Option<Place> {
+    pub(crate) fn place(&self, node: NodeId) -> Option<Place> {
         self.places.get(usize::from(node.0)).copied().flatten()
     }
 

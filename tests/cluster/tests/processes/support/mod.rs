@@ -5,12 +5,14 @@ mod load;
 mod machine;
 mod nodes;
 mod raw;
+mod typed;
 
 pub(crate) use ended::{Ended, run};
 pub(crate) use load::{How, Load};
 pub(crate) use machine::{Machine, eventually};
 pub(crate) use nodes::{Nodes, binary, five};
 pub(crate) use raw::{Raw, client_frame, frame, item, noise};
+pub(crate) use typed::{Said, type_in, type_with};
 
 /// Names the test's node of a five-node cluster by its place in the configuration.
 pub(crate) type Place = usize;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::world::*;
 use crate::ids::{GroupId, NodeId};
-use crate::topology_log::{Entry, Limits, Planner, Presence};
+use crate::topology_log::{Entry, Limits, Planner, Presence, Stamp};
 use waterpark_ring::Topology;
 
 /// Members by node, over all groups.
@@ -355,7 +355,7 @@ fn entries_are_bounded_and_keep_the_order_of_urgency() {
     let packed = crate::topology_log::planner::batch::pack(all.clone(), 1_000);
     let mut together = Vec::new();
     for entry in &packed {
-        assert!(crate::topology_log::codec::encode(entry).len() <= 1_000 + 7);
+        assert!(crate::topology_log::codec::encode(Stamp::NONE, entry).len() <= 1_000 + 17);
         let Entry::Propose(some) = entry else {
             panic!("{entry:?}");
         };

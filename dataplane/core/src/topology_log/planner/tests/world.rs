@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::ids::{GroupId, Incarnation, Member, NodeId, View};
 use crate::topology_log::codec::{decode, encode};
 use crate::topology_log::planner::{GroupSeen, Limits, Planner, Seen};
-use crate::topology_log::{Entry, Presence, TopologyState};
+use crate::topology_log::{Entry, Presence, Stamp, TopologyState};
 
 /// Data centres with the nodes in their zones A, B, …
 pub(super) type Shape = &'static [(&'static str, &'static [u16])];
@@ -328,7 +328,7 @@ impl World {
         }
         for entry in core::mem::replace(&mut self.flying, proposed) {
             self.counts.entries += 1;
-            self.decide(&decode(&encode(&entry)).unwrap());
+            self.decide(&decode(&encode(Stamp::NONE, &entry)).unwrap().1);
         }
         self.copy();
         self.open();

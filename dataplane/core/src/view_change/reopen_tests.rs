@@ -1,0 +1,113 @@
+//! Facts about lost groups that are opened again.
+
+use waterpark_wire::ItemKind;
+use waterpark_wire::reply::Outcome;
+
+use super::ASK_AGAIN_MS;
+use super::testing::{Three, member, roll};
+use crate::config::Limits;
+use crate::group::Role;
+use crate::ids::{GroupId, Incarnation, Lineage, Member, Seq, View};
+use crate::topology_log::{Entry, Proposal, Why};
+
+/// Nodes 1 and 2 start anew, as the log has it; of three members one is left.
+fn lose_two(three: &mut Three) {
+    for node in [1, 2] {
+        let member = member(node);
+        three.decide(&Entry::NodeUp {
+            member: Member {
+                incarnation: Incarnation(member.incarnation.0 + 1),
+                ..member
+            },
+            replaces: member.incarnation,
+        });
+    }
+}
+
+fn reopen(three: &mut Three, group: GroupId, nodes: &[usize]) -> View {
+    let state = three.shards[0].decided().group(group).unwrap().clone();
+    three.decide(&Entry::Reopen {
+        proposal: Proposal {
+            group,
+            sees_active: state.active.view,
+            sees_pending: state.pending.map_or(View(0), |pending| pending.view),
+            roll: roll(nodes),
+            why: Why::Operator,
+        },
+        reason: "a test".to_owned(),
+    })
+}
+
+#[test]
+fn a_lost_group_refuses_until_it_is_opened_again_from_what_is_left_and_then_goes_on() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    let group = three.group_of("note", 1);
+    three.send(0, "note", 1, b"before");
+    three.pass();
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+    let held = three.group(0, group).log.last_seq();
+    lose_two(&mut three);
+    // Who writes it cannot ack any more; elsewhere it is known to be lost.
+    three.send(1, "note", 1, b"meanwhile");
+    three.pass();
+    assert_eq!(three.outcomes(1), [Outcome::GroupLost]);
+    let view = reopen(&mut three, group, &[0]);
+    three.settle();
+    let row = three.group(0, group);
+    assert_eq!(
+        (row.role, row.log_view, row.lineage),
+        (Role::Writer, view, Lineage(view.0))
+    );
+    assert_eq!(
+        row.log.last_seq(),
+        held.next(),
+        "what was left, and the entry that opens the view"
+    );
+    three.send(0, "note", 1, b"after");
+    three.pass();
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+}
+
+#[test]
+fn a_group_of_which_nothing_is_left_begins_anew() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    let group = three.group_of("note", 1);
+    three.send(0, "note", 1, b"before");
+    three.pass();
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+    for node in [0, 1] {
+        three.decide(&Entry::NodeGone(member(node)));
+    }
+    assert_eq!(three.shards[2].decided().survivors(group), []);
+    let view = reopen(&mut three, group, &[2]);
+    three.settle();
+    let row = three.group(2, group);
+    assert_eq!(
+        (row.role, row.log_view, row.log.last_seq()),
+        (Role::Writer, view, Seq(1))
+    );
+    three.send(2, "note", 1, b"after");
+    three.pass();
+    assert_eq!(three.outcomes(2), [Outcome::Done]);
+}
+
+#[test]
+fn who_opens_a_lost_group_again_waits_for_everyone_who_may_hold_something_of_it() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    let group = three.group_of("note", 1);
+    three.send(0, "note", 1, b"before");
+    three.pass();
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+    // Node 2 was to be a member, and may have adopted a view that never opened.
+    three.propose(&[group], &[2, 1]);
+    for node in [0, 1] {
+        three.decide(&Entry::NodeGone(member(node)));
+    }
+    assert_eq!(three.shards[0].decided().survivors(group), [member(2)]);
+    reopen(&mut three, group, &[0]);
+    three.pass_if(|sent| !sent.has(ItemKind::Sealed));
+    three.wait(10 * ASK_AGAIN_MS);
+    assert_eq!(three.group(0, group).role, Role::Sealed, "it has not heard node 2");
+    three.wait_and_settle(ASK_AGAIN_MS);
+    assert_eq!(three.group(0, group).role, Role::Writer);
+}
