@@ -142,7 +142,9 @@ impl Groups {
         for id in 0..total {
             let members = told.get(&id).map_or(&[][..], Vec::as_slice);
             let has = |role: &str| members.iter().any(|(_, member)| member.role == role);
-            match members.iter().find(|(_, member)| member.role == "writer") {
+            // One that was replaced may not have heard of it: the newest view counts.
+            let writers = members.iter().filter(|(_, member)| member.role == "writer");
+            match writers.max_by_key(|(_, member)| member.view) {
                 Some((_, writer)) => groups.add(writer, members, commits.get(&id).copied()),
                 None if has("lost") || has("quarantined") => groups.lost += 1,
                 // Whoever follows has heard of a birth: it is the writer that is missing.
