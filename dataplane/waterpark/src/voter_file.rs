@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -20,6 +21,10 @@ use waterpark_ring::ClusterId;
 
 /// The configuration of a cluster's first voters, whose ids are their places in `cluster.toml`.
 const FIRST_CONFIGURATION: u32 = 1;
+/// How long a file that is locked is waited for.
+const LOCK_MAX: Duration = Duration::from_millis(500);
+/// Between two tries.
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The file of a vote, open for appending. Its lock goes when it is dropped, or with its process.
 #[derive(Debug)]
@@ -239,10 +244,15 @@ fn open_alone(path: &Path) -> Result<Option<File>, VoterFileError> {
         let cause = io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file");
         return Err(cannot_read(path)(cause));
     }
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Err(VoterFileError::InUse { path: path.to_owned() }),
-        Err(cause) => Err(cannot_read(path)(cause.into())),
+    let until = Instant::now() + LOCK_MAX;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            // A process that has just ended, or a child between its birth and its program, lets go in a moment.
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOCK_AGAIN),
+            Err(Errno::WOULDBLOCK) => return Err(VoterFileError::InUse { path: path.to_owned() }),
+            Err(cause) => return Err(cannot_read(path)(cause.into())),
+        }
     }
 }
 
