@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::{Args, Subcommand, ValueEnum};
-use waterpark::config::{self, CommandCode, ConfigError, Duration, StartCode};
+use waterpark::config::{self, CommandCode, ConfigError, Duration};
 use waterpark_bench::mllp::{self, Hl7Plan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
 use waterpark_bench::workload::{Kind, MESSAGE_BYTES_MIN};
@@ -112,15 +112,9 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Ok(wanted) => wanted,
         Err(code) => return code,
     };
-    let interrupted = match signals::catch() {
+    let interrupted = match signals::catch_or_say() {
         Ok(caught) => caught.raise(),
-        Err(error) => {
-            errors::say(
-                StartCode::Signals.entry(),
-                &format!("signals cannot be caught: {error}"),
-            );
-            return ExitCode::FAILURE;
-        }
+        Err(code) => return code,
     };
     // Whoever read may have gone; the cluster is stopped in order all the same.
     let say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));

@@ -103,15 +103,9 @@ fn run_process(arguments: &Process) -> ExitCode {
         prefault: arguments.prefault.get(),
         ..Options::default()
     };
-    let stop = match signals::catch() {
+    let stop = match signals::catch_or_say() {
         Ok(stop) => stop,
-        Err(error) => {
-            errors::say(
-                StartCode::Signals.entry(),
-                &format!("signals cannot be caught: {error}"),
-            );
-            return ExitCode::FAILURE;
-        }
+        Err(code) => return code,
     };
     let node = match Node::start(&loaded, &arguments.name, &options) {
         Ok(node) => node,

@@ -1,12 +1,16 @@
 //! SIGTERM and SIGINT, and the death of the parent.
 
 use std::io;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 use waterpark::Stopper;
+use waterpark::config::StartCode;
+
+use crate::errors;
 
 /// Signals that are caught from now on.
 pub(crate) struct Caught(Signals);
@@ -14,6 +18,15 @@ pub(crate) struct Caught(Signals);
 /// Catches SIGTERM and SIGINT.
 pub(crate) fn catch() -> io::Result<Caught> {
     Signals::new([SIGTERM, SIGINT]).map(Caught)
+}
+
+/// The same; where it cannot be, that is said, and the exit code is a failure's.
+pub(crate) fn catch_or_say() -> Result<Caught, ExitCode> {
+    catch().map_err(|error| {
+        let text = format!("signals cannot be caught: {error}");
+        errors::say(StartCode::Signals.entry(), &text);
+        ExitCode::FAILURE
+    })
 }
 
 /// Ends the process quietly when whoever reads its output has gone, as other commands do. Not for a node: it has sockets to lose first.

@@ -5,10 +5,11 @@
 use serde_json::{Value, json};
 use waterpark::config::CommandCode;
 use waterpark_client::{ClientError, ReadOptions};
+use waterpark_ring::KeyRef;
 use waterpark_wire::body::WhereBody;
 use waterpark_wire::request::ReadLevel;
 
-use super::{Asked, Whose};
+use super::Whose;
 use crate::connect::{Cluster, place};
 use crate::errors;
 use crate::failure::{Failure, code, words_of};
@@ -18,15 +19,14 @@ use crate::show;
 const MEMBER_MS_MAX: u32 = 3_000;
 
 /// One member, and what it says of itself or why it says nothing.
-struct Said {
-    node: u16,
-    answer: Result<WhereBody, ClientError>,
+pub(crate) struct Said {
+    pub(crate) node: u16,
+    pub(crate) answer: Result<WhereBody, ClientError>,
 }
 
 /// All members at once: the slowest decides how long it takes, not their sum.
-fn ask_members(asked: &Asked, members: &[u16]) -> Vec<Said> {
-    let timeout_ms = asked.options.timeout_ms.min(MEMBER_MS_MAX);
-    let key = asked.key.as_ref();
+pub(crate) fn ask_members(cluster: &Cluster, key: KeyRef<'_>, members: &[u16], timeout_ms: u32) -> Vec<Said> {
+    let timeout_ms = timeout_ms.min(MEMBER_MS_MAX);
     std::thread::scope(|scope| {
         let ask = |node: u16| {
             let options = ReadOptions {
@@ -35,7 +35,7 @@ fn ask_members(asked: &Asked, members: &[u16]) -> Vec<Said> {
                 at: Some(node),
                 ..ReadOptions::default()
             };
-            let client = asked.cluster.client.clone();
+            let client = cluster.client.clone();
             scope.spawn(move || client.where_(key, &options))
         };
         let asking: Vec<_> = members.iter().map(|node| (*node, ask(*node))).collect();
@@ -51,7 +51,7 @@ pub(super) fn show_where(whose: &Whose) -> Result<u8, Failure> {
     let asked = whose.ask()?;
     let (group, members) = asked.cluster.group(asked.key.as_ref())?;
     let wanted: Vec<u16> = asked.options.at.map_or_else(|| members.to_vec(), |node| vec![node]);
-    let said = ask_members(&asked, &wanted);
+    let said = ask_members(&asked.cluster, asked.key.as_ref(), &wanted, asked.options.timeout_ms);
     let silent: Vec<String> = said
         .iter()
         .filter(|said| said.answer.is_err())

@@ -21,7 +21,7 @@ use crate::connect::{Cluster, Reach, parse_key};
 use crate::failure::Failure;
 use crate::show;
 
-pub(crate) use members::words_of_silence;
+pub(crate) use members::{ask_members, words_of_silence};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::{Args, ValueEnum};
-use waterpark::config::{Duration, StartCode};
+use waterpark::config::Duration;
 use waterpark_bench::failover::{FailoverPlan, Scenario, measure};
 use waterpark_bench::{Verdict, run};
 
@@ -79,15 +79,9 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    let interrupted = match signals::catch() {
+    let interrupted = match signals::catch_or_say() {
         Ok(caught) => caught.raise(),
-        Err(error) => {
-            errors::say(
-                StartCode::Signals.entry(),
-                &format!("signals cannot be caught: {error}"),
-            );
-            return ExitCode::FAILURE;
-        }
+        Err(code) => return code,
     };
     // Whoever read may have gone; the cluster is ended all the same.
     let say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));

@@ -8,19 +8,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use waterpark_client::ReadOptions;
 use waterpark_ring::Key;
 use waterpark_wire::body::{GroupStateBody, HappeningBody, TopologyBody};
-use waterpark_wire::request::ReadLevel;
 
 use super::newest;
-use crate::actor::words_of_silence;
+use crate::actor::{ask_members, words_of_silence};
 use crate::connect::{Cluster, Reach, parse_key, place};
 use crate::failure::{Failure, code};
 use crate::show;
-
-/// A member that does not say in so many milliseconds how far it is counts as silent.
-const MEMBER_MS_MAX: u32 = 2_000;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -114,7 +109,7 @@ fn explain(arguments: &Arguments) -> Result<u8, Failure> {
     let topology = newest(&cluster, arguments.reach.timeout_ms())?;
     let (id, _) = cluster.group(key.as_ref())?;
     let group = topology.groups.get(id as usize).ok_or(Failure::Table)?;
-    let members = ask_members(&cluster, &topology, group, &key);
+    let members = members_of(&cluster, &topology, group, &key, arguments.reach.timeout_ms());
     let (write, read) = (
         usize::from(group.active.write_quorum),
         usize::from(group.active.read_quorum),
@@ -134,46 +129,41 @@ fn explain(arguments: &Arguments) -> Result<u8, Failure> {
     Ok(if is_whole { 0 } else { code::UNHEALTHY })
 }
 
-fn ask_members(cluster: &Cluster, topology: &TopologyBody, group: &GroupStateBody, key: &Key) -> Vec<Member> {
-    let ask = |node: u16| {
-        let options = ReadOptions {
-            timeout_ms: MEMBER_MS_MAX,
-            level: ReadLevel::Any,
-            at: Some(node),
-            ..ReadOptions::default()
+/// The members as the log names them, each with what it says of itself.
+fn members_of(
+    cluster: &Cluster,
+    topology: &TopologyBody,
+    group: &GroupStateBody,
+    key: &Key,
+    timeout_ms: u32,
+) -> Vec<Member> {
+    let nodes: Vec<u16> = group.active.members.iter().map(|member| member.node).collect();
+    let said = ask_members(cluster, key.as_ref(), &nodes, timeout_ms).into_iter();
+    said.map(|said| {
+        let presence = topology.nodes.iter().find(|row| row.id == said.node);
+        let silent = Member {
+            name: cluster.name(said.node),
+            presence: presence.map_or_else(|| "unknown".to_owned(), |row| row.presence.clone()),
+            shard: None,
+            role: String::new(),
+            last_seq: None,
+            commit: None,
         };
-        cluster.client.where_(key.as_ref(), &options)
-    };
-    let member = |node: u16| {
-        let presence = topology.nodes.iter().find(|row| row.id == node);
-        let presence = presence.map_or_else(|| "unknown".to_owned(), |row| row.presence.clone());
-        let name = cluster.name(node);
-        match ask(node) {
+        match said.answer {
             Ok(body) => Member {
-                name,
-                presence,
                 shard: Some(body.shard),
                 role: body.group.role,
                 last_seq: Some(body.group.last_seq),
                 commit: Some(body.group.commit),
+                ..silent
             },
             Err(error) => Member {
-                name,
-                presence,
-                shard: None,
                 role: words_of_silence(&error),
-                last_seq: None,
-                commit: None,
+                ..silent
             },
         }
-    };
-    std::thread::scope(|scope| {
-        let asking: Vec<_> = (group.active.members.iter())
-            .map(|process| scope.spawn(move || member(process.node)))
-            .collect();
-        let joined = asking.into_iter().map(|asking| asking.join());
-        joined.filter_map(Result::ok).collect()
     })
+    .collect()
 }
 
 fn text(

@@ -61,8 +61,7 @@ fn carry_out(named: &Named, number: u8) -> Result<(), Failure> {
     let wanted = if number == ORDER_DRAIN { "draining" } else { "up" };
     let mut left = None;
     loop {
-        let left_ms = until.saturating_duration_since(Instant::now()).as_millis();
-        let timeout_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
+        let timeout_ms = left_ms(until);
         if timeout_ms == 0 {
             return Err(Failure::OrderOpen {
                 node: named.node.clone(),
@@ -83,6 +82,12 @@ fn carry_out(named: &Named, number: u8) -> Result<(), Failure> {
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// The time until an instant, in ms.
+pub(super) fn left_ms(until: Instant) -> u32 {
+    let left = until.saturating_duration_since(Instant::now());
+    u32::try_from(left.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Whether too few other nodes are up to take its copies over.

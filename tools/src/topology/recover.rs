@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use waterpark_wire::body::{GroupStateBody, ORDER_FORGET, ORDER_RECOVER, OrderBody, TopologyBody};
 
 use super::newest;
-use super::order::{LOOK_EVERY, give};
+use super::order::{LOOK_EVERY, give, left_ms};
 use crate::connect::{Cluster, Reach};
 use crate::failure::Failure;
 use crate::show;
@@ -141,11 +141,6 @@ fn run_recover(recover: &Recover) -> Result<(), Failure> {
 
 fn lost(topology: &TopologyBody, group: u32) -> Option<&GroupStateBody> {
     topology.groups.get(group as usize).filter(|group| group.lost)
-}
-
-fn left_ms(until: Instant) -> u32 {
-    let left = until.saturating_duration_since(Instant::now());
-    u32::try_from(left.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn text(cluster: &Cluster, found: &[Found]) -> String {

@@ -122,11 +122,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if !members.contains(&self.own_member()) {
             members.push(self.own_member());
         }
-        Config {
-            read_quorum: members.len(),
-            members,
-            ..active
-        }
+        Config { members, ..active }
     }
 
     /// The first Config of a group: active at once, with an empty log.

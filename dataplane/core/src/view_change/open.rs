@@ -197,7 +197,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             quorum if R::breaks(Rule::RecoverFromTwo) => quorum - 1,
             quorum => quorum,
         };
-        if opener.phase != Phase::Sealing || answered < needed {
+        if opener.phase != Phase::Sealing {
+            return;
+        }
+        // Of a lost group everyone is heard who may answer; who started anew meanwhile, or was declared gone, never will.
+        let is_waited_for =
+            |(member, answer): (&Member, &Option<Answer>)| answer.is_none() && self.decided.may_answer(*member);
+        let waits = match opener.pending.lineage == opener.active.lineage {
+            true => answered < needed,
+            false => opener.active.members.iter().zip(&opener.answers).any(is_waited_for),
+        };
+        if waits {
             return;
         }
         let named = opener.active.members.iter().zip(&opener.answers);

@@ -111,3 +111,23 @@ fn who_opens_a_lost_group_again_waits_for_everyone_who_may_hold_something_of_it(
     three.wait_and_settle(ASK_AGAIN_MS);
     assert_eq!(three.group(0, group).role, Role::Writer);
 }
+
+#[test]
+fn who_starts_anew_while_a_lost_group_is_opened_is_not_waited_for() {
+    let mut three = Three::new(&[0, 1], &Limits::default());
+    let group = three.group_of("note", 1);
+    three.send(0, "note", 1, b"before");
+    three.pass();
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+    three.propose(&[group], &[2, 1]);
+    for node in [0, 1] {
+        three.decide(&Entry::NodeGone(member(node)));
+    }
+    reopen(&mut three, group, &[0]);
+    three.pass_if(|sent| !sent.has(ItemKind::Seal));
+    assert_eq!(three.group(0, group).role, Role::Sealed, "it has not heard node 2");
+    three.decide(&Entry::NodeGone(member(2)));
+    three.wait(ASK_AGAIN_MS);
+    three.settle();
+    assert_eq!(three.group(0, group).role, Role::Writer);
+}
