@@ -1,4 +1,6 @@
 //! One MLLP connection: a socket that never blocks, and the sender behind it.
+//!
+//! It may know further places to go to when its own does not answer, one after the other, as the address list of an interface engine does.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,9 +18,12 @@ const READ_BYTES: usize = 16 << 10;
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Index of the node that it leads to.
-    pub(super) node: usize,
-    address: SocketAddr,
+    /// Indices of the nodes that it may lead to, each with its address, its own one first.
+    places: Vec<(usize, SocketAddr)>,
+    /// The one that it leads to, or dials next.
+    at: usize,
+    /// It goes back to its own as soon as nothing is in flight.
+    goes_home: bool,
     pub(super) sender: Sender,
     stream: Option<TcpStream>,
     /// The connect has not succeeded yet.
@@ -29,16 +34,32 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(node: usize, address: SocketAddr, options: Options) -> Line {
+    /// A connection to the first of these places.
+    ///
+    /// # Panics
+    /// Without a place.
+    pub(super) fn new(places: Vec<(usize, SocketAddr)>, options: Options) -> Line {
+        assert!(!places.is_empty(), "a line leads somewhere");
         Line {
-            node,
-            address,
+            places,
+            at: 0,
+            goes_home: false,
             sender: Sender::new(options),
             stream: None,
             connecting: false,
             out: Vec::new(),
             left: 0,
         }
+    }
+
+    /// Index of the node that it leads to.
+    pub(super) fn node(&self) -> usize {
+        self.places[self.at].0
+    }
+
+    /// It may be that its own node serves again.
+    pub(super) fn go_home(&mut self) {
+        self.goes_home = self.at != 0;
     }
 
     /// Dials if it should, writes what may leave, gives up what is late.
@@ -55,6 +76,14 @@ impl Line {
         let now_ms = ms(now);
         if self.sender.on_tick(now_ms, &mut *on_end) {
             self.drop_stream();
+            self.go_on();
+        }
+        if self.goes_home && self.sender.in_flight() == 0 {
+            self.goes_home = false;
+            if self.stream.is_some() {
+                self.disconnected(now_ms, on_end);
+            }
+            self.at = 0;
         }
         if self.stream.is_none() && self.sender.wants_connection(now_ms) {
             self.dial(now_ms, epoll, index, on_end)?;
@@ -105,7 +134,8 @@ impl Line {
     }
 
     fn dial(&mut self, now_ms: u64, epoll: &OwnedFd, index: u64, on_end: &mut impl FnMut(End)) -> io::Result<()> {
-        let family = if self.address.is_ipv4() {
+        let (_, address) = self.places[self.at];
+        let family = if address.is_ipv4() {
             AddressFamily::INET
         } else {
             AddressFamily::INET6
@@ -113,11 +143,11 @@ impl Line {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(family, SocketType::STREAM, flags, None)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
-        match connect(&socket, &self.address) {
+        match connect(&socket, &address) {
             // What comes of it is told by the socket's readiness.
             Ok(()) | Err(Errno::INPROGRESS) => (),
             Err(_) => {
-                self.sender.on_disconnected(now_ms, on_end);
+                self.disconnected(now_ms, on_end);
                 return Ok(());
             }
         }
@@ -146,7 +176,13 @@ impl Line {
 
     fn disconnected(&mut self, now_ms: u64, on_end: &mut impl FnMut(End)) {
         self.drop_stream();
+        self.go_on();
         self.sender.on_disconnected(now_ms, on_end);
+    }
+
+    /// The next connection goes to the next place.
+    fn go_on(&mut self) {
+        self.at = (self.at + 1) % self.places.len();
     }
 
     fn drop_stream(&mut self) {

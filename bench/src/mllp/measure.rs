@@ -93,6 +93,7 @@ pub fn measure(plan: Hl7Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
         pace: plan.pace,
         ack_timeout: Duration::from_secs(10),
         attempts_max: 3,
+        goes_on: false,
     };
     // As many patients as keep all connections busy: a patient's messages go one after the other.
     let patients = u32::try_from(plan.connections.saturating_mul(20))

@@ -31,10 +31,10 @@ use rustix::event::{Timespec, epoll};
 use waterpark_edge::hl7::Message;
 use waterpark_edge::key::{KeyRules, write_key};
 use waterpark_edge::sender::{End, Fate, Options as SenderOptions};
-use waterpark_ring::Topology;
+use waterpark_ring::{GroupId, Topology};
 use waterpark_wire::checksum;
 
-pub use check::{Findings, check};
+pub use check::{Findings, Seats, check, check_where};
 pub use measure::{Hl7Plan, Hl7Report, measure};
 pub use outcome::{Ledger, Outcomes};
 pub use source::{FolderError, Source};
@@ -57,6 +57,8 @@ pub struct Plan {
     pub ack_timeout: Duration,
     /// How often a message is sent at most.
     pub attempts_max: u32,
+    /// Whether a connection whose node does not answer goes on to another one, of the same data centre first.
+    pub goes_on: bool,
 }
 
 /// How fast messages are sent.
@@ -80,6 +82,10 @@ pub struct Acked {
     pub is_home: bool,
     /// From the planned instant, in an open loop, or the send.
     pub response: Duration,
+    /// Hash of the patient's key.
+    pub patient: u64,
+    /// The patient's group; `None` of a message without a patient.
+    pub group: Option<GroupId>,
 }
 
 /// Sends over MLLP.
@@ -108,7 +114,16 @@ struct Letter {
     digest: u64,
     planned: Duration,
     line: u32,
-    /// Index of the data centre of its patient's writer.
+    place: Place,
+}
+
+/// Where a message belongs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Hash of its patient's key.
+    patient: u64,
+    group: Option<GroupId>,
+    /// Index of the data centre in which its patient's writer was born.
     home: u8,
 }
 
@@ -132,14 +147,15 @@ impl Load {
             back_off_max_ms: 1_000,
             ..SenderOptions::default()
         };
-        let lines = plan.nodes.iter().enumerate().flat_map(|(node, (address, _))| {
-            std::iter::repeat_n((node, *address), plan.lines_per_node)
-                .map(|(node, address)| Line::new(node, address, options))
+        let lines = (0..plan.nodes.len()).flat_map(|node| {
+            let numbers = 0..plan.lines_per_node;
+            numbers.map(move |number| (node, number))
         });
+        let lines = lines.map(|(node, number)| Line::new(places(&plan, node, number), options));
         let lines: Vec<Line> = lines.collect();
         let names: BTreeSet<&String> = plan.nodes.iter().map(|(_, dc)| dc).collect();
         let data_centres = names.into_iter().map(|dc| {
-            let into = |line: &usize| plan.nodes[lines[*line].node].1 == *dc;
+            let into = |line: &usize| plan.nodes[lines[*line].node()].1 == *dc;
             let (inside, outside) = (0..lines.len()).partition(into);
             (dc.clone(), [inside, outside])
         });
@@ -200,7 +216,9 @@ impl Load {
                 Flow::Send => (),
                 // What is not sent now is not sent later either: the plan goes on from here.
                 Flow::Hold => planned = planned.max(now),
+                Flow::Home => self.lines.iter_mut().for_each(Line::go_home),
                 Flow::End => sending = false,
+                Flow::GiveUp => return Ok(()),
             }
             sending &= now < time;
             if sending {
@@ -253,14 +271,14 @@ impl Load {
                 if !self.source.next(&mut message) {
                     return false;
                 }
-                let (line, home) = self.place(&message);
+                let (line, place) = self.place(&message);
                 let tag = self.letters.len() as u64;
                 let digest = checksum::bytes(&message);
                 self.letters.push(Letter {
                     digest,
                     planned,
                     line: u32::try_from(line).unwrap_or(u32::MAX),
-                    home,
+                    place,
                 });
                 self.ledger.sent(digest);
                 (line, tag, message)
@@ -282,12 +300,17 @@ impl Load {
         true
     }
 
-    /// The connection of a message's patient, and the index of the data centre of its writer.
-    fn place(&mut self, message: &[u8]) -> (usize, u8) {
+    /// The connection of a message's patient, and where the message belongs.
+    fn place(&mut self, message: &[u8]) -> (usize, Place) {
         let parsed = Message::parse(message).ok();
         let key = parsed.and_then(|message| write_key(&message, &KeyRules::default(), &mut self.key).ok());
         let Some(key) = key else {
-            return (0, 0);
+            let nowhere = Place {
+                patient: 0,
+                group: None,
+                home: 0,
+            };
+            return (0, nowhere);
         };
         let located = self.topology.locate(key);
         let writer = self.topology.birth().members(located.group).writer();
@@ -299,7 +322,12 @@ impl Load {
         let wanted = Some(&self.data_centres[home].1[usize::from(roams)]).filter(|wanted| !wanted.is_empty());
         let wanted = wanted.unwrap_or(&self.data_centres[home].1[0]);
         let line = wanted[spread(located.hash / ROAMING, wanted.len())];
-        (line, u8::try_from(home).unwrap_or(u8::MAX))
+        let place = Place {
+            patient: located.hash,
+            group: Some(located.group),
+            home: u8::try_from(home).unwrap_or(u8::MAX),
+        };
+        (line, place)
     }
 
     /// Dials, writes and times out, on all connections.
@@ -344,16 +372,18 @@ impl Load {
             match end.fate {
                 Fate::Accepted(_) => {
                     let response = now.saturating_sub(letter.planned);
-                    let entry = &self.plan.nodes[self.lines[index].node].1;
-                    let home = &self.data_centres[usize::from(letter.home)].0;
+                    let node = self.lines[index].node();
+                    let entry = &self.plan.nodes[node].1;
+                    let home = &self.data_centres[usize::from(letter.place.home)].0;
                     let is_home = entry == home;
                     self.outcomes.acked(response, entry, home);
                     self.ledger.acked(letter.digest);
-                    let node = self.lines[index].node;
                     on_ack(Acked {
                         node,
                         is_home,
                         response,
+                        patient: letter.place.patient,
+                        group: letter.place.group,
                     });
                 }
                 Fate::Refused(_, text) => self.outcomes.refuse(&text),
@@ -364,6 +394,24 @@ impl Load {
             }
         }
     }
+}
+
+/// Where the numbered connection of a node may lead: to that node, and if it is to go on, then to all others, those of the same data centre
+/// first. Connections of one node begin at different others, so that its load spreads over many.
+fn places(plan: &Plan, node: usize, number: usize) -> Vec<(usize, SocketAddr)> {
+    let at = |index: usize| (index, plan.nodes[index].0);
+    let mut places = vec![at(node)];
+    if plan.goes_on {
+        let is_near = |index: &usize| plan.nodes[*index].1 == plan.nodes[node].1;
+        let behind = (node + 1..plan.nodes.len()).chain(0..node);
+        let (mut near, mut far): (Vec<usize>, Vec<usize>) = behind.partition(is_near);
+        for others in [&mut near, &mut far] {
+            let shift = if others.is_empty() { 0 } else { number % others.len() };
+            others.rotate_left(shift);
+        }
+        places.extend(near.into_iter().chain(far).map(at));
+    }
+    places
 }
 
 /// A hash as an index.
@@ -378,6 +426,42 @@ pub enum Flow {
     Send,
     /// Send nothing for now.
     Hold,
+    /// Go on sending; connections that had to leave their node go back to it, for it may serve again.
+    Home,
     /// Send nothing more; what was sent is waited for.
     End,
+    /// Wait for nothing any more: what has not ended by now stays without an end.
+    GiveUp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_goes_on_to_its_own_data_centre_first_and_meets_every_node_once() {
+        let node = |(port, dc): (u16, &str)| (SocketAddr::from(([127, 0, 0, 1], port)), dc.to_owned());
+        let nodes = [(1, "FL"), (2, "FL"), (3, "FL"), (4, "TX"), (5, "TX")]
+            .map(node)
+            .to_vec();
+        let plan = Plan {
+            nodes,
+            lines_per_node: 2,
+            pace: Pace::Closed,
+            ack_timeout: Duration::from_secs(1),
+            attempts_max: 1,
+            goes_on: true,
+        };
+        let order = |node, number| -> Vec<usize> {
+            let places = places(&plan, node, number);
+            places.into_iter().map(|(index, _)| index).collect()
+        };
+        assert_eq!(order(1, 0), [1, 2, 0, 3, 4]);
+        assert_eq!(order(1, 1), [1, 0, 2, 4, 3], "the second spreads otherwise");
+        let stays = Plan {
+            goes_on: false,
+            ..plan.clone()
+        };
+        assert_eq!(places(&stays, 1, 0).len(), 1);
+    }
 }

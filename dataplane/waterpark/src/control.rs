@@ -2,14 +2,14 @@
 //!
 //! It never touches data, and no shard waits for it.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use waterpark_core::effects::Happened;
 use waterpark_core::ids::{NodeId, ShardId};
+use waterpark_core::topology_log::Presence;
 use waterpark_reactor::Waker;
 use waterpark_reactor::event_loop::{Command, Report};
 use waterpark_reactor::turn::{Judge, TurnCounter, Verdict};
@@ -19,6 +19,7 @@ use waterpark_wire::handshake::HandshakeRefusal;
 use crate::governance::{Fatal, Governance, Plan};
 use crate::host;
 use crate::node::{Ended, tell};
+use crate::stopper::{Ending, Wishes};
 use crate::voter_file::VoterFileError;
 
 /// How often it looks around when nothing is reported.
@@ -47,10 +48,14 @@ pub(crate) struct Control {
     pub(crate) wakers: Arc<[OnceLock<Waker>]>,
     pub(crate) turns: Arc<[TurnCounter]>,
     pub(crate) reports: Receiver<(ShardId, Report)>,
-    pub(crate) wanted: Arc<AtomicBool>,
+    pub(crate) wishes: Arc<Wishes>,
     /// What drivers said when they opened.
     pub(crate) notes: Arc<Mutex<Vec<String>>>,
+    /// What the topology log says of the nodes.
+    pub(crate) presences: Arc<Mutex<BTreeMap<NodeId, Presence>>>,
     pub(crate) ready: Sender<()>,
+    /// Why it failed.
+    pub(crate) last_words: Arc<Mutex<Option<String>>>,
     /// What its controller is made of, where the cluster has a topology log.
     pub(crate) plan: Option<Plan>,
     /// Whether the controller began.
@@ -59,7 +64,9 @@ pub(crate) struct Control {
 
 /// Runs until all shards have ended, or one has failed.
 pub(crate) fn run(mut control: Control) -> Ended {
-    let governance = match control.plan.take().map(Governance::open).transpose() {
+    let presences = Arc::clone(&control.presences);
+    let open = |plan| Governance::open(plan, presences);
+    let governance = match control.plan.take().map(open).transpose() {
         Ok(governance) => governance,
         Err(error) => {
             // Whoever starts the node waits for this word.
@@ -92,8 +99,8 @@ struct Watch {
     serving: usize,
     stopped: usize,
     flushed: bool,
-    /// Since when the shards are told to stop.
-    told: Option<Instant>,
+    /// Since when the shards are told to end, and how.
+    told: Option<(Instant, Ending)>,
     /// A node that is to stop gives its groups away first, and waits so long for it.
     drains_until: Option<Instant>,
     lines: Lines,
@@ -131,24 +138,28 @@ impl Watch {
                     shard,
                     "a shard hangs: the process ends, its groups are better served by others"
                 );
-                return Ended::Failed;
+                return self.failed(format!("shard {shard} hangs"));
             }
             if let Err(fatal) = self.govern() {
                 tracing::error!("{fatal}");
-                return Ended::Failed;
+                return self.failed(fatal.to_string());
             }
-            if self.control.wanted.load(Ordering::Acquire) {
-                self.stop(now);
-            }
-            if self.told.is_some_and(|told| now.duration_since(told) > STOP_MAX) {
+            self.heed(now);
+            if (self.told).is_some_and(|(told, _)| now.duration_since(told) > STOP_MAX) {
                 tracing::error!("the shards do not stop");
-                return Ended::Failed;
+                return self.failed("the shards do not stop".to_owned());
             }
             if !unresolved.is_empty() && now >= resolve_at {
                 resolve_at = now + RESOLVE_AGAIN;
                 resolve(&self.control, &mut unresolved);
             }
         }
+    }
+
+    /// It ends, for this reason.
+    fn failed(&self, why: String) -> Ended {
+        *self.control.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        Ended::Failed
     }
 
     /// The next report, or none after a while.
@@ -187,6 +198,9 @@ impl Watch {
         let (control, Some(governance)) = (&self.control, &mut self.governance) else {
             return Ok(());
         };
+        if self.told.is_some_and(|(_, ending)| ending == Ending::Die) {
+            return Ok(());
+        }
         let wake = |shard: usize| {
             if let Some(waker) = control.wakers[shard].get() {
                 waker.wake();
@@ -195,24 +209,39 @@ impl Watch {
         governance.turn(&control.shards, wake)
     }
 
-    /// The node is to stop: it gives its groups away, and then its shards flush and end.
-    fn stop(&mut self, now: Instant) {
-        if self.told.is_some() {
+    /// Does what the owner of the node wants.
+    fn heed(&mut self, now: Instant) {
+        if let (Some(governance), Some(drains)) = (&mut self.governance, self.control.wishes.take_draining()) {
+            governance.drain(drains);
+        }
+        let Some(ending) = self.control.wishes.ending() else {
+            return;
+        };
+        if (self.told).is_some_and(|(_, told)| told == Ending::Die || ending != Ending::Die) {
             return;
         }
-        if let Some(governance) = &mut self.governance {
-            let until = *self.drains_until.get_or_insert_with(|| {
-                tracing::info!(node = self.control.node, "draining");
-                governance.drain();
-                now + DRAIN_MAX
-            });
-            if now < until && !governance.is_drained() {
-                return;
-            }
+        if ending == Ending::Drain && self.is_draining(now) {
+            return;
         }
-        self.told = Some(now);
+        self.told = Some((now, ending));
+        if ending == Ending::Die {
+            return each(&self.control, || Command::Die);
+        }
         tracing::info!(node = self.control.node, "stopping");
         each(&self.control, || Command::Stop);
+    }
+
+    /// A node that is to end gives its groups away first: whether that still goes on.
+    fn is_draining(&mut self, now: Instant) -> bool {
+        let Some(governance) = &mut self.governance else {
+            return false;
+        };
+        let until = *self.drains_until.get_or_insert_with(|| {
+            tracing::info!(node = self.control.node, "draining");
+            governance.drain(true);
+            now + DRAIN_MAX
+        });
+        now < until && !governance.is_drained()
     }
 
     fn on_report(&mut self, shard: ShardId, mut report: Report) -> Option<Ended> {
@@ -240,7 +269,7 @@ impl Watch {
             }
             Report::Failed(error) => {
                 tracing::error!(shard = shard.0, %error, "the driver failed: the process ends");
-                return Some(Ended::Failed);
+                return Some(self.failed(format!("the driver of shard {} failed: {error}", shard.0)));
             }
             report => {
                 if let Report::Listening { notes, .. } = &report {

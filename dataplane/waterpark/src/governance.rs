@@ -3,9 +3,10 @@
 //! It decides nothing. **Invariant:** nothing that the controller said after a write leaves before that write is durable: the controller keeps
 //! it back, and is told by the return of the write itself.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use waterpark_core::controller::{Controller, Doing, End, Note, Setup};
@@ -31,6 +32,8 @@ pub(crate) struct Governance {
     controller: Controller<Production>,
     file: Option<VoterFile>,
     topology: Topology,
+    /// What the log says of the nodes, for the node's owner to look at.
+    presences: Arc<Mutex<BTreeMap<NodeId, Presence>>>,
     ticked_ns: u64,
     writes: Vec<Write>,
     doing: Vec<Doing>,
@@ -68,7 +71,10 @@ impl Governance {
     ///
     /// # Errors
     /// When there is a file and it is not to be believed.
-    pub(crate) fn open(plan: Plan) -> Result<Governance, VoterFileError> {
+    pub(crate) fn open(
+        plan: Plan,
+        presences: Arc<Mutex<BTreeMap<NodeId, Presence>>>,
+    ) -> Result<Governance, VoterFileError> {
         let Plan { setup, path, first } = plan;
         let topology = setup.topology.clone();
         let begun = now();
@@ -86,6 +92,7 @@ impl Governance {
             controller,
             file,
             topology,
+            presences,
             ticked_ns: 0,
             writes: Vec::new(),
             doing: Vec::new(),
@@ -109,9 +116,9 @@ impl Governance {
         }
     }
 
-    /// This node shall lose its memberships.
-    pub(crate) fn drain(&mut self) {
-        self.controller.drain(true);
+    /// This node shall lose its memberships, or have some again.
+    pub(crate) fn drain(&mut self, drains: bool) {
+        self.controller.drain(drains);
     }
 
     /// Whether it has lost them.
@@ -197,6 +204,8 @@ impl Governance {
             Note::Leader(Some(leader)) => tracing::info!(leader = name(leader), "the voters have a leader"),
             Note::Leader(None) => tracing::warn!("no leader of the voters is known"),
             Note::Node { member, presence } => {
+                let mut presences = self.presences.lock().unwrap_or_else(PoisonError::into_inner);
+                presences.insert(member.node, presence);
                 let (node, incarnation) = (name(member.node), member.incarnation.0);
                 match presence {
                     Presence::Up => tracing::info!(node, incarnation, "node up"),

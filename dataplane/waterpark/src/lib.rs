@@ -14,12 +14,15 @@ mod kinds;
 mod mllp;
 mod node;
 mod placement;
+mod stopper;
 mod voter_file;
 
 pub use error::NodeError;
-pub use node::{Ended, Node, Options, Stopper, Trouble};
+pub use node::{Ended, Node, Options, Trouble};
+pub use stopper::{Ending, Stopper};
 pub use voter_file::{VoterFile, VoterFileError};
 pub use waterpark_control as config;
+pub use waterpark_core::topology_log::Presence;
 pub use waterpark_handlers::Kinds;
 pub use waterpark_reactor::DriverChoice;
 pub use waterpark_reactor::event_loop::ConnectionBounds;

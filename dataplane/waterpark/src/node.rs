@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** either all of it runs or none: whatever fails during the start ends the threads that had begun.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,6 +14,7 @@ use waterpark_core::Shard;
 use waterpark_core::config::{Births, Limits, Settings};
 use waterpark_core::controller::Setup;
 use waterpark_core::ids::{Incarnation, Member, NodeId, ShardId};
+use waterpark_core::topology_log::Presence;
 use waterpark_handlers::Kinds;
 use waterpark_reactor::event_loop::{Command, ConnectionBounds, Edge, EventLoop, LoopConfig, StartError, Way};
 use waterpark_reactor::turn::TurnCounter;
@@ -24,6 +25,7 @@ use waterpark_wire::handshake::Party;
 use crate::control::{self, Control};
 use crate::governance;
 use crate::mllp::{self, Mllp};
+use crate::stopper::{Stopper, Wishes};
 use crate::{NodeError, host, kinds, placement};
 
 /// Crossings that a ring between two shards holds.
@@ -74,7 +76,7 @@ impl Default for Options {
 pub enum Ended {
     /// It was told to stop: it refused new work, and everything that it owed has left.
     Flushed,
-    /// It was told to stop, and gave up on peers or clients that did not take what it owed them.
+    /// It was told to stop, and gave up on peers or clients that did not take what it owed them; or it was told to die.
     Unflushed,
     /// A shard failed or hung; what was acked is on its group's other members.
     Failed,
@@ -90,19 +92,8 @@ pub struct Node {
     shards: Vec<JoinHandle<()>>,
     incarnation: Incarnation,
     notes: Arc<Mutex<Vec<String>>>,
-}
-
-/// Stops a node from any thread.
-#[derive(Clone, Debug)]
-pub struct Stopper {
-    wanted: Arc<AtomicBool>,
-}
-
-impl Stopper {
-    /// Asks the node to refuse new work, flush what it owes and end. Returns at once; [`Node::wait`] returns when it has ended.
-    pub fn stop(&self) {
-        self.wanted.store(true, Ordering::Release);
-    }
+    presences: Arc<Mutex<BTreeMap<NodeId, Presence>>>,
+    last_words: Arc<Mutex<Option<String>>>,
 }
 
 /// Makes trouble for a node that runs, to see what its cluster does about it.
@@ -195,7 +186,7 @@ impl Node {
         let turns: Arc<[TurnCounter]> = (0..shards).map(|_| TurnCounter::new()).collect();
         let wakers: Arc<[OnceLock<Waker>]> = (0..shards).map(|_| OnceLock::new()).collect();
         let (report, reports) = mpsc::sync_channel(REPORTS);
-        let wanted = Arc::new(AtomicBool::new(false));
+        let wishes = Arc::new(Wishes::default());
         let mut ends = Vec::new();
         let mut plans = Vec::new();
         let mesh = inbox::mesh(shards, RING);
@@ -281,6 +272,8 @@ impl Node {
         }
         let (opened_sender, opened) = mpsc::channel();
         let notes = Arc::default();
+        let presences = Arc::default();
+        let last_words = Arc::default();
         let control = Control {
             node: node.name.to_string(),
             topology,
@@ -288,8 +281,10 @@ impl Node {
             wakers: Arc::clone(&wakers),
             turns,
             reports,
-            wanted: Arc::clone(&wanted),
+            wishes: Arc::clone(&wishes),
             notes: Arc::clone(&notes),
+            presences: Arc::clone(&presences),
+            last_words: Arc::clone(&last_words),
             ready: ready_sender,
             plan: governing,
             opened: opened_sender,
@@ -326,13 +321,15 @@ impl Node {
             wakers,
         };
         Ok(Node {
-            stopper: Stopper { wanted },
+            stopper: Stopper::new(wishes),
             trouble,
             ready,
             control,
             shards: threads,
             incarnation,
             notes,
+            presences,
+            last_words,
         })
     }
 
@@ -348,6 +345,14 @@ impl Node {
     pub fn notes(&self) -> Vec<String> {
         // Whoever panicked beside it has only ever added whole lines.
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the topology log says of the nodes, as far as this one knows it; nothing of those that never were, and nothing at all in a
+    /// cluster without such a log.
+    #[must_use]
+    pub fn presences(&self) -> BTreeMap<NodeId, Presence> {
+        // Whoever panicked beside it has only ever set whole rows.
+        self.presences.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What stops it, for another thread.
@@ -376,6 +381,18 @@ impl Node {
             Err(RecvTimeoutError::Timeout) => Some(false),
             Err(RecvTimeoutError::Disconnected) => None,
         }
+    }
+
+    /// Whether it has ended, by itself or as it was told; how, [`Node::wait`] says.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.control.is_finished()
+    }
+
+    /// Why it failed, if it has: the line that its process would end with.
+    #[must_use]
+    pub fn last_words(&self) -> Option<String> {
+        self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the node has ended.

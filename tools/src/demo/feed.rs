@@ -1,20 +1,22 @@
 //! The thread that sends, and what it says of itself ten times a second.
 
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use waterpark_bench::mllp::{Flow, Load, Outcomes, Pace, Plan as LoadPlan, Source};
 
+use super::failures::Failures;
 use super::stage::Stage;
 
 /// Connections to each node.
 const LINES_PER_NODE: usize = 4;
-/// An `AA` has to come within this time, or the message is sent again.
-const ACK_TIMEOUT: Duration = Duration::from_secs(15);
+/// An `AA` has to come within this time, or the message is sent again, to another node: a node that stands still keeps nobody waiting for
+/// ever. Longer than a writer takes to be replaced, or many would come twice for nothing.
+const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a message is sent at most: as long as a node may be made to stand still.
 const ATTEMPTS: u32 = 10_000;
 /// How often it says how far it is.
@@ -25,6 +27,7 @@ pub(super) const RECENT_S: usize = 5;
 const SEND: u8 = 0;
 const HOLD: u8 = 1;
 const END: u8 = 2;
+const GIVE_UP: u8 = 3;
 
 /// How far it is.
 #[derive(Clone, Debug)]
@@ -45,6 +48,9 @@ fn histogram() -> Histogram<u64> {
 pub(super) struct Sending {
     told: Arc<Mutex<Told>>,
     flow: Arc<AtomicU8>,
+    /// Nodes serve again that did not.
+    home: Arc<AtomicBool>,
+    failures: Arc<Mutex<Failures>>,
     thread: JoinHandle<io::Result<Load>>,
 }
 
@@ -57,6 +63,7 @@ impl Sending {
             pace: Pace::Open { rate },
             ack_timeout: ACK_TIMEOUT,
             attempts_max: ATTEMPTS,
+            goes_on: true,
         };
         let mut load = Load::new(plan, stage.topology().clone(), source)?;
         let told = Arc::new(Mutex::new(Told {
@@ -66,8 +73,11 @@ impl Sending {
             elapsed: Duration::ZERO,
         }));
         let flow = Arc::new(AtomicU8::new(SEND));
+        let home = Arc::new(AtomicBool::new(false));
+        let failures: Arc<Mutex<Failures>> = Arc::default();
         let thread = thread::Builder::new().name("feed".to_owned()).spawn({
             let (told, flow) = (Arc::clone(&told), Arc::clone(&flow));
+            let (home, failures) = (Arc::clone(&home), Arc::clone(&failures));
             move || {
                 let log = std::cell::RefCell::new(Log::new());
                 load.run(
@@ -75,23 +85,46 @@ impl Sending {
                     |outcomes| {
                         log.borrow_mut().tell(outcomes, &told);
                         match flow.load(Ordering::Relaxed) {
+                            SEND if home.swap(false, Ordering::Relaxed) => Flow::Home,
                             SEND => Flow::Send,
                             HOLD => Flow::Hold,
+                            GIVE_UP => Flow::GiveUp,
                             _ => Flow::End,
                         }
                     },
-                    |ack| log.borrow_mut().ack(ack.response, ack.is_home),
+                    |ack| {
+                        log.borrow_mut().ack(ack.response, ack.is_home);
+                        if let Some(group) = ack.group {
+                            lock(&failures).on_ack(Instant::now(), ack.response, ack.patient, group.0);
+                        }
+                    },
                 )?;
                 Log::tell_now(&mut log.borrow_mut(), load.outcomes(), &told);
                 Ok(load)
             }
         })?;
-        Ok(Sending { told, flow, thread })
+        Ok(Sending {
+            told,
+            flow,
+            home,
+            failures,
+            thread,
+        })
     }
 
     /// How far it is.
     pub(super) fn told(&self) -> Told {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.told).clone()
+    }
+
+    /// What failures cost, for whoever makes them and whoever shows them.
+    pub(super) fn failures(&self) -> MutexGuard<'_, Failures> {
+        lock(&self.failures)
+    }
+
+    /// Nodes serve again: senders that had to go elsewhere come back.
+    pub(super) fn call_home(&self) {
+        self.home.store(true, Ordering::Relaxed);
     }
 
     /// Whether every message has ended, and no more is sent.
@@ -102,6 +135,11 @@ impl Sending {
     /// Sends nothing more; what was sent is waited for.
     pub(super) fn end(&self) {
         self.flow.store(END, Ordering::Relaxed);
+    }
+
+    /// Waits no longer for what has not ended.
+    pub(super) fn give_up(&self) {
+        self.flow.store(GIVE_UP, Ordering::Relaxed);
     }
 
     /// Sends nothing for now, or goes on.
@@ -183,6 +221,11 @@ impl Log {
             recent,
             elapsed,
         };
-        *told.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        *lock(told) = next;
     }
+}
+
+/// What another thread left in its midst is still the newest that there is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,14 +4,24 @@
 //! |---|---|
 //! | `mod.rs` | the command, from its flags to its exit code |
 //! | `nodes.rs` | the cluster |
+//! | `deeds.rs` | what is done to its nodes |
 //! | `feed.rs` | the thread that sends |
+//! | `failures.rs` | what each failure cost patients |
 //! | `watch.rs` | the thread that asks the nodes how they are |
 //! | `samples.rs` | what the memory was over time |
-//! | `stage.rs` | all of it as one picture, and what keys do |
+//! | `stage.rs` | all of it as one picture |
+//! | `acts.rs` | what keys and drills do, and what is refused |
+//! | `drill.rs` | `--fault`, read |
+//! | `commands.rs` | lines for another shell |
 //!
 //! **Invariant:** however it ends, the terminal is given back, no node runs on and the folder is gone; exit code 0 says that everything sent
 //! was acked and is held by three members.
 
+mod acts;
+mod commands;
+mod deeds;
+mod drill;
+mod failures;
 mod feed;
 mod nodes;
 mod samples;
@@ -33,13 +43,13 @@ use serde_json::{Value, json};
 use waterpark::config::{self, Bytes, Code, CommandCode, MeasuringCode, StartCode};
 use waterpark_bench::cluster::ROUND_TRIPS;
 use waterpark_bench::hl7::{Feed, Shape};
-use waterpark_bench::mllp::{Outcomes, Source, check};
+use waterpark_bench::mllp::{Outcomes, Source};
 
 use crate::demo_screen::draw::draw_into;
 use crate::demo_screen::svg::svg;
 use crate::demo_screen::terminal::{Surroundings, sight};
 use crate::demo_screen::theme::{Depth, Theme};
-use crate::demo_screen::view::{DemoView, Phase, Weight};
+use crate::demo_screen::view::{DemoView, FailureView, Phase, Weight};
 use crate::demo_screen::{Key, PlainLines, Screen, Sight, Summary};
 use crate::errors::{self, Coded};
 use crate::node::Driver;
@@ -57,6 +67,8 @@ const RATE_MAX: f64 = 20_000.0;
 
 /// Between two looks at keys, feed and nodes.
 const TURN: Duration = Duration::from_millis(20);
+/// How long the last acks are waited for: longer than any message that can still be acked takes.
+const LAST_ACKS_MAX: Duration = Duration::from_secs(60);
 /// Columns and lines of a picture.
 const PICTURE: (u16, u16) = (150, 46);
 
@@ -81,6 +93,10 @@ pub(crate) struct Arguments {
     /// Round trip between two data centres, in the place of the usual one; may be given several times
     #[arg(long = "round-trip", value_name = "DC-DC=TIME")]
     round_trips: Vec<String>,
+    /// Do something to a node or a data centre at a time of the feed; KIND is stop, kill, cut, lose, drain or restore; may be given several
+    /// times
+    #[arg(long = "fault", value_name = "TIME:KIND:NAME")]
+    faults: Vec<String>,
     /// Links between data centres take up to so much longer, at random
     #[arg(long, value_name = "TIME", default_value = "500us")]
     jitter: config::Duration,
@@ -101,7 +117,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// 0: everything sent was acked and is held by three members. 1: not. 2: options that mean nothing.
+/// 0: everything sent was acked and is held by three members, and what was to be done to nodes was done. 1: not. 2: options that mean nothing.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
@@ -199,6 +215,11 @@ fn plan(arguments: &Arguments) -> Result<Plan, String> {
         round_trips,
         jitter: Duration::from_micros(arguments.jitter.as_us()),
         loss_per_million,
+        drill: drill::read(
+            &arguments.faults,
+            &nodes::names().collect::<Vec<_>>(),
+            arguments.time.map(|time| Duration::from_micros(time.as_us())),
+        )?,
     })
 }
 
@@ -247,20 +268,33 @@ fn demo(arguments: &Arguments, plan: &Plan) -> Result<bool, Stopped> {
     stage.phase(Phase::Running);
     let mut picture = None;
     let mut quit = false;
+    let mut ends_at = None;
+    let mut drill = plan.drill.iter().peekable();
     while !sending.is_over() {
         for key in face.keys() {
             match key {
                 Key::Quit => quit = true,
-                other => stage.press(other),
+                other => stage.press(other, &sending),
             }
         }
         stage.look(&sending);
+        while let Some(step) =
+            drill.next_if(|step| stage.begun.elapsed() >= step.at && stage.view().phase == Phase::Running)
+        {
+            if let Err(why) = stage.act(step.deed, &step.target, &sending) {
+                stage.fault(format!("--fault {}: {why}", step.text));
+            }
+        }
         let is_over = time.is_some_and(|time| stage.view().elapsed >= time);
         if (quit || is_over || interrupted.load(Ordering::Relaxed)) && stage.view().phase == Phase::Running {
-            // What waits at a node that stands still would never end.
-            stage.resume_all();
+            // What waits at a node that stands still, or for one that is cut off, would never end.
+            stage.reconnect_all();
             sending.end();
             stage.phase(Phase::Draining);
+            ends_at = Some(Instant::now() + LAST_ACKS_MAX);
+        }
+        if ends_at.is_some_and(|ends_at| Instant::now() >= ends_at) {
+            sending.give_up();
         }
         if arguments.picture.is_some() && stage.view().phase == Phase::Running && stage.view().totals.in_flight > 0 {
             picture = Some(stage.view().clone());
@@ -268,13 +302,17 @@ fn demo(arguments: &Arguments, plan: &Plan) -> Result<bool, Stopped> {
         face.show(&mut stage);
         std::thread::sleep(TURN);
     }
-    stage.resume_all();
+    stage.reconnect_all();
     stage.look(&sending);
+    for step in drill {
+        stage.fault(format!("--fault {}: the feed had ended by then", step.text));
+    }
     stage.phase(Phase::ReadingBack);
     face.show_now(&mut stage);
+    let costs = sending.failures().costs(Instant::now());
     let load = sending.finish().map_err(Stopped::not_started)?;
-    let findings = check(stage.topology(), stage.key(), load.ledger());
-    let mut summary = stage.summary(&load, &findings);
+    let findings = stage.read_back(&load);
+    let mut summary = stage.summary(&load, &findings, &costs);
     let samples = stage.samples().object();
     let failed = stage.stop();
     face.close();
@@ -287,7 +325,7 @@ fn demo(arguments: &Arguments, plan: &Plan) -> Result<bool, Stopped> {
     summary.faults.extend(faults);
     summary.faults.extend(findings.said.iter().cloned());
     if let (Some(path), Some(mut view)) = (&arguments.picture, picture) {
-        view.commands = stage::commands_of_a_page();
+        view.commands = commands::of_a_page();
         write_picture(path, &view)?;
     }
     if arguments.json {
@@ -384,6 +422,19 @@ impl Face {
     fn close(self) {}
 }
 
+/// One failure in that object.
+fn failure(failure: &FailureView) -> Value {
+    json!({
+        "what": failure.what,
+        "at_s": failure.at.as_secs_f64(),
+        "groups": failure.groups,
+        "groups_back": failure.groups_back,
+        "patients": failure.patients,
+        "unavailability_us": { "median": failure.median_us, "worst": failure.worst_us },
+        "copies_back_s": failure.whole_after.map(|after| after.as_secs_f64()),
+    })
+}
+
 /// The JSON object of a run. Its fields are explained in `docs/bench.md`.
 fn object(summary: &Summary, outcomes: &Outcomes, samples: Value) -> Value {
     let pair = |((entry, writer), us): (&(String, String), &Histogram<u64>)| {
@@ -415,6 +466,7 @@ fn object(summary: &Summary, outcomes: &Outcomes, samples: Value) -> Value {
         "log_bytes": summary.log_bytes,
         "memory_samples": samples,
         "seconds": summary.elapsed.as_secs_f64(),
+        "failures": summary.failures.iter().map(failure).collect::<Vec<Value>>(),
         "faults": summary.faults,
     })
 }

@@ -1,25 +1,29 @@
 //! The cluster of the demo: 32 nodes in this process, each with a shard thread of its own and real sockets, in a folder that is gone
 //! afterwards.
 //!
-//! Links between data centres take time. **Invariant:** when it is dropped, no thread of a node is left and the folder is removed.
+//! Seven of them keep a topology log, as in any cluster with voters. Links between data centres take time. What may be done to nodes is in
+//! `deeds.rs`. **Invariant:** when it is dropped, no thread of a node is left and the folder is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 use tempfile::TempDir;
-use waterpark::config::{self, Bytes, ClusterConfig, Code, ENTROPY_BYTES, HostCode, InitOptions};
-use waterpark::{DriverChoice, Ended, Node, NodeError, Options, Trouble, Way};
+use waterpark::config::{self, Bytes, ClusterConfig, Code, ENTROPY_BYTES, HostCode, InitOptions, Loaded};
+use waterpark::{DriverChoice, Ended, Ending, Node, NodeError, Options, Presence, Way};
 use waterpark_bench::cluster::{ClusterError, addresses, free_ports};
 use waterpark_bench::hl7::{Facility, Feed};
 use waterpark_client::blocking::ClusterAddresses;
 use waterpark_core::ids::NodeId;
 use waterpark_reactor::{Buffers, DriverConfig};
 
+use super::drill::Step;
 use crate::errors::Coded;
 
 /// The data centres.
@@ -31,6 +35,10 @@ const NODES_PER_ZONE: usize = 4;
 /// Files that the demo must be able to open: each node's listeners, ring and wake, both ends of all links between nodes, and those who send,
 /// watch and read back.
 const FILES_MIN: u64 = 2_048;
+/// What the name of its folder begins with.
+const FOLDER: &str = "waterpark-demo-";
+/// Where Linux has files in memory.
+const MEMORY_FOLDER: &str = "/dev/shm";
 /// How long the nodes may take until they serve.
 const READY_MAX: Duration = Duration::from_secs(60);
 
@@ -46,6 +54,8 @@ pub(super) struct Plan {
     pub(super) jitter: Duration,
     /// Frames of a million that take a round trip more.
     pub(super) loss_per_million: u32,
+    /// What is to be done to nodes, and when.
+    pub(super) drill: Vec<Step>,
 }
 
 /// Why there is no cluster. What had been started was ended.
@@ -103,9 +113,64 @@ pub(super) struct Running {
     pub(super) name: String,
     pub(super) id: NodeId,
     pub(super) mllp: SocketAddr,
+    pub(super) life: Life,
+    /// Since when it serves, if it was started again.
+    pub(super) serves_again: Option<Instant>,
+    /// It was started again at least once.
+    pub(super) is_newer: bool,
+    /// Its threads stand still.
     pub(super) paused: bool,
-    node: Option<Node>,
-    trouble: Trouble,
+    /// It sees no other node.
+    pub(super) cut: bool,
+    /// It was asked to hold nothing.
+    pub(super) drains: bool,
+    /// The way to each node, by place, as it was told last.
+    pub(super) ways: Vec<Way>,
+}
+
+impl Running {
+    /// The first part of its name.
+    pub(super) fn data_centre(&self) -> &str {
+        self.name.split('-').next().unwrap_or_default()
+    }
+
+    /// Whether it would answer whoever asks.
+    pub(super) fn answers(&self) -> bool {
+        matches!(self.life, Life::Serves(_)) && !self.paused
+    }
+}
+
+/// What of a node there is.
+pub(super) enum Life {
+    /// It serves.
+    Serves(Node),
+    /// Its threads run; it does not serve yet.
+    Begins(Node),
+    /// It is being started: its ports may still be taken by its former process's sockets.
+    Starts(JoinHandle<Result<Node, NodeError>>),
+    /// Nothing.
+    Dead,
+}
+
+impl Life {
+    pub(super) fn node(&self) -> Option<&Node> {
+        match self {
+            Life::Serves(node) | Life::Begins(node) => Some(node),
+            Life::Starts(_) | Life::Dead => None,
+        }
+    }
+}
+
+/// What became of a node while nobody looked.
+pub(super) enum Came {
+    /// Its threads run, after it was started again.
+    Begins(usize),
+    /// It serves now.
+    Serves(usize),
+    /// It was to be started and was not.
+    NotStarted(usize, Box<NodeError>),
+    /// It ended, and nobody had told it to; why, if it said so.
+    Ended(usize, Option<String>),
 }
 
 /// The cluster.
@@ -113,7 +178,12 @@ pub(super) struct Nodes {
     pub(super) running: Vec<Running>,
     pub(super) config: ClusterConfig,
     pub(super) key: [u8; 32],
-    way: Way,
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) options: Options,
+    /// Round trips between data centres as they are now, the bytewise smaller name first.
+    pub(super) round_trips: BTreeMap<(String, String), u64>,
+    /// Data centres whose links to the others carry nothing.
+    pub(super) cut: BTreeSet<String>,
     begun: Instant,
     folder: TempDir,
 }
@@ -122,7 +192,7 @@ impl Nodes {
     /// Starts all nodes; they serve later ([`Nodes::wait_ready`]).
     pub(super) fn start(plan: &Plan, feed: Option<&Feed>) -> Result<Nodes, Failed> {
         look_at_host(plan)?;
-        let folder = TempDir::with_prefix("waterpark-demo-").map_err(ClusterError::Folder)?;
+        let folder = folder().map_err(ClusterError::Folder)?;
         let names: Vec<String> = names().collect();
         let count = names.len() as u64;
         let options = InitOptions {
@@ -130,6 +200,7 @@ impl Nodes {
             base_port: free_ports(names.len(), 1).ok_or(ClusterError::Ports { nodes: names.len() })?,
             nodes: config::Nodes::Named(names.clone()),
             memory: Bytes::new(plan.memory / count),
+            with_voters: true,
             ..InitOptions::default()
         };
         let mut entropy = [0; ENTROPY_BYTES];
@@ -142,55 +213,125 @@ impl Nodes {
         let loaded = config::load(&written.config_path, []).map_err(ClusterError::Config)?;
 
         let way = Way {
-            one_way_ns: 0,
             jitter_ns: u64::try_from(plan.jitter.as_nanos()).unwrap_or(u64::MAX),
             loss_per_million: plan.loss_per_million,
+            ..Way::default()
         };
         let mut nodes = Nodes {
             running: Vec::new(),
             key: loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes()),
             config: loaded.config.clone(),
-            way,
+            loaded: Arc::new(loaded),
+            options: Options {
+                driver: plan.driver,
+                driver_config: driver_config(),
+                way,
+                ..Options::default()
+            },
+            round_trips: plan.round_trips.clone(),
+            cut: BTreeSet::new(),
             begun: Instant::now(),
             folder,
         };
-        let options = Options {
-            driver: plan.driver,
-            driver_config: driver_config(),
-            way,
-            ..Options::default()
-        };
-        for name in &names {
-            let node = Node::start(&loaded, name, &options).map_err(|error| Failed::Node(Box::new(error)))?;
-            let own = loaded.config.node(name).expect("it was made with this name");
+        for name in names {
+            let node = Node::start(&nodes.loaded, &name, &nodes.options);
+            let node = node.map_err(|error| Failed::Node(Box::new(error)))?;
+            let own = nodes.config.node(&name).expect("it was made with this name");
             nodes.running.push(Running {
-                name: name.clone(),
                 id: own.id,
                 mllp: SocketAddr::from((Ipv4Addr::LOCALHOST, own.ports().mllp())),
+                name,
+                life: Life::Begins(node),
+                serves_again: None,
+                is_newer: false,
                 paused: false,
-                trouble: node.trouble(),
-                node: Some(node),
+                cut: false,
+                drains: false,
+                ways: Vec::new(),
             });
+        }
+        // So the configuration has told each of them.
+        for index in 0..nodes.running.len() {
+            nodes.running[index].ways = nodes.configured_ways(index);
         }
         Ok(nodes)
     }
 
-    /// Waits a moment for a node to serve; whether it does.
-    pub(super) fn is_ready(&self, index: usize) -> Result<bool, Failed> {
-        let running = &self.running[index];
-        let ready = running
-            .node
-            .as_ref()
-            .and_then(|node| node.is_ready(Duration::from_millis(50)));
-        match ready {
-            Some(false) if self.begun.elapsed() < READY_MAX => Ok(false),
-            Some(true) => Ok(true),
-            _ => Err(ClusterError::NotReady {
-                node: running.name.clone(),
-                said: None,
-            }
-            .into()),
+    /// Takes in what became of nodes since the last look.
+    pub(super) fn look_after(&mut self) -> Vec<Came> {
+        let mut came = Vec::new();
+        for (index, running) in self.running.iter_mut().enumerate() {
+            let is_over = match &running.life {
+                Life::Starts(starts) => starts.is_finished(),
+                Life::Begins(node) | Life::Serves(node) => node.has_ended(),
+                Life::Dead => false,
+            };
+            running.life = match std::mem::replace(&mut running.life, Life::Dead) {
+                Life::Starts(starts) if is_over => match starts.join() {
+                    Ok(Ok(node)) => {
+                        came.push(Came::Begins(index));
+                        Life::Begins(node)
+                    }
+                    Ok(Err(error)) => {
+                        came.push(Came::NotStarted(index, Box::new(error)));
+                        Life::Dead
+                    }
+                    Err(_) => {
+                        came.push(Came::Ended(index, None));
+                        Life::Dead
+                    }
+                },
+                Life::Begins(node) | Life::Serves(node) if is_over => {
+                    let why = node.last_words();
+                    let _ended: Ended = node.wait();
+                    came.push(Came::Ended(index, why));
+                    Life::Dead
+                }
+                Life::Begins(node) if node.is_ready(Duration::ZERO) == Some(true) => {
+                    running.serves_again = running.is_newer.then(Instant::now);
+                    came.push(Came::Serves(index));
+                    Life::Serves(node)
+                }
+                life => life,
+            };
         }
+        came
+    }
+
+    /// Whether all nodes serve.
+    pub(super) fn all_serve(&self) -> bool {
+        self.running
+            .iter()
+            .all(|running| matches!(running.life, Life::Serves(_)))
+    }
+
+    /// Why a node that does not serve at the start will not: it has ended, or takes too long.
+    pub(super) fn not_ready(&self) -> Option<Failed> {
+        let waits = |running: &&Running| matches!(running.life, Life::Begins(_));
+        let is_late = self.begun.elapsed() >= READY_MAX;
+        let ended = self.running.iter().find(|running| matches!(running.life, Life::Dead));
+        let running = ended.or_else(|| self.running.iter().find(waits).filter(|_| is_late))?;
+        let failed = ClusterError::NotReady {
+            node: running.name.clone(),
+            said: None,
+        };
+        Some(failed.into())
+    }
+
+    /// What the topology log says of each node, by place, as a node has it that sees most others.
+    pub(super) fn presences(&self) -> Vec<Presence> {
+        let sees = |running: &&Running| running.answers() && !running.cut;
+        let mut seers = self.running.iter().filter(sees);
+        let seer = seers
+            .clone()
+            .find(|running| !self.cut.contains(running.data_centre()))
+            .or(seers.next());
+        let said = seer
+            .and_then(|running| running.life.node())
+            .map(Node::presences)
+            .unwrap_or_default();
+        let of = |running: &Running| said.get(&running.id).copied().unwrap_or_default();
+        self.running.iter().map(of).collect()
     }
 
     /// What the nodes' banners say of their drivers, with the number of nodes that say it.
@@ -199,7 +340,7 @@ impl Nodes {
         for note in self
             .running
             .iter()
-            .filter_map(|running| running.node.as_ref())
+            .filter_map(|running| running.life.node())
             .flat_map(Node::notes)
         {
             *notes.entry(note).or_default() += 1;
@@ -217,51 +358,29 @@ impl Nodes {
         self.folder.path().join("cluster.toml")
     }
 
-    /// Pauses a node, or lets it go on; whether it is paused now.
-    pub(super) fn pause_or_resume(&mut self, index: usize) -> bool {
-        let running = &mut self.running[index];
-        running.paused = !running.paused;
-        if running.paused {
-            running.trouble.pause();
-        } else {
-            running.trouble.resume();
-        }
-        running.paused
-    }
-
-    /// Lets the links between two data centres take this round trip from now on.
-    pub(super) fn set_round_trip(&self, one: &str, other: &str, round_trip_us: u64) {
-        let way = Way {
-            one_way_ns: round_trip_us.saturating_mul(500),
-            ..self.way
-        };
-        let of = |dc: &str| {
-            let dc = format!("{dc}-");
-            self.running.iter().filter(move |running| running.name.starts_with(&dc))
-        };
-        for (here, there) in [(one, other), (other, one)] {
-            for running in of(here) {
-                of(there).for_each(|peer| running.trouble.set_way(peer.id, way));
-            }
-        }
-    }
-
     /// Ends all nodes; the names of those that did not end in order.
     pub(super) fn stop(mut self) -> Vec<String> {
         self.end()
     }
 
+    /// All end at once, without draining: there is nobody to drain to.
     fn end(&mut self) -> Vec<String> {
-        for running in &self.running {
-            if let Some(node) = &running.node {
-                node.stopper().stop();
-            }
+        for node in self.running.iter().filter_map(|running| running.life.node()) {
+            node.stopper().end(Ending::Flush);
         }
-        let ended = |running: &mut Running| running.node.take().map(Node::wait);
         let mut failed = Vec::new();
         for running in &mut self.running {
-            if ended(running) == Some(Ended::Failed) {
-                failed.push(running.name.clone());
+            let node = match std::mem::replace(&mut running.life, Life::Dead) {
+                Life::Serves(node) | Life::Begins(node) => Some(node),
+                // One that never began has nothing to end.
+                Life::Starts(starts) => starts.join().ok().and_then(Result::ok),
+                Life::Dead => None,
+            };
+            if let Some(node) = node {
+                node.stopper().end(Ending::Flush);
+                if node.wait() == Ended::Failed {
+                    failed.push(running.name.clone());
+                }
             }
         }
         failed
@@ -288,6 +407,16 @@ fn look_at_host(plan: &Plan) -> Result<(), Failed> {
     }
 }
 
+/// A folder in memory, unless somebody says where it is to be. Voters wait for their files to be durable: 32 nodes would wait for one disk,
+/// which is one too few for as many machines, and what they write is gone with the demo anyway.
+fn folder() -> std::io::Result<TempDir> {
+    let in_memory = || TempDir::with_prefix_in(FOLDER, MEMORY_FOLDER);
+    match std::env::var_os("TMPDIR") {
+        None => in_memory().or_else(|_| TempDir::with_prefix(FOLDER)),
+        Some(_) => TempDir::with_prefix(FOLDER),
+    }
+}
+
 /// Memory of this machine; `None` where the kernel does not say.
 fn machine_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
@@ -297,7 +426,7 @@ fn machine_bytes() -> Option<u64> {
 }
 
 /// `FL-A-1` to `UT-B-4`.
-fn names() -> impl Iterator<Item = String> {
+pub(super) fn names() -> impl Iterator<Item = String> {
     DATA_CENTRES.into_iter().flat_map(|dc| {
         ZONES
             .into_iter()

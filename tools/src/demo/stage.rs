@@ -1,22 +1,29 @@
-//! The cluster, its feed and its watch as one picture; and what the keys do to the cluster.
+//! The cluster, its feed and its watch as one picture.
+//!
+//! What keys do to the cluster is in `acts.rs`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use waterpark_bench::mllp::{Findings, Load};
+use waterpark::Presence;
+use waterpark_bench::mllp::{Findings, Load, check_where};
+use waterpark_client::blocking::{Client, ConnectOptions};
 use waterpark_ring::Topology;
 
+use super::commands;
+use super::failures::Cost;
 use super::feed::{RECENT_S, Sending, Told};
-use super::nodes::{DATA_CENTRES, Failed, Nodes, Plan};
+use super::nodes::{DATA_CENTRES, Failed, Life, Nodes, Plan};
 use super::samples::{Sample, Samples};
-use super::watch::{Sight, Watch};
+use super::watch::{Sight, Watch, seats};
 use crate::demo_screen::latency::Sides;
 use crate::demo_screen::view::{
-    CommandLine, Copies, Cursor, DataCentreView, EventLine, LinkView, Memory, NodeState, NodeView, Phase, Totals,
-    Weight, ZoneView,
+    Copies, Cursor, DataCentreView, EventLine, FailureView, LinkView, LogState, Memory, NodeState, NodeView, Phase,
+    Totals, Weight, ZoneView,
 };
-use crate::demo_screen::{AckLatency, DemoView, Key, Latencies, Summary};
+use crate::demo_screen::{AckLatency, DemoView, Latencies, Summary};
 
 /// How long the watch's first look at all nodes is waited for.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(3);
@@ -31,13 +38,17 @@ const HOLD_PERCENT: u64 = 80;
 
 /// The demo as it stands.
 pub(super) struct Stage {
-    nodes: Nodes,
-    watch: Option<Watch>,
-    sight: Sight,
+    pub(super) nodes: Nodes,
+    pub(super) watch: Option<Watch>,
+    pub(super) sight: Sight,
     topology: Topology,
-    view: DemoView,
+    pub(super) view: DemoView,
     samples: Samples,
-    begun: Instant,
+    pub(super) begun: Instant,
+    /// What went wrong, and nobody had asked for.
+    faults: Vec<String>,
+    /// The failure of which it was said last that all copies are back.
+    told_whole: Option<Duration>,
     budget: u64,
     holding: bool,
     /// When the picture's slow parts were made last.
@@ -67,7 +78,8 @@ impl Stage {
             memory: Memory::default(),
             links: plan.round_trips.iter().map(link).collect(),
             events: Vec::new(),
-            commands: commands(&nodes),
+            commands: commands::of(&nodes),
+            failure: None,
             cursor: Cursor::default(),
             help: false,
         };
@@ -80,6 +92,8 @@ impl Stage {
             samples: Samples::new(),
             begun: Instant::now(),
             budget: plan.memory,
+            faults: Vec::new(),
+            told_whole: None,
             holding: false,
             looked: None,
         }
@@ -87,16 +101,16 @@ impl Stage {
 
     /// Waits until all nodes serve, and begins to watch them.
     pub(super) fn wait_ready(&mut self, mut show: impl FnMut(&mut Stage)) -> Result<(), Failed> {
-        for index in 0..self.nodes.running.len() {
-            loop {
-                match self.nodes.is_ready(index) {
-                    Ok(true) => break,
-                    Ok(false) => show(self),
-                    Err(failed) => return Err(failed),
-                }
+        while !self.nodes.all_serve() {
+            self.look_after(None);
+            if let Some(failed) = self.nodes.not_ready() {
+                return Err(failed);
             }
-            self.state(index, NodeState::Up);
+            self.show_nodes();
+            show(self);
+            std::thread::sleep(Duration::from_millis(5));
         }
+        self.show_nodes();
         for (note, nodes) in self.nodes.notes() {
             let nodes = if nodes == 1 {
                 "1 node".to_owned()
@@ -123,8 +137,20 @@ impl Stage {
         &self.topology
     }
 
-    pub(super) fn key(&self) -> [u8; 32] {
-        self.nodes.key
+    /// Looks for everything that was acked in the members that each group has by now.
+    pub(super) fn read_back(&self, load: &Load) -> Findings {
+        let groups = self.topology.keyspace().groups();
+        let answer = self.nodes.running.iter().filter(|running| running.answers());
+        let nodes: Vec<u16> = answer.map(|running| running.id.0).collect();
+        let mut client = None;
+        let mut ask = || {
+            if client.is_none() {
+                client = Client::connect(self.nodes.addresses(), &self.nodes.key, ConnectOptions::default()).ok();
+            }
+            let seats = client.as_ref().map(|client| seats(client, &nodes, groups));
+            seats.unwrap_or_else(|| self.sight.seats.clone())
+        };
+        check_where(&self.topology, self.nodes.key, load.ledger(), &mut ask)
     }
 
     pub(super) fn node_count(&self) -> usize {
@@ -150,6 +176,9 @@ impl Stage {
     }
 
     pub(super) fn phase(&mut self, phase: Phase) {
+        if phase == Phase::Running {
+            self.begun = Instant::now();
+        }
         self.view.phase = phase;
     }
 
@@ -168,62 +197,50 @@ impl Stage {
         }
     }
 
-    fn state(&mut self, index: usize, state: NodeState) {
-        let name = &self.nodes.running[index].name;
-        let zones = self.view.data_centres.iter_mut().flat_map(|dc| &mut dc.zones);
-        if let Some(node) = zones.flat_map(|zone| &mut zone.nodes).find(|node| node.name == *name) {
-            node.state = state;
-        }
+    /// Something went wrong that nobody asked for: the demo will not end well.
+    pub(super) fn fault(&mut self, text: String) {
+        self.faults.push(text.clone());
+        self.say(Weight::Warning, text);
     }
 
-    /// Does what a key says.
-    pub(super) fn press(&mut self, key: Key) {
-        match key {
-            Key::PauseOrResume => {
-                let Some(name) = self.view.selected().map(|node| node.name.clone()) else {
-                    return;
-                };
-                if let Some(index) = self.nodes.running.iter().position(|running| running.name == name) {
-                    self.pause_or_resume(index);
-                }
-            }
-            Key::SlowLink => self.slow_or_restore(),
-            Key::Help => self.view.help = !self.view.help,
-            Key::Quit | Key::Redraw => (),
-            _ => self.view.cursor = self.view.moved(key),
-        }
-    }
-
-    fn pause_or_resume(&mut self, index: usize) {
-        let paused = self.nodes.pause_or_resume(index);
-        let name = self.nodes.running[index].name.clone();
-        if paused {
-            self.state(index, NodeState::Paused);
-            self.say(
-                Weight::Warning,
-                format!("{name} paused: its groups are not written, all others go on"),
-            );
-        } else {
-            self.state(index, NodeState::Up);
-            self.say(Weight::Good, format!("{name} goes on"));
-        }
-        let paused = self.nodes.running.iter().filter(|running| running.paused);
-        let ids = paused.map(|running| running.id.0).collect();
-        if let Some(watch) = &self.watch {
-            watch.skip(ids);
-        }
-    }
-
-    /// Lets all go on that were paused.
-    pub(super) fn resume_all(&mut self) {
-        for index in 0..self.nodes.running.len() {
-            if self.nodes.running[index].paused {
-                self.pause_or_resume(index);
+    /// Shows what was done to each node, and what the topology log says of it.
+    fn show_nodes(&mut self) {
+        let presences = self.nodes.presences();
+        let mut changed: BTreeMap<LogState, Vec<String>> = BTreeMap::new();
+        let views = self.view.data_centres.iter_mut().flat_map(|dc| &mut dc.zones);
+        for view in views.flat_map(|zone| &mut zone.nodes) {
+            let place = self.nodes.running.iter().position(|running| running.name == view.name);
+            let place = place.expect("the picture was made of these nodes");
+            let running = &self.nodes.running[place];
+            view.state = match &running.life {
+                Life::Dead => NodeState::Killed,
+                Life::Starts(_) | Life::Begins(_) => NodeState::Starting,
+                Life::Serves(_) if running.paused => NodeState::Paused,
+                Life::Serves(_) if running.cut || self.nodes.cut.contains(running.data_centre()) => NodeState::Cut,
+                Life::Serves(_) if running.drains => NodeState::Draining,
+                Life::Serves(_) => NodeState::Up,
+            };
+            let log = match presences[place] {
+                Presence::Unknown => LogState::Unknown,
+                Presence::Up => LogState::Up,
+                Presence::Draining => LogState::Draining,
+                Presence::Down | Presence::Gone => LogState::Down,
+            };
+            let before = std::mem::replace(&mut view.log, log);
+            if before != log && before != LogState::Unknown {
+                changed.entry(log).or_default().push(view.name.clone());
             }
         }
+        for (log, names) in changed {
+            let names = match names.as_slice() {
+                [first, _, .., last] => format!("{} nodes from {first} to {last}", names.len()),
+                few => few.join(" and "),
+            };
+            self.say(Weight::Note, format!("topology log: {names} {}", log.word()));
+        }
     }
 
-    fn slow_or_restore(&mut self) {
+    pub(super) fn slow_or_restore(&mut self) {
         let Some(link) = self.view.links.get_mut(self.view.cursor.link) else {
             return;
         };
@@ -253,7 +270,10 @@ impl Stage {
         if let Some(watch) = &self.watch {
             self.sight = watch.sight();
         }
+        self.look_after(Some(sending));
+        self.show_nodes();
         self.take_in(&told);
+        self.reckon(sending);
         let fullest = self
             .sight
             .nodes
@@ -273,6 +293,31 @@ impl Stage {
                 );
             }
         }
+    }
+
+    /// What failures cost so far.
+    fn reckon(&mut self, sending: &Sending) {
+        let writer_of = |group: u32| self.sight.seats.get(group as usize)?.first().copied();
+        let now = Instant::now();
+        let mut failures = sending.failures();
+        if let Some(looked) = self.sight.looked {
+            failures.on_writers(looked, writer_of);
+            if self.sight.copies.five == self.sight.copies.groups {
+                failures.on_whole(looked);
+            }
+        }
+        let last = failures.last(now);
+        drop(failures);
+        let is_whole = last.as_ref().is_some_and(|cost| cost.whole_after.is_some());
+        if let Some(cost) = last
+            .as_ref()
+            .filter(|cost| is_whole && self.told_whole != Some(cost.since_begin))
+        {
+            self.told_whole = Some(cost.since_begin);
+            let text = failure_view(cost).sentence();
+            self.say(Weight::Good, text);
+        }
+        self.view.failure = last.as_ref().map(failure_view);
     }
 
     fn take_in(&mut self, told: &Told) {
@@ -321,7 +366,7 @@ impl Stage {
     }
 
     /// What it came to, before the nodes end.
-    pub(super) fn summary(&self, load: &Load, findings: &Findings) -> Summary {
+    pub(super) fn summary(&self, load: &Load, findings: &Findings, costs: &[Cost]) -> Summary {
         let outcomes = load.outcomes();
         let quantiles = |histogram: &Histogram<u64>| latencies(histogram).quantiles();
         Summary {
@@ -342,7 +387,8 @@ impl Stage {
             memory_bytes: resident_bytes(),
             budget_bytes: self.budget,
             log_bytes: self.view.memory.log_bytes,
-            faults: Vec::new(),
+            failures: costs.iter().map(failure_view).collect(),
+            faults: self.faults.clone(),
         }
     }
 
@@ -350,6 +396,20 @@ impl Stage {
     pub(super) fn stop(self) -> Vec<String> {
         drop(self.watch);
         self.nodes.stop()
+    }
+}
+
+fn failure_view(cost: &Cost) -> FailureView {
+    FailureView {
+        what: cost.what.clone(),
+        at: cost.since_begin,
+        ago: cost.ago,
+        groups: cost.groups,
+        groups_back: cost.groups_back,
+        patients: cost.patients,
+        median_us: cost.median_us,
+        worst_us: cost.worst_us,
+        whole_after: cost.whole_after,
     }
 }
 
@@ -374,6 +434,7 @@ fn data_centres(nodes: &Nodes) -> Vec<DataCentreView> {
         zones.last_mut().expect("one was just pushed").nodes.push(NodeView {
             name: running.name.clone(),
             state: NodeState::Starting,
+            log: LogState::Unknown,
             messages_per_s: 0,
             acks_per_s: 0,
             entries: 0,
@@ -382,37 +443,6 @@ fn data_centres(nodes: &Nodes) -> Vec<DataCentreView> {
         });
     }
     data_centres
-}
-
-/// Lines for another shell, with this command under the name by which it was called.
-fn commands(nodes: &Nodes) -> Vec<CommandLine> {
-    let binary = std::env::args().next().unwrap_or_else(|| "waterpark".to_owned());
-    let config = nodes.config_path().display().to_string();
-    let port = nodes.running.first().map_or(0, |running| running.mllp.port());
-    command_lines(&binary, &config, port)
-}
-
-/// As [`commands`], with names that a page can show.
-pub(super) fn commands_of_a_page() -> Vec<CommandLine> {
-    command_lines("waterpark", "cluster.toml", 7_128)
-}
-
-fn command_lines(binary: &str, config: &str, port: u16) -> Vec<CommandLine> {
-    let line = |purpose: &str, command: String| CommandLine {
-        purpose: purpose.to_owned(),
-        command,
-    };
-    let of_patient = |verb: &str| format!("{binary} actor {verb} patient/4711,facility=FL001 --config {config}");
-    let admit = "MSH|^~\\\\&|A|FL001|||||ADT^A01|1|P|2.5\\rPID|||4711\\rPV1||I|WARD^1\\r";
-    vec![
-        line(
-            "admit a patient",
-            format!("printf '{admit}' | {binary} send --mllp 127.0.0.1:{port} -"),
-        ),
-        line("read it back", of_patient("history")),
-        line("see where the patient is", of_patient("get")),
-        line("see which members hold it", of_patient("where")),
-    ]
 }
 
 fn latency(told: &Told) -> AckLatency {

@@ -41,6 +41,11 @@ pub(super) struct Sight {
     pub(super) nodes: BTreeMap<u16, Seen>,
     pub(super) copies: Copies,
     pub(super) driver: String,
+    /// The members of each group, the writer first, as the newest writer that answered last has them; of one without such a writer as they
+    /// were before.
+    pub(super) seats: Vec<Vec<u16>>,
+    /// When the look began.
+    pub(super) looked: Option<Instant>,
 }
 
 /// The thread that looks.
@@ -71,6 +76,9 @@ impl Watch {
                         let skipped = lock(&paused).clone();
                         let mut next = lock(&sight).clone();
                         if let Some(said) = look(client, &nodes, &skipped, &mut next, &ended) {
+                            next.looked = Some(begun);
+                            next.seats.resize(groups as usize, Vec::new());
+                            seat(&said, &mut next.seats);
                             // By what was committed a look ago: under load a copy is always a little behind.
                             let said: Vec<&StatusBody> = said.iter().collect();
                             let counted = Groups::since(&said, groups, &commits);
@@ -122,6 +130,42 @@ impl Drop for Watch {
 /// What another thread left in its midst is still the newest that there is.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts down who the members of each group are: of several that say they write it, the one with the newest view knows.
+fn seat(said: &[StatusBody], seats: &mut [Vec<u16>]) {
+    let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
+    for group in said.iter().flat_map(|status| &status.groups) {
+        let Some(seat) = seats.get_mut(group.group as usize).filter(|_| group.role == "writer") else {
+            continue;
+        };
+        let view = newest.entry(group.group).or_default();
+        if *view <= group.view {
+            *view = group.view;
+            seat.clone_from(&group.members);
+        }
+    }
+}
+
+/// Asks all these nodes who the members of each group are, for whoever reads them then.
+pub(super) fn seats(client: &Client, nodes: &[u16], groups: u32) -> Vec<Vec<u16>> {
+    let options = ReadOptions {
+        timeout_ms: ANSWER_MS,
+        ..ReadOptions::default()
+    };
+    let said = nodes.iter().filter_map(|node| client.status(*node, 0, &options).ok());
+    let said: Vec<StatusBody> = said.collect();
+    let mut seats = vec![Vec::new(); groups as usize];
+    // Of a group that nobody writes just now whoever holds some of it is asked.
+    for status in &said {
+        for group in status.groups.iter().filter(|group| group.role != "unborn") {
+            if let Some(seat) = seats.get_mut(group.group as usize) {
+                seat.push(status.node_id);
+            }
+        }
+    }
+    seat(&said, &mut seats);
+    seats
 }
 
 /// Asks all nodes that are not skipped, and takes in what each says of itself. All that they said, or nothing if it was ended meanwhile.
@@ -198,4 +242,33 @@ fn see(status: &StatusBody, seen: &mut Seen) {
     let written = status.groups.iter().filter(|group| group.role == "writer");
     seen.actors = written.map(|group| group.actors).sum();
     (seen.memory_used, seen.memory_budget) = (status.memory_used, status.memory_budget);
+}
+
+#[cfg(test)]
+mod tests {
+    use waterpark_wire::body::GroupBody;
+
+    use super::*;
+
+    #[test]
+    fn of_two_that_say_they_write_a_group_the_newer_view_names_its_members() {
+        let status = |role: &str, view: u64, members: &[u16]| StatusBody {
+            groups: vec![GroupBody {
+                group: 1,
+                role: role.to_owned(),
+                view,
+                members: members.to_vec(),
+                ..GroupBody::default()
+            }],
+            ..StatusBody::default()
+        };
+        let said = [
+            status("writer", 9, &[4, 5, 6]),
+            status("writer", 3, &[1, 2, 3]),
+            status("follower", 11, &[7]),
+        ];
+        let mut seats = vec![vec![8], vec![9]];
+        seat(&said, &mut seats);
+        assert_eq!(seats, [vec![8], vec![4, 5, 6]]);
+    }
 }

@@ -4,6 +4,7 @@
 //! **Invariant:** a part writes nothing outside its area, so none can fail at any size.
 
 pub(crate) mod bars;
+mod failure;
 mod foot;
 mod head;
 mod help;
@@ -46,6 +47,7 @@ pub(crate) fn draw_into(buffer: &mut Buffer, area: Rect, view: &DemoView, theme:
     part(layout.totals, head::totals);
     part(layout.nodes, nodes::draw);
     part(layout.detail, nodes::detail);
+    part(layout.failure, failure::draw);
     part(layout.latency, spectrum::draw);
     part(layout.acks, rates::acks);
     part(layout.copies, rates::copies);

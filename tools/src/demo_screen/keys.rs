@@ -9,8 +9,20 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModif
 pub(crate) enum Key {
     /// End the feed, read back, show the summary. Ctrl-C too: a terminal in raw mode sends it as a key, not as a signal.
     Quit,
-    /// Pause the selected node, or let it go on.
+    /// Let what is selected stand still, or go on.
     PauseOrResume,
+    /// End what is selected without a word.
+    Kill,
+    /// End the whole data centre of the cursor without a word.
+    Lose,
+    /// Let the links of what is selected carry nothing.
+    Cut,
+    /// Let what is selected give its groups away.
+    Drain,
+    /// Undo whatever was done to what is selected.
+    Restore,
+    /// Select the whole data centre of the selected node, or that node again.
+    Whole,
     /// Select the node above.
     Up,
     /// Select the node below.
@@ -45,7 +57,7 @@ pub(crate) struct KeyHelp {
 }
 
 /// What the keys do, the most useful first.
-pub(crate) const HELP: [KeyHelp; 6] = [
+pub(crate) const HELP: [KeyHelp; 12] = [
     KeyHelp {
         keys: "q",
         short: "quit",
@@ -57,9 +69,39 @@ pub(crate) const HELP: [KeyHelp; 6] = [
         long: "pause the selected node, or let it go on",
     },
     KeyHelp {
+        keys: "x",
+        short: "kill",
+        long: "end it without a word, as kill -9: what it held is gone",
+    },
+    KeyHelp {
+        keys: "X",
+        short: "lose DC",
+        long: "the same with all nodes of its data centre",
+    },
+    KeyHelp {
+        keys: "c",
+        short: "cut",
+        long: "its links carry nothing; a data centre keeps its inner ones",
+    },
+    KeyHelp {
+        keys: "d",
+        short: "drain",
+        long: "it gives its groups away and stays",
+    },
+    KeyHelp {
+        keys: "r",
+        short: "undo",
+        long: "undo all that; a killed node starts anew, with nothing",
+    },
+    KeyHelp {
         keys: "↑↓←→",
         short: "node",
         long: "select a node; Tab goes through all of them",
+    },
+    KeyHelp {
+        keys: "w",
+        short: "DC",
+        long: "select its whole data centre, or the node again",
     },
     KeyHelp {
         keys: "l",
@@ -81,9 +123,15 @@ pub(crate) const HELP: [KeyHelp; 6] = [
 impl Key {
     /// Every one of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Key; 12] = [
+    pub(crate) const ALL: [Key; 18] = [
         Key::Quit,
         Key::PauseOrResume,
+        Key::Kill,
+        Key::Lose,
+        Key::Cut,
+        Key::Drain,
+        Key::Restore,
+        Key::Whole,
         Key::Up,
         Key::Down,
         Key::Left,
@@ -129,6 +177,13 @@ impl Key {
             _ if repeated => None,
             KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Key::Quit),
             KeyCode::Char('p' | 'P' | ' ') => Some(Key::PauseOrResume),
+            KeyCode::Char('x') => Some(Key::Kill),
+            // With the shift key alone: nobody loses a data centre by a slip.
+            KeyCode::Char('X') => Some(Key::Lose),
+            KeyCode::Char('c' | 'C') => Some(Key::Cut),
+            KeyCode::Char('d' | 'D') => Some(Key::Drain),
+            KeyCode::Char('r' | 'R') => Some(Key::Restore),
+            KeyCode::Char('w' | 'W') => Some(Key::Whole),
             KeyCode::Char('l' | 'L') => Some(Key::NextLink),
             KeyCode::Char('s' | 'S') => Some(Key::SlowLink),
             KeyCode::Char('?' | 'h' | 'H') | KeyCode::F(1) => Some(Key::Help),
@@ -149,7 +204,7 @@ mod tests {
     fn ctrl_c_quits_as_q_does() {
         assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Quit));
         assert_eq!(pressed(KeyCode::Char('q'), KeyModifiers::NONE), Some(Key::Quit));
-        assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::NONE), None);
+        assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::NONE), Some(Key::Cut));
     }
 
     #[test]
@@ -157,7 +212,13 @@ mod tests {
         let meant = [
             ("q", KeyCode::Char('q'), Key::Quit),
             ("p", KeyCode::Char('p'), Key::PauseOrResume),
+            ("x", KeyCode::Char('x'), Key::Kill),
+            ("X", KeyCode::Char('X'), Key::Lose),
+            ("c", KeyCode::Char('c'), Key::Cut),
+            ("d", KeyCode::Char('d'), Key::Drain),
+            ("r", KeyCode::Char('r'), Key::Restore),
             ("↑↓←→", KeyCode::Right, Key::Right),
+            ("w", KeyCode::Char('w'), Key::Whole),
             ("l", KeyCode::Char('l'), Key::NextLink),
             ("s", KeyCode::Char('s'), Key::SlowLink),
             ("?", KeyCode::Char('?'), Key::Help),

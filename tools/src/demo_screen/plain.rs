@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::figures::{bytes, clock, count, latency, percent, short_bytes};
 use super::latency::Quantiles;
-use super::view::{DemoView, Weight};
+use super::view::{DemoView, FailureView, Weight};
 
 /// The titles over the figures of [`PlainLines`].
 const TITLES: &str = "    time   nodes       sent      acked  refused  unknown  in flight  resends   acks/s   ack p50   ack p99  \
@@ -117,6 +117,8 @@ pub(crate) struct Summary {
     pub(crate) budget_bytes: u64,
     /// Bytes of all logs.
     pub(crate) log_bytes: u64,
+    /// What each failure cost that somebody made, the oldest first.
+    pub(crate) failures: Vec<FailureView>,
     /// What else went wrong, each in a line; empty if nothing did.
     pub(crate) faults: Vec<String>,
 }
@@ -191,6 +193,8 @@ impl Summary {
             bytes(self.log_bytes),
             bytes(self.budget_bytes)
         ));
+        let failure = |failure: &FailureView| format!("failure    at {}: {}", clock(failure.at), failure.sentence());
+        lines.extend(self.failures.iter().map(failure));
         lines.extend(self.faults.iter().map(|fault| format!("fault      {fault}")));
         lines.push(self.verdict());
         lines
@@ -297,6 +301,18 @@ mod tests {
         ] {
             assert!(text.contains(fact), "{fact} in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_failure_that_somebody_made_is_told_and_is_none_of_the_demo() {
+        let mut summary = sample::summary();
+        summary.failures.push(sample::failure());
+        assert!(summary.is_success());
+        let text = summary.lines().join("\n");
+        assert!(
+            text.contains("failure    at 1:00: kill FL-A-1: 34 groups hit, 9 patients waited"),
+            "{text}"
+        );
     }
 
     #[test]

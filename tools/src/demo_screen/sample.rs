@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::latency::{AckLatency, Latencies, Sides};
 use super::plain::Summary;
 use super::view::{
-    CommandLine, Copies, Cursor, DataCentreView, DemoView, EventLine, LinkView, Memory, NodeState, NodeView, Phase,
-    Totals, Weight, ZoneView,
+    CommandLine, Copies, Cursor, DataCentreView, DemoView, EventLine, FailureView, LinkView, LogState, Memory,
+    NodeState, NodeView, Phase, Totals, Weight, ZoneView,
 };
 
 /// Data centres, in the order of their columns.
@@ -77,6 +77,7 @@ pub(crate) fn calm() -> DemoView {
             three: 0,
             fewer: 0,
         },
+        failure: None,
         memory: Memory {
             resident_bytes: 611 << 20,
             budget_bytes: 1 << 30,
@@ -104,11 +105,14 @@ pub(crate) fn troubled() -> DemoView {
     let mut view = calm();
     let paused = &mut view.data_centres[0].zones[0].nodes[1];
     (paused.state, paused.messages_per_s, paused.acks_per_s) = (NodeState::Paused, 0, 0);
+    paused.log = LogState::Down;
+    view.failure = Some(failure());
     view.links[2].now_us = 145_000;
     view.cursor = Cursor {
         data_centre: 0,
         node: 1,
         link: 2,
+        whole: false,
     };
     view.copies = Copies {
         groups: 1_024,
@@ -131,6 +135,22 @@ pub(crate) fn troubled() -> DemoView {
     view
 }
 
+/// What a killed node cost.
+#[must_use]
+pub(crate) fn failure() -> FailureView {
+    FailureView {
+        what: "kill FL-A-1".to_owned(),
+        at: Duration::from_secs(60),
+        ago: Duration::from_millis(13_400),
+        groups: 34,
+        groups_back: 30,
+        patients: 9,
+        median_us: 312_000,
+        worst_us: 640_000,
+        whole_after: Some(Duration::from_millis(3_200)),
+    }
+}
+
 /// A demo of which nothing is known yet.
 #[must_use]
 pub(crate) fn empty() -> DemoView {
@@ -144,6 +164,7 @@ pub(crate) fn empty() -> DemoView {
         acks_history: Vec::new(),
         latency: AckLatency::default(),
         copies: Copies::default(),
+        failure: None,
         memory: Memory::default(),
         links: Vec::new(),
         events: Vec::new(),
@@ -187,7 +208,19 @@ pub(crate) fn extreme() -> DemoView {
         data_centre: usize::MAX,
         node: usize::MAX,
         link: usize::MAX,
+        whole: true,
     };
+    view.failure = Some(FailureView {
+        what: "a deed with quite a name".repeat(9),
+        at: Duration::MAX,
+        ago: Duration::MAX,
+        groups: most,
+        groups_back: most,
+        patients: most,
+        median_us: most,
+        worst_us: most,
+        whole_after: Some(Duration::MAX),
+    });
     view.links.push(LinkView {
         from: 17,
         to: usize::MAX,
@@ -240,6 +273,7 @@ pub(crate) fn summary() -> Summary {
         memory_bytes: 611 << 20,
         budget_bytes: 1 << 30,
         log_bytes: 438 << 20,
+        failures: Vec::new(),
         faults: Vec::new(),
     }
 }
@@ -251,6 +285,7 @@ fn data_centre(name: &str, sequence: &mut Sequence) -> DataCentreView {
             .map(|number| NodeView {
                 name: format!("{name}-{zone}-{number}"),
                 state: NodeState::Up,
+                log: LogState::Up,
                 messages_per_s: 30 + sequence.below(22),
                 acks_per_s: 30 + sequence.below(22),
                 entries: 13_200 + sequence.below(2_600),

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::figures::{count, latency};
 use super::keys::Key;
 use super::latency::AckLatency;
 
@@ -43,8 +44,12 @@ pub(crate) enum NodeState {
     Up,
     /// Its thread stands still: sockets stay open, nothing is answered.
     Paused,
-    /// It has ended.
-    Stopped,
+    /// Its links carry nothing.
+    Cut,
+    /// It was asked to give its groups away.
+    Draining,
+    /// It is gone, with all that it held.
+    Killed,
 }
 
 impl NodeState {
@@ -55,7 +60,9 @@ impl NodeState {
             NodeState::Starting => "starting",
             NodeState::Up => "up",
             NodeState::Paused => "paused",
-            NodeState::Stopped => "stopped",
+            NodeState::Cut => "cut off",
+            NodeState::Draining => "draining",
+            NodeState::Killed => "killed",
         }
     }
 
@@ -66,7 +73,44 @@ impl NodeState {
             NodeState::Starting => '○',
             NodeState::Up => '●',
             NodeState::Paused => '‖',
-            NodeState::Stopped => '×',
+            NodeState::Cut => '≠',
+            NodeState::Draining => '◐',
+            NodeState::Killed => '×',
+        }
+    }
+}
+
+/// What the topology log says of a node. It may learn late what was done, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LogState {
+    /// Nothing, or nobody is there to ask.
+    Unknown,
+    /// It is there.
+    Up,
+    /// It is there, and loses its groups.
+    Draining,
+    /// It is not heard.
+    Down,
+}
+
+impl LogState {
+    /// In one word.
+    #[must_use]
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            LogState::Unknown => "unknown",
+            LogState::Up => "up",
+            LogState::Draining => "draining",
+            LogState::Down => "down",
+        }
+    }
+
+    /// As one sign behind what was done to the node; nothing where all is well.
+    #[must_use]
+    pub(crate) fn mark(self) -> &'static str {
+        match self {
+            LogState::Unknown | LogState::Up | LogState::Draining => "",
+            LogState::Down => " ↓",
         }
     }
 }
@@ -78,6 +122,8 @@ pub(crate) struct NodeView {
     pub(crate) name: String,
     /// Whether it serves.
     pub(crate) state: NodeState,
+    /// What the topology log says of it.
+    pub(crate) log: LogState,
     /// HL7 messages that entered at it, per second.
     pub(crate) messages_per_s: u64,
     /// Acks that it gave to senders, per second.
@@ -181,6 +227,56 @@ impl LinkView {
     }
 }
 
+/// What a failure cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FailureView {
+    /// What was done to whom, like `kill FL-A-1`.
+    pub(crate) what: String,
+    /// When, since the feed began.
+    pub(crate) at: Duration,
+    /// When, since then.
+    pub(crate) ago: Duration,
+    /// Groups that were written there.
+    pub(crate) groups: u64,
+    /// Of these, those that were acked again, or were given away.
+    pub(crate) groups_back: u64,
+    /// Patients of which a message waited.
+    pub(crate) patients: u64,
+    /// What the one in the middle waited beyond its usual ack latency, in microseconds.
+    pub(crate) median_us: u64,
+    /// What the worst did.
+    pub(crate) worst_us: u64,
+    /// When every group had five copies again.
+    pub(crate) whole_after: Option<Duration>,
+}
+
+impl FailureView {
+    /// In a sentence, for events and the summary.
+    #[must_use]
+    pub(crate) fn sentence(&self) -> String {
+        let whole = match self.whole_after {
+            Some(after) => format!("five copies again after {:.1} s", after.as_secs_f64()),
+            None => "not all copies are back".to_owned(),
+        };
+        format!("{}: {}; {whole}", self.what, self.cost())
+    }
+
+    /// Whom it hit, and what it cost them.
+    #[must_use]
+    pub(crate) fn cost(&self) -> String {
+        if self.patients == 0 {
+            return format!("{} groups hit, no patient waited", count(self.groups));
+        }
+        format!(
+            "{} groups hit, {} patients waited, median {}, worst {}",
+            count(self.groups),
+            count(self.patients),
+            latency(self.median_us),
+            latency(self.worst_us)
+        )
+    }
+}
+
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
@@ -235,6 +331,8 @@ pub(crate) struct Cursor {
     pub(crate) node: usize,
     /// The selected link: an index into [`DemoView::links`].
     pub(crate) link: usize,
+    /// Not the node is selected but all of its data centre.
+    pub(crate) whole: bool,
 }
 
 /// Everything that one picture shows.
@@ -258,6 +356,8 @@ pub(crate) struct DemoView {
     pub(crate) latency: AckLatency,
     /// How many copies there are.
     pub(crate) copies: Copies,
+    /// What the last failure cost, if there was one.
+    pub(crate) failure: Option<FailureView>,
     /// How full the memory is.
     pub(crate) memory: Memory,
     /// Each pair of data centres once.
@@ -278,10 +378,22 @@ impl DemoView {
         self.data_centres.iter().flat_map(DataCentreView::nodes)
     }
 
-    /// How many nodes serve.
+    /// Of how many nodes the topology log says this.
+    #[must_use]
+    pub(crate) fn nodes_in(&self, log: LogState) -> usize {
+        self.nodes().filter(|node| node.log == log).count()
+    }
+
+    /// How many nodes are up, as the topology log has it.
     #[must_use]
     pub(crate) fn nodes_up(&self) -> usize {
-        self.nodes().filter(|node| node.state == NodeState::Up).count()
+        self.nodes_in(LogState::Up)
+    }
+
+    /// Whether the cursor selects a node, by data centre and place: itself, or its whole data centre.
+    #[must_use]
+    pub(crate) fn is_selected(&self, data_centre: usize, node: usize) -> bool {
+        self.cursor.data_centre == data_centre && (self.cursor.whole || self.cursor.node == node)
     }
 
     /// The node under the cursor, if the cursor stands on one.
@@ -328,8 +440,18 @@ impl DemoView {
                     .unwrap_or(self.data_centres.len().saturating_sub(1));
                 cursor.node = usize::MAX;
             }
+            Key::Whole => cursor.whole = !cursor.whole,
             Key::NextLink => cursor.link = cursor.link.saturating_add(1) % self.links.len().max(1),
-            Key::Quit | Key::PauseOrResume | Key::SlowLink | Key::Help | Key::Redraw => (),
+            Key::Quit
+            | Key::PauseOrResume
+            | Key::Kill
+            | Key::Lose
+            | Key::Cut
+            | Key::Drain
+            | Key::Restore
+            | Key::SlowLink
+            | Key::Help
+            | Key::Redraw => (),
         }
         cursor.data_centre = cursor.data_centre.min(self.data_centres.len().saturating_sub(1));
         cursor.node = cursor.node.min(nodes(cursor.data_centre).saturating_sub(1));
@@ -387,10 +509,46 @@ mod tests {
     fn a_view_of_nothing_moves_nowhere() {
         let mut view = sample::empty();
         for key in Key::ALL {
-            view.cursor = view.moved(key);
+            let cursor = view.moved(key);
+            view.cursor = Cursor {
+                whole: view.cursor.whole,
+                ..cursor
+            };
             assert_eq!(view.cursor, Cursor::default());
         }
         assert!(view.selected().is_none());
+    }
+
+    #[test]
+    fn a_whole_data_centre_is_selected_and_let_go_with_one_key() {
+        let mut view = sample::calm();
+        view.cursor = view.moved(Key::Right);
+        view.cursor = view.moved(Key::Whole);
+        let selected = |view: &DemoView| {
+            (0..4)
+                .flat_map(|dc| (0..8).map(move |node| (dc, node)))
+                .filter(|(dc, node)| view.is_selected(*dc, *node))
+                .count()
+        };
+        assert_eq!(selected(&view), 8);
+        view.cursor = view.moved(Key::Left);
+        assert!(view.is_selected(0, 7) && !view.is_selected(1, 0));
+        view.cursor = view.moved(Key::Whole);
+        assert_eq!(selected(&view), 1);
+    }
+
+    #[test]
+    fn a_failure_says_whom_it_hit_and_what_it_cost() {
+        let mut failure = sample::failure();
+        assert_eq!(
+            failure.sentence(),
+            "kill FL-A-1: 34 groups hit, 9 patients waited, median 312 ms, worst 640 ms; five copies again after 3.2 s"
+        );
+        (failure.patients, failure.whole_after) = (0, None);
+        assert_eq!(
+            failure.sentence(),
+            "kill FL-A-1: 34 groups hit, no patient waited; not all copies are back"
+        );
     }
 
     #[test]

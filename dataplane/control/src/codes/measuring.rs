@@ -42,9 +42,9 @@ codes! {
         effect: "The messages were sent and read back; the times that were measured mean nothing.",
         remedy: "Operator: lower --rate, or give the generator cores of its own.";
     DemoIncomplete = 8013, "the demonstration did not go through",
-        cause: "Not everything that was sent was acked and held by three members, or a node did not end in order.",
+        cause: "Not everything that was sent was acked and held by three members, what --fault asked for could not be done, or a node did not end in order.",
         effect: "The nodes of the demonstration were ended.",
-        remedy: "Operator: lower --rate or free the machine; if messages were lost, keep what it printed.";
+        remedy: "Operator: lower --rate or free the machine, or let more time pass between faults; if messages were lost, keep what it printed.";
 
     UnknownMutant = 8101, "no such mutant",
         cause: "The name was mistyped, or belongs to another release.",

@@ -145,8 +145,8 @@ pub struct Controller<R: Rules> {
     told: BTreeMap<NodeId, u64>,
     /// Members that a group has where there are enough nodes.
     members: usize,
-    /// This node shall lose its memberships.
-    drains: bool,
+    /// This node shall lose its memberships, or have some again; nothing where the log is to say what it says.
+    drains: Option<bool>,
     leader: Option<NodeId>,
     asked: u64,
     now_ms: u64,
@@ -196,7 +196,7 @@ impl<R: Rules> Controller<R> {
             reports: Reports::default(),
             shards: BTreeMap::new(),
             told: BTreeMap::new(),
-            drains: false,
+            drains: None,
             leader: None,
             asked: 0,
             now_ms: now.monotonic_ns / MS,
@@ -336,9 +336,9 @@ impl<R: Rules> Controller<R> {
         }
     }
 
-    /// This node shall lose its memberships, or keep them again.
+    /// This node shall lose its memberships, or keep them again and have more. It is asked for until the log says so.
     pub fn drain(&mut self, drains: bool) {
-        self.drains = drains;
+        self.drains = Some(drains);
         self.up_at_ms = 0;
     }
 
@@ -355,7 +355,7 @@ impl<R: Rules> Controller<R> {
             Some(_) => others >= self.members,
             None => false,
         };
-        self.drains
+        self.drains == Some(true)
             && (self.state.groups())
                 .all(|(_, group)| !holds(&group.active) && !group.pending.as_ref().is_some_and(holds))
     }

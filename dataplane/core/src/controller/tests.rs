@@ -266,6 +266,22 @@ fn a_node_that_drains_says_so_and_one_that_is_told_otherwise_stays() {
     world.run(50);
     assert_eq!(world.state(1).node(NodeId(5)).presence, Presence::Draining);
     assert!(!world.seat(5).controller.is_drained());
+    world.seat(5).controller.drain(false);
+    world.run(50);
+    assert_eq!(world.state(1).node(NodeId(5)).presence, Presence::Up);
+}
+
+#[test]
+fn a_node_that_was_to_drain_no_more_drains_when_another_says_so_later() {
+    let mut world = born();
+    world.seat(5).controller.drain(true);
+    world.run(50);
+    world.seat(5).controller.drain(false);
+    world.run(50);
+    let entry = Entry::NodeDraining(NodeId(5));
+    world.seat(1).controller.propose(&entry);
+    world.run(300);
+    assert_eq!(world.state(1).node(NodeId(5)).presence, Presence::Draining);
 }
 
 #[test]

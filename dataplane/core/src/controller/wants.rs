@@ -45,14 +45,20 @@ impl<R: Rules> Controller<R> {
     /// The log has to say that this process is there, or that it drains.
     pub(super) fn want_to_be_up(&mut self) {
         let row = self.state.node(self.own.node);
+        if self.drains == Some(false) && row.presence == Presence::Up {
+            // Whoever lets it drain later is not contradicted.
+            self.drains = None;
+        }
         // Whether a process that was down is up again the others say, who hear it.
         let entry = if row.incarnation != self.own.incarnation {
             Entry::NodeUp {
                 member: self.own,
                 replaces: row.incarnation,
             }
-        } else if self.drains && row.presence == Presence::Up {
+        } else if self.drains == Some(true) && row.presence == Presence::Up {
             Entry::NodeDraining(self.own.node)
+        } else if self.drains == Some(false) && row.presence == Presence::Draining {
+            Entry::NodeUndraining(self.own.node)
         } else {
             return;
         };

@@ -92,7 +92,7 @@ impl LinkRow {
 
     /// A connection is wanted and none is under way: when it is to be dialled.
     fn due_ns(&self) -> Option<u64> {
-        let idle = self.connection.is_none() && self.dialing.is_none();
+        let idle = self.connection.is_none() && self.dialing.is_none() && !self.line.way.is_cut;
         (self.info.dials && idle && self.host.is_some()).then_some(self.dial_at_ns)
     }
 }
@@ -206,7 +206,7 @@ impl<B: Behaviour> EventLoop<B> {
     /// The side that is dialled asks once whether anybody listens there still: a process that was killed is known by that.
     fn probe(&mut self, index: usize) {
         let row = &self.links[index];
-        if row.info.dials || row.info.number != 0 || row.probe.is_some() {
+        if row.info.dials || row.info.number != 0 || row.probe.is_some() || row.line.way.is_cut {
             return;
         }
         if let Some(address) = row.address() {

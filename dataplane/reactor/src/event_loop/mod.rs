@@ -365,6 +365,10 @@ impl<B: Behaviour> EventLoop<B> {
         for event in events.drain(..) {
             self.on_event(now, event);
         }
+        if self.ended {
+            // Whoever dies says nothing more, not even what this turn would have.
+            return true;
+        }
         let shard = &mut self.shard;
         worked |= self.port.drain(|_, crossing| shard.on_deliver(now, crossing)) > 0;
         if now.monotonic_ns >= self.tick_at_ns {
@@ -527,6 +531,11 @@ impl<B: Behaviour> EventLoop<B> {
                 Ok(Command::Decided { position, stamp, entry }) => self.shard.on_decided(now, position, stamp, &entry),
                 Ok(Command::Pause) => self.paused = true,
                 Ok(Command::Resume) => self.paused = false,
+                Ok(Command::Die) => {
+                    self.paused = false;
+                    self.ended = true;
+                    return self.reports.tell(Report::Stopped { flushed: false });
+                }
                 // A control thread that is gone wants nothing more of us either.
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
                     self.paused = false;

@@ -178,6 +178,8 @@ pub enum Command {
     Resume,
     /// Refuse new work, flush, end.
     Stop,
+    /// End at once, without another word to anyone.
+    Die,
 }
 
 /// A shard's end of the way to the control thread. Never blocks and never grows: what finds no room is counted.

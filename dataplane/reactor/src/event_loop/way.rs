@@ -28,6 +28,9 @@ pub struct Way {
     pub jitter_ns: u64,
     /// Of a million frames so many take a round trip more.
     pub loss_per_million: u32,
+    /// Nothing passes: what was sent waits, as it would at its sender's TCP, and nothing is dialled. Who dials may be the other end, so a link is
+    /// cut at both of its ends.
+    pub is_cut: bool,
 }
 
 impl Way {
@@ -75,6 +78,7 @@ impl Line {
             one_way_ns,
             jitter_ns,
             loss_per_million,
+            is_cut: _,
         } = self.way;
         // Two independent parts of one random word.
         let jitter_ns = (u128::from(jitter_ns) * u128::from(random & 0xFFFF_FFFF)) >> 32;
@@ -91,6 +95,9 @@ impl Line {
 
     /// What is due, joined, at most [`SEND_BYTES_MAX`] but at least one frame.
     fn take(&mut self, now: Now) -> Option<Vec<u8>> {
+        if self.way.is_cut {
+            return None;
+        }
         let (_, mut bytes) = self.frames.pop_front_if(|(due_ns, _)| *due_ns <= now.monotonic_ns)?;
         while let Some((_, next)) = self
             .frames
@@ -102,7 +109,8 @@ impl Line {
     }
 
     fn due_ns(&self) -> u64 {
-        self.frames.front().map_or(u64::MAX, |(due_ns, _)| *due_ns)
+        let first = self.frames.front().filter(|_| !self.way.is_cut);
+        first.map_or(u64::MAX, |(due_ns, _)| *due_ns)
     }
 }
 
@@ -174,11 +182,15 @@ impl<B: Behaviour> EventLoop<B> {
         self.lines_at_ns = self.lines_at_ns.min(due_ns);
     }
 
-    /// From now on all links to a node take this way. What is under way already keeps its time.
+    /// From now on all links to a node take this way. What is under way already keeps its time, or leaves at once where that has passed
+    /// behind a cut.
     pub(super) fn set_way(&mut self, peer: waterpark_core::ids::NodeId, way: Way) {
         for row in self.links.iter_mut().filter(|row| row.info.peer == peer) {
             row.line.way = way;
         }
+        // Lines and dials have other dates now, and both look for their next themselves.
+        self.lines_at_ns = 0;
+        self.timers_at_ns = 0;
     }
 }
 
@@ -198,7 +210,7 @@ mod tests {
         let mut line = Line::new(Way {
             one_way_ns: 9_000_000,
             jitter_ns: 4_000_000,
-            loss_per_million: 0,
+            ..Way::default()
         });
         assert_eq!(line.push(at(0), 0xFFFF_FFFF, vec![1]), 12_999_999);
         assert_eq!(
@@ -218,12 +230,30 @@ mod tests {
     fn a_lost_frame_comes_a_round_trip_later_and_holds_up_those_behind_it() {
         let mut line = Line::new(Way {
             one_way_ns: 10_000_000,
-            jitter_ns: 0,
             loss_per_million: 500_000,
+            ..Way::default()
         });
         assert_eq!(line.push(at(0), 0x7FFF_FFFF << 32, vec![1]), 30_000_000);
         assert_eq!(line.push(at(1), 0x8000_0001 << 32, vec![2]), 30_000_000);
         assert_eq!(line.take(at(30)), Some(vec![1, 2]));
+    }
+
+    #[test]
+    fn nothing_passes_a_cut_and_all_of_it_in_order_once_it_is_healed() {
+        let way = Way {
+            one_way_ns: 10_000_000,
+            ..Way::default()
+        };
+        let mut line = Line::new(Way { is_cut: true, ..way });
+        line.push(at(0), 0, vec![1]);
+        line.push(at(50), 0, vec![2]);
+        assert_eq!((line.take(at(999)), line.due_ns()), (None, u64::MAX));
+        assert!(line.is_used(), "the next frame waits behind them");
+        line.way = way;
+        assert_eq!(line.due_ns(), 10_000_000);
+        line.push(at(995), 0, vec![3]);
+        assert_eq!(line.take(at(999)), Some(vec![1, 2]));
+        assert_eq!(line.take(at(1_005)), Some(vec![3]));
     }
 
     #[test]

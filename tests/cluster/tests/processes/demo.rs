@@ -56,6 +56,101 @@ fn thirty_two_nodes_ack_a_feed_and_hold_all_of_it_on_both_drivers() {
     }
 }
 
+#[test]
+fn a_node_that_is_killed_and_comes_back_costs_patients_a_moment_and_nothing_else() {
+    let _machine = Machine::take("a killed node of the demo", 120 * SECOND);
+    let (object, code, stderr) = demo(&[
+        "--for",
+        "16s",
+        // So many that some patient of the node's groups has something to say in any half second.
+        "--rate",
+        "600",
+        "--json",
+        "--fault",
+        "4s:kill:FL-A-1",
+        "--fault",
+        "11s:restore:FL-A-1",
+    ]);
+    assert_eq!(code, Some(0), "{object} {stderr}");
+    assert_eq!(number(&object, "acked"), number(&object, "sent"), "{object}");
+    for none in ["refused", "unknown", "lost", "duplicated"] {
+        assert_eq!(number(&object, none), 0, "{none} in {object}");
+    }
+    let failures = object["failures"].as_array().expect("failures");
+    let [failure] = failures.as_slice() else {
+        panic!("one was made: {object}");
+    };
+    assert_eq!(failure["what"], "kill FL-A-1");
+    // Each of the 32 nodes writes about as many of the groups, a few more or less while they move.
+    let groups = number(failure, "groups");
+    assert!((16..=64).contains(&groups), "{failure}");
+    assert!(
+        number(failure, "groups_back") == groups,
+        "all are written elsewhere: {failure}"
+    );
+    assert!(number(failure, "patients") > 0, "{failure}");
+    let unavailable = |which: &str| failure["unavailability_us"][which].as_u64().expect("a time");
+    let (median, worst) = (unavailable("median"), unavailable("worst"));
+    // A killed node is seen by its closed sockets; nobody waits for a restart, which came seven seconds later.
+    assert!(50_000 <= median && median <= worst && worst < 7_000_000, "{failure}");
+    assert!(
+        failure["copies_back_s"].as_f64().is_some_and(|after| after < 7.0),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_lost_data_centre_a_cut_node_and_a_drained_one_lose_nothing_and_double_nothing() {
+    let _machine = Machine::take("a lost data centre of the demo", 120 * SECOND);
+    let (object, code, stderr) = demo(&[
+        "--for",
+        "20s",
+        "--json",
+        "--fault",
+        "3s:lose:UT",
+        "--fault",
+        "10s:drain:TN-A-2",
+        "--fault",
+        "12s:cut:TX-B-3",
+        "--fault",
+        "14s:restore:UT",
+        "--fault",
+        "16s:restore:TX-B-3",
+    ]);
+    assert_eq!(code, Some(0), "{object} {stderr}");
+    assert_eq!(number(&object, "acked"), number(&object, "sent"), "{object}");
+    for none in ["lost", "duplicated"] {
+        assert_eq!(number(&object, none), 0, "{none} in {object}");
+    }
+    let what: Vec<&str> = (object["failures"].as_array().expect("failures").iter())
+        .filter_map(|failure| failure["what"].as_str())
+        .collect();
+    assert_eq!(what, ["lose UT", "drain TN-A-2", "cut TX-B-3"]);
+}
+
+#[test]
+fn what_would_cost_acked_messages_is_not_done_and_fails_the_drill() {
+    let _machine = Machine::take("the demo's limits", 60 * SECOND);
+    let (object, code, _) = demo(&[
+        "--for",
+        "5s",
+        "--json",
+        "--fault",
+        "2s:lose:UT",
+        "--fault",
+        "2s:lose:TX",
+    ]);
+    assert_eq!(code, Some(1), "{object}");
+    let faults = object["faults"].as_array().expect("faults");
+    let said = faults.iter().filter_map(serde_json::Value::as_str).collect::<String>();
+    assert!(said.contains("--fault 2s:lose:TX: lose TX is not done"), "{object}");
+    assert_eq!(
+        (number(&object, "lost"), number(&object, "duplicated")),
+        (0, 0),
+        "{object}"
+    );
+}
+
 /// One row of the demo's `memory_samples`.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
@@ -169,6 +264,12 @@ fn what_cannot_be_run_is_refused_with_what_to_do() {
         (&["--memory", "1MiB"], "--memory is at least"),
         (&["--round-trip", "FL-NY=3ms"], "--round-trip FL-NY=3ms is none"),
         (&["--hl7", "/nowhere/at/all"], "/nowhere/at/all"),
+        (&["--fault", "8s:explode:FL-A-1"], "`explode` is none"),
+        (&["--fault", "8s:kill:FL-Z-9"], "neither a node nor a data centre"),
+        (
+            &["--for", "5s", "--fault", "8s:kill:FL-A-1"],
+            "after the end of the feed",
+        ),
     ] {
         let (_, code, stderr) = demo(arguments);
         assert!(matches!(code, Some(1 | 2)), "{arguments:?}: {code:?}");

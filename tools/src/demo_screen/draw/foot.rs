@@ -4,7 +4,7 @@ use ratatui::text::{Line, Span};
 
 use super::part::Part;
 use crate::demo_screen::figures::{clock, fit};
-use crate::demo_screen::keys::HELP;
+use crate::demo_screen::keys::{HELP, KeyHelp};
 use crate::demo_screen::theme::Role;
 use crate::demo_screen::view::{DemoView, EventLine, Weight};
 
@@ -85,21 +85,34 @@ pub(super) fn commands(part: &mut Part<'_>, view: &DemoView) {
     }
 }
 
-/// The keys, as many as have room.
+/// All keys, closer to each other where there is little room: they stand out in reverse, so that no space has to part them from their words.
+/// As many as there is room for where there is less.
 pub(super) fn keys(part: &mut Part<'_>, _view: &DemoView) {
-    let mut spans = vec![Span::raw(" ")];
-    let mut used = 1;
+    let wide: usize = HELP.iter().map(|help| key_width(help) + 4).sum();
+    let is_wide = wide < usize::from(part.width());
+    let mut spans = Vec::new();
+    let mut used = 0;
     for help in HELP {
-        let length = help.keys.chars().count() + help.short.chars().count() + 5;
-        used += length;
-        if used > usize::from(part.width()) {
+        used += key_width(&help) + if is_wide { 4 } else { 0 };
+        // Behind the last word nothing has to be free.
+        if used > usize::from(part.width()) + 1 {
             break;
         }
-        spans.push(part.span(format!(" {} ", help.keys), Role::Selected));
-        spans.push(Span::raw(format!(" {}  ", help.short)));
+        let (key, word) = if is_wide {
+            (format!(" {} ", help.keys), format!(" {}  ", help.short))
+        } else {
+            (help.keys.to_owned(), format!("{} ", help.short))
+        };
+        spans.push(part.span(key, Role::Selected));
+        spans.push(Span::raw(word));
     }
-    if spans.len() == 1 {
+    if spans.is_empty() {
         spans = vec![Span::raw("q quit")];
     }
     part.line(0, &Line::from(spans));
+}
+
+/// Columns of a key and its word where they stand closest, with a space behind them.
+fn key_width(help: &KeyHelp) -> usize {
+    help.keys.chars().count() + help.short.chars().count() + 1
 }

@@ -6,7 +6,7 @@ use super::bars;
 use super::part::Part;
 use crate::demo_screen::figures::{clock, count, short};
 use crate::demo_screen::theme::Role;
-use crate::demo_screen::view::{DemoView, Phase};
+use crate::demo_screen::view::{DemoView, LogState, Phase};
 
 pub(super) fn title(part: &mut Part<'_>, view: &DemoView) {
     let nodes = view.nodes().count();
@@ -22,7 +22,15 @@ pub(super) fn title(part: &mut Part<'_>, view: &DemoView) {
     let banner = part.span(" Waterpark demo ", Role::Banner);
     let phase = part.span(view.phase.words(), phase);
     let up_role = if up == nodes { Role::Good } else { Role::Warning };
-    let nodes_up = part.span(format!("{up} of {nodes} nodes up"), up_role);
+    let mut said = format!("{up} of {nodes} nodes up");
+    for log in [LogState::Draining, LogState::Down] {
+        let count = view.nodes_in(log);
+        if count > 0 {
+            let comma = if said.ends_with("up") { "; " } else { ", " };
+            said.push_str(&format!("{comma}{count} {}", log.word()));
+        }
+    }
+    let nodes_up = part.span(said, up_role);
     let gap = Span::raw("  ");
     let long = vec![
         banner.clone(),

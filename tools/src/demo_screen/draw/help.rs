@@ -8,13 +8,18 @@ use crate::demo_screen::theme::Role;
 use crate::demo_screen::view::{DemoView, NodeState};
 
 /// What the figures mean, each in a sentence of one row.
-const FIGURES: [(&str, &str); 9] = [
+const FIGURES: [(&str, &str); 11] = [
     ("acked", "three of the five members of a group hold the message"),
     ("refused", "a node said no for good, and why; nothing was logged"),
     ("unknown", "no answer came: the message may have taken effect or not"),
     ("resends", "further attempts for a message; none is stored twice"),
     ("held", "entries in a node's logs, written by itself or by others"),
     ("copies", "how many members of a group hold all that it committed"),
+    ("waited", "patients of groups that were hit, with a message to be acked"),
+    (
+        "median, worst",
+        "how long they waited beyond what their acks usually take",
+    ),
     (
         "writer's DC",
         "messages entered in the data centre of their group's writer",
@@ -46,7 +51,9 @@ pub(super) fn draw(part: &mut Part<'_>, view: &DemoView) {
     let states = [
         NodeState::Up,
         NodeState::Paused,
-        NodeState::Stopped,
+        NodeState::Cut,
+        NodeState::Draining,
+        NodeState::Killed,
         NodeState::Starting,
     ];
     let states: Vec<String> = states
@@ -54,6 +61,9 @@ pub(super) fn draw(part: &mut Part<'_>, view: &DemoView) {
         .map(|state| format!("{} {}", state.sign(), state.word()))
         .collect();
     lines.push(Line::from(format!("  {}", states.join("   "))));
+    lines.push(Line::from(
+        "  ↓ behind it: down, as the topology log has it; so are counts of nodes that are up",
+    ));
     lines.push(Line::from(part.span(" figures", Role::Title)));
     lines.extend(FIGURES.iter().map(|(name, text)| row(part, name, (*text).to_owned())));
     let rows = part.height();

@@ -21,6 +21,7 @@ pub(crate) struct Layout {
     pub(crate) totals: Rect,
     pub(crate) nodes: Rect,
     pub(crate) detail: Rect,
+    pub(crate) failure: Rect,
     pub(crate) latency: Rect,
     pub(crate) acks: Rect,
     pub(crate) copies: Rect,
@@ -89,6 +90,7 @@ impl Layout {
         let spare = area.height - WIDE.1;
         let nodes = rest.top((nodes::table_rows(view) + 2 + u16::from(spare > 0)).min(area.height / 2));
         let detail = rest.top(1);
+        let failure = rest.top(1);
         let keys = rest.bottom(1);
         // A title, then two rows for each command: what it is for, and the command alone, so that it can be marked whole.
         let commands = rest.bottom((1 + rows(view.commands.len()) * 2).min(3 + spare / 4 * 2));
@@ -105,6 +107,7 @@ impl Layout {
             totals,
             nodes,
             detail,
+            failure,
             latency,
             acks,
             copies,
@@ -124,6 +127,7 @@ impl Layout {
         let spare = area.height - STANDARD.1;
         let nodes = rest.top((nodes::table_rows(view) + u16::from(spare > 6)).min(area.height / 2));
         let detail = rest.top(1);
+        let failure = rest.top(1);
         let keys = rest.bottom(1);
         let commands = rest.bottom(if spare < 2 { 0 } else { 1 + spare / 6 });
         let events = rest.bottom(2 + (spare / 5).min(6));
@@ -138,6 +142,7 @@ impl Layout {
             totals,
             nodes,
             detail,
+            failure,
             latency,
             acks,
             copies,
@@ -157,6 +162,7 @@ impl Layout {
         // Keys are what one needs to leave; below three rows Ctrl-C has to be known.
         let keys = rest.bottom(u16::from(area.height > 3));
         let nodes = rest.top(rows(view.data_centres.len()));
+        let failure = rest.top(u16::from(area.height >= 12));
         let latency_rows = rest
             .0
             .height
@@ -167,6 +173,7 @@ impl Layout {
             title,
             totals,
             nodes,
+            failure,
             latency,
             events,
             keys,
@@ -176,12 +183,13 @@ impl Layout {
 
     /// All areas.
     #[cfg(test)]
-    pub(crate) fn areas(&self) -> [Rect; 12] {
+    pub(crate) fn areas(&self) -> [Rect; 13] {
         [
             self.title,
             self.totals,
             self.nodes,
             self.detail,
+            self.failure,
             self.latency,
             self.acks,
             self.copies,

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 use super::part::Part;
 use crate::demo_screen::figures::{bytes, count, fit, short, short_bytes};
 use crate::demo_screen::theme::Role;
-use crate::demo_screen::view::{DataCentreView, DemoView, NodeState, NodeView};
+use crate::demo_screen::view::{DataCentreView, DemoView, LogState, NodeState, NodeView};
 
 /// One figure of a node: its title, its width with the space before it, and its text.
 struct Figure {
@@ -76,22 +76,22 @@ pub(super) fn draw(part: &mut Part<'_>, view: &DemoView) {
     let width = part.width() / columns;
     let names = name_width(view);
     for (place, there) in (0..columns).zip(&view.data_centres) {
-        let selected = (usize::from(place) == view.cursor.data_centre).then_some(view.cursor.node);
+        let selected = |node: usize| view.is_selected(usize::from(place), node);
         let height = part.height();
         let mut column = part.within(place * width, 0, width, height);
         if column.is_framed() {
-            let up = there.nodes().filter(|node| node.state == NodeState::Up).count();
+            let up = there.nodes().filter(|node| node.log == LogState::Up).count();
             let nodes = there.nodes().count();
             let mut inside = column.tight_panel(&there.name, &format!("{up} of {nodes} up"));
-            table(&mut inside, there, names, selected, "");
+            table(&mut inside, there, names, &selected, "");
         } else {
-            table(&mut column, there, names, selected, &there.name);
+            table(&mut column, there, names, &selected, &there.name);
         }
     }
 }
 
 /// One data centre: titles, then a row per node. A spare row goes between its zones.
-fn table(part: &mut Part<'_>, there: &DataCentreView, names: usize, selected: Option<usize>, title: &str) {
+fn table(part: &mut Part<'_>, there: &DataCentreView, names: usize, selected: &dyn Fn(usize) -> bool, title: &str) {
     let room = usize::from(part.width());
     let mut used = MARKS + names;
     let figures: Vec<&Figure> = FIGURES
@@ -128,7 +128,7 @@ fn table(part: &mut Part<'_>, there: &DataCentreView, names: usize, selected: Op
                 part.line(row, &Line::from(left_out));
                 return;
             }
-            let line = node_line(part, node, names, &figures, selected == Some(place));
+            let line = node_line(part, node, names, &figures, selected(place));
             part.line(row, &line);
             row = row.saturating_add(1);
             place += 1;
@@ -145,7 +145,7 @@ fn node_line(part: &Part<'_>, node: &NodeView, names: usize, figures: &[&Figure]
         part.span(format!("{name:<names$}"), name_role),
         part.span(format!(" {}", node.state.sign()), state),
     ];
-    if node.state == NodeState::Up {
+    if node.state == NodeState::Up && matches!(node.log, LogState::Up | LogState::Unknown) {
         spans.extend(
             figures
                 .iter()
@@ -154,7 +154,11 @@ fn node_line(part: &Part<'_>, node: &NodeView, names: usize, figures: &[&Figure]
         return Line::from(spans);
     }
     // Rates of a node that does not serve say less than the word for it; what it holds still counts.
-    spans.push(part.span(format!(" {:<1$}", node.state.word(), 10), state));
+    let word = match node.state {
+        NodeState::Up => node.log.word().to_owned(),
+        done => format!("{}{}", done.word(), node.log.mark()),
+    };
+    spans.push(part.span(format!(" {word:<10}"), state));
     spans.extend(
         figures
             .iter()
@@ -167,8 +171,8 @@ fn node_line(part: &Part<'_>, node: &NodeView, names: usize, figures: &[&Figure]
 fn role_of(state: NodeState) -> Role {
     match state {
         NodeState::Up => Role::Good,
-        NodeState::Starting | NodeState::Paused => Role::Warning,
-        NodeState::Stopped => Role::Bad,
+        NodeState::Starting | NodeState::Paused | NodeState::Cut | NodeState::Draining => Role::Warning,
+        NodeState::Killed => Role::Bad,
     }
 }
 
@@ -186,7 +190,7 @@ fn rows(part: &mut Part<'_>, view: &DemoView) {
         for zone in &there.zones {
             spans.push(Span::raw(" "));
             for node in &zone.nodes {
-                let selected = (usize::from(row), place) == (view.cursor.data_centre, view.cursor.node);
+                let selected = view.is_selected(usize::from(row), place);
                 let style = part.style(role_of(node.state));
                 let style = if selected {
                     style.patch(part.style(Role::Selected))
@@ -197,7 +201,7 @@ fn rows(part: &mut Part<'_>, view: &DemoView) {
                 place += 1;
             }
         }
-        let up = there.nodes().filter(|node| node.state == NodeState::Up).count();
+        let up = there.nodes().filter(|node| node.log == LogState::Up).count();
         let acks = there
             .nodes()
             .fold(0_u64, |sum, node| sum.saturating_add(node.acks_per_s));
@@ -211,11 +215,18 @@ fn rows(part: &mut Part<'_>, view: &DemoView) {
     }
 }
 
-/// The selected node, in a sentence.
+/// What is selected, in a sentence.
 pub(super) fn detail(part: &mut Part<'_>, view: &DemoView) {
+    if view.cursor.whole {
+        return whole(part, view);
+    }
     let Some(node) = view.selected() else { return };
+    let log = match node.log {
+        LogState::Down | LogState::Draining => format!("({} by the log) ", node.log.word()),
+        LogState::Up | LogState::Unknown => String::new(),
+    };
     let state = part.span(
-        format!(" {} {} ", node.state.sign(), node.state.word()),
+        format!(" {} {} {log}", node.state.sign(), node.state.word()),
         role_of(node.state),
     );
     let name = part.span(node.name.clone(), Role::Selected);
@@ -236,4 +247,24 @@ pub(super) fn detail(part: &mut Part<'_>, view: &DemoView) {
     let least = format!(" {} entries, {}", short(node.entries), short_bytes(node.log_bytes));
     let line = |text: String| Line::from(vec![Span::raw("›"), name.clone(), state.clone(), Span::raw(text)]);
     part.first_that_fits(0, vec![line(long), line(middle), line(least)]);
+}
+
+/// The selected data centre.
+fn whole(part: &mut Part<'_>, view: &DemoView) {
+    let Some(there) = view.data_centres.get(view.cursor.data_centre) else {
+        return;
+    };
+    let up = there.nodes().filter(|node| node.log == LogState::Up).count();
+    let (nodes, entries) = (
+        there.nodes().count(),
+        there.nodes().fold(0_u64, |sum, node| sum.saturating_add(node.entries)),
+    );
+    let name = part.span(format!("›all of {} ", there.name), Role::Selected);
+    let long = format!(
+        " {nodes} nodes, {up} up   {} entries held   w chooses a node again",
+        count(entries)
+    );
+    let least = format!(" {up} of {nodes} up");
+    let line = |text: String| Line::from(vec![name.clone(), Span::raw(text)]);
+    part.first_that_fits(0, vec![line(long), line(least)]);
 }

@@ -7,7 +7,7 @@ use ratatui::style::Modifier;
 use super::draw_into;
 use crate::demo_screen::sample;
 use crate::demo_screen::theme::{Depth, Theme};
-use crate::demo_screen::view::{DemoView, NodeState, Phase};
+use crate::demo_screen::view::{DemoView, LogState, NodeState, Phase};
 
 const SIZES: [(u16, u16); 4] = [(80, 24), (100, 30), (160, 50), (200, 60)];
 
@@ -149,16 +149,17 @@ fn a_paused_node_is_told_in_words() {
     for (width, height) in SIZES {
         let rows = rows_of(&sample::troubled(), width, height);
         let row = rows.iter().find(|row| row.contains("FL-A-2")).unwrap();
-        assert!(row.contains("FL-A-2 ‖ paused"), "{row}");
-        assert!(rows[0].contains("31 of 32 nodes up"), "{}", rows[0]);
+        assert!(row.contains("FL-A-2 ‖ paused ↓"), "{row}");
+        assert!(rows[0].contains("31 of 32 nodes up; 1 down"), "{}", rows[0]);
     }
 }
 
 #[test]
-fn a_stopped_node_differs_from_a_paused_one_in_sign_and_word() {
+fn a_killed_node_differs_from_a_paused_one_in_sign_and_word() {
     let mut view = sample::calm();
-    view.data_centres[3].zones[1].nodes[3].state = NodeState::Stopped;
-    assert!(text_of(&view, 80, 24).contains("UT-B-4 × stopped"));
+    let node = &mut view.data_centres[3].zones[1].nodes[3];
+    (node.state, node.log) = (NodeState::Killed, LogState::Up);
+    assert!(text_of(&view, 80, 24).contains("UT-B-4 × killed"));
     assert!(text_of(&view, 40, 12).contains('×'));
 }
 
@@ -196,7 +197,64 @@ fn the_last_event_and_the_way_out_are_always_shown() {
     for (width, height) in SIZES {
         let rows = rows_of(&view, width, height);
         assert!(rows.join("\n").contains("FL-UT slowed from 45 ms"), "{width}x{height}");
-        assert!(rows.last().unwrap().contains(" q  quit"), "{width}x{height}");
+        let last = rows.last().unwrap();
+        assert!(last.contains("qquit ") || last.contains(" q  quit"), "{width}x{height}");
+    }
+}
+
+#[test]
+fn every_key_has_its_place_in_the_last_row() {
+    let view = sample::troubled();
+    for (width, height) in SIZES {
+        let rows = rows_of(&view, width, height);
+        for help in crate::demo_screen::keys::HELP {
+            let (keys, word) = (help.keys, help.short);
+            let last = rows.last().unwrap();
+            let is_there = [format!("{keys}{word} "), format!(" {keys}  {word}")]
+                .iter()
+                .any(|key| last.contains(key));
+            assert!(is_there, "{keys} at {width}x{height}: {last}");
+        }
+    }
+}
+
+#[test]
+fn what_a_failure_cost_is_shown_and_before_one_how_to_make_it() {
+    for (width, height) in SIZES {
+        let text = text_of(&sample::troubled(), width, height);
+        for fact in ["kill FL-A-1", "waited", "median 312 ms", "worst 640 ms"] {
+            assert!(text.contains(fact), "{fact} at {width}x{height}\n{text}");
+        }
+        let text = text_of(&sample::calm(), width, height);
+        assert!(text.contains("no failure yet"), "{width}x{height}\n{text}");
+    }
+}
+
+#[test]
+fn what_the_log_says_is_told_beside_what_was_done() {
+    let mut view = sample::calm();
+    view.data_centres[1].zones[0].nodes[0].log = LogState::Draining;
+    view.data_centres[1].zones[0].nodes[0].state = NodeState::Draining;
+    view.data_centres[2].zones[0].nodes[0].log = LogState::Down;
+    for (width, height) in SIZES {
+        let text = text_of(&view, width, height);
+        assert!(text.contains("TN-A-1 ◐ draining"), "{text}");
+        assert!(
+            text.contains("TX-A-1 ● down"),
+            "it goes on, and the log has not heard: {text}"
+        );
+        assert!(text.contains("30 of 32 nodes up; 1 draining, 1 down"), "{text}");
+    }
+}
+
+#[test]
+fn a_whole_data_centre_is_marked_at_each_of_its_nodes() {
+    let mut view = sample::calm();
+    (view.cursor.data_centre, view.cursor.whole) = (1, true);
+    for (width, height) in SIZES {
+        let text = text_of(&view, width, height);
+        assert_eq!(text.matches("›TN-").count(), 8, "{text}");
+        assert!(text.contains("›all of TN"), "{text}");
     }
 }
 
