@@ -500,6 +500,8 @@ impl Exception {
 }
 
 /// Puts items together that came in parts, one at a time per connection.
+///
+/// Between two items it keeps no memory: long ones are rare, and each of many connections would keep room for the longest that ever came on it.
 #[derive(Debug, Default)]
 pub struct Assembly {
     bytes: Vec<u8>,
@@ -508,12 +510,12 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Takes the next part. Returns the whole item's bytes when it was the last one; they stay valid until the next call.
+    /// Takes the next part. Returns the whole item's bytes when it was the last one.
     ///
     /// # Errors
     /// `Part` if it does not follow the part before it; `TooLong` if the whole would be longer than `item_bytes_max`, before memory is
     /// reserved for it.
-    pub fn take(&mut self, item: &Item<'_>, item_bytes_max: usize) -> Result<Option<&[u8]>, FrameError> {
+    pub fn take(&mut self, item: &Item<'_>, item_bytes_max: usize) -> Result<Option<Vec<u8>>, FrameError> {
         let (part, piece) = PartHeader::new_checked(item)?;
         let total = part.total.get() as usize;
         let offset = part.offset.get() as usize;
@@ -544,7 +546,13 @@ impl Assembly {
             return Ok(None);
         }
         self.total = 0;
-        Ok(Some(&self.bytes))
+        Ok(Some(std::mem::take(&mut self.bytes)))
+    }
+
+    /// Bytes set aside for the item that is being put together.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Forgets a half assembled item: its link is gone.

@@ -15,6 +15,9 @@ use waterpark_edge::sender::{End, Options, Sender};
 /// Bytes read in one go.
 const READ_BYTES: usize = 16 << 10;
 
+/// Room for what leaves that is kept when nothing does.
+const OUT_KEPT: usize = 32 << 10;
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -170,6 +173,8 @@ impl Line {
             }
         }
         self.out.clear();
+        // Room for a long message is given back: each connection would keep it.
+        self.out.shrink_to(OUT_KEPT);
         self.left = 0;
         Ok(())
     }

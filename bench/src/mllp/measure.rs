@@ -115,7 +115,8 @@ pub fn measure(plan: Hl7Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
     let acked_in_time = Cell::new(0);
     let sent = load.run(
         plan.time,
-        |outcomes| {
+        |load| {
+            let outcomes = load.outcomes();
             if begun.elapsed() < plan.time {
                 acked_in_time.set(outcomes.acked);
             }

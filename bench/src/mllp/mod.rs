@@ -21,7 +21,7 @@ mod measure;
 mod outcome;
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -98,7 +98,10 @@ pub struct Load {
     lines: Vec<Line>,
     /// The data centres, each with the connections into it and all others.
     data_centres: Vec<(String, [Vec<usize>; 2])>,
-    letters: Vec<Letter>,
+    /// By tag: what was sent and has not ended.
+    letters: HashMap<u64, Letter>,
+    /// The next message's.
+    tag: u64,
     outcomes: Outcomes,
     ledger: Ledger,
     begun: Instant,
@@ -108,7 +111,7 @@ pub struct Load {
     held: Option<(usize, u64, Vec<u8>)>,
 }
 
-/// What is kept of each message, by tag.
+/// What is kept of a message until it has ended.
 #[derive(Clone, Copy, Debug)]
 struct Letter {
     digest: u64,
@@ -166,7 +169,8 @@ impl Load {
             topology,
             source,
             epoll,
-            letters: Vec::new(),
+            letters: HashMap::new(),
+            tag: 0,
             outcomes: Outcomes::default(),
             ledger: Ledger::default(),
             begun: Instant::now(),
@@ -189,6 +193,13 @@ impl Load {
         &self.ledger
     }
 
+    /// Bytes that it has set aside for messages: for those that have not ended, and for what has to be found at the end.
+    #[must_use]
+    pub fn book_bytes(&self) -> usize {
+        let waiting: usize = self.lines.iter().map(|line| line.sender.waiting_bytes()).sum();
+        waiting + self.letters.capacity() * size_of::<(u64, Letter)>() + self.ledger.book_bytes()
+    }
+
     /// Messages that have not ended.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -203,7 +214,7 @@ impl Load {
     pub fn run(
         &mut self,
         time: Duration,
-        mut on_turn: impl FnMut(&Outcomes) -> Flow,
+        mut on_turn: impl FnMut(&Load) -> Flow,
         mut on_ack: impl FnMut(Acked),
     ) -> io::Result<()> {
         self.begun = Instant::now();
@@ -212,7 +223,7 @@ impl Load {
         let mut sending = true;
         loop {
             let now = self.begun.elapsed();
-            match on_turn(&self.outcomes) {
+            match on_turn(self) {
                 Flow::Send => (),
                 // What is not sent now is not sent later either: the plan goes on from here.
                 Flow::Hold => planned = planned.max(now),
@@ -224,7 +235,9 @@ impl Load {
             if sending {
                 sending = self.submit_due(now, &mut planned);
             } else {
-                self.held = None;
+                if let Some((_, tag, _)) = self.held.take() {
+                    self.letters.remove(&tag);
+                }
             }
             self.drive(now, &mut on_ack)?;
             if !sending && self.waiting() == 0 {
@@ -272,14 +285,16 @@ impl Load {
                     return false;
                 }
                 let (line, place) = self.place(&message);
-                let tag = self.letters.len() as u64;
+                let tag = self.tag;
+                self.tag += 1;
                 let digest = checksum::bytes(&message);
-                self.letters.push(Letter {
+                let letter = Letter {
                     digest,
                     planned,
                     line: u32::try_from(line).unwrap_or(u32::MAX),
                     place,
-                });
+                };
+                self.letters.insert(tag, letter);
                 self.ledger.sent(digest);
                 (line, tag, message)
             }
@@ -296,6 +311,7 @@ impl Load {
         if self.lines[line].sender.submit(tag, message).is_err() {
             // A file may hold what no sender can send.
             self.outcomes.refused += 1;
+            self.letters.remove(&tag);
         }
         true
     }
@@ -366,7 +382,7 @@ impl Load {
 
     fn ended(&mut self, now: Duration, ends: Vec<(usize, End)>, on_ack: &mut impl FnMut(Acked)) {
         for (index, end) in ends {
-            let letter = self.letters[usize::try_from(end.tag).unwrap_or(usize::MAX)];
+            let letter = self.letters.remove(&end.tag).expect("each message ends once");
             debug_assert_eq!(letter.line as usize, index);
             self.outcomes.resends += u64::from(end.attempts.saturating_sub(1));
             match end.fate {

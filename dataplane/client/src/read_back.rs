@@ -250,7 +250,7 @@ impl State {
             ItemKind::Part => match assembly.take(item, RUN_BYTES_MAX).map_err(ClientError::Frame)? {
                 None => Ok(()),
                 Some(whole) => {
-                    let item = Item::new_checked_unpadded(whole).map_err(ClientError::Frame)?;
+                    let item = Item::new_checked_unpadded(&whole).map_err(ClientError::Frame)?;
                     self.on_whole(&item, on_entry)
                 }
             },

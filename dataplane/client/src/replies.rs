@@ -6,7 +6,7 @@
 
 use waterpark_wire::body::{self, SlotTableBody};
 use waterpark_wire::item::{Item, ItemKind};
-use waterpark_wire::link::{Assembly, DOCUMENT_SLOT_TABLE, Document};
+use waterpark_wire::link::{DOCUMENT_SLOT_TABLE, Document};
 use waterpark_wire::reply::{MAYBE, Outcome, ReplyView};
 use waterpark_wire::{ConnectionRefusal, FrameError, FrameKind};
 
@@ -79,18 +79,14 @@ impl ClientCore {
             ItemKind::Part => {
                 let limit = self.options.reply_bytes_max;
                 let row = &mut self.peers[peer.0 as usize];
-                let mut assembly: Assembly = std::mem::take(&mut row.assembly);
-                let result = match assembly.take(item, limit) {
-                    Ok(None) => Ok(()),
-                    Err(error) => Err(ClientError::Frame(error)),
-                    Ok(Some(whole)) => match Item::new_checked_unpadded(whole) {
-                        Ok(inner) if inner.kind() != ItemKind::Part => self.on_item(now_ns, peer, &inner),
-                        Ok(_) => Err(ClientError::Frame(FrameError::Part)),
-                        Err(error) => Err(ClientError::Frame(error)),
-                    },
+                let Some(whole) = row.assembly.take(item, limit).map_err(ClientError::Frame)? else {
+                    return Ok(());
                 };
-                self.peers[peer.0 as usize].assembly = assembly;
-                result
+                match Item::new_checked_unpadded(&whole) {
+                    Ok(inner) if inner.kind() != ItemKind::Part => self.on_item(now_ns, peer, &inner),
+                    Ok(_) => Err(ClientError::Frame(FrameError::Part)),
+                    Err(error) => Err(ClientError::Frame(error)),
+                }
             }
             ItemKind::Refusal => Err(refusal_of(item)),
             _ => Err(ClientError::Frame(FrameError::ItemKind)),

@@ -101,6 +101,11 @@ pub trait Behaviour {
     /// Changes the state by an event that `execute` returned. `seq` and `time_ms` are the entry's.
     fn apply(&self, kind: KindId, state: &mut Self::State, event: &[u8], seq: u64, time_ms: u64);
 
+    /// Bytes that a state has set aside outside of its row. None, unless it says so.
+    fn beside_bytes(&self, _state: &Self::State) -> usize {
+        0
+    }
+
     /// Writes the state as the kind shows it: UTF-8 JSON.
     fn show(&self, kind: KindId, state: &Self::State, out: &mut Vec<u8>);
 

@@ -20,7 +20,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let (ask, order) = Ask::new_checked(item)?;
         let archive = match item.header.aux.get() {
             DOCUMENT_SLOT_TABLE => body::encode(&self.slot_table()),
-            DOCUMENT_STATUS => body::encode(&self.status(now)),
+            DOCUMENT_STATUS => {
+                self.take_census();
+                body::encode(&self.status(now))
+            }
             DOCUMENT_TOPOLOGY => body::encode(&self.topology_body()),
             DOCUMENT_ORDER => body::encode(&self.on_order(&body::decode::<OrderBody>(order)?)),
             _ => return Err(FrameError::Operation),
@@ -99,10 +102,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             memory_budget: usage.budget,
             groups: (0..self.groups.len()).map(|index| self.group_body(index)).collect(),
             links: self.links.iter().map(link).collect(),
-            counters: self
-                .counters
-                .named()
-                .into_iter()
+            counters: (self.counters.named().into_iter())
+                .chain(self.account().named())
                 .map(|(name, value)| CounterBody {
                     name: name.to_owned(),
                     value,

@@ -6,6 +6,7 @@
 use waterpark_wire::run::{EntryHeader, EntryView, RUN_HEADER, RunView, SWEEP, TICK, VOID};
 use waterpark_wire::sweep::SweepView;
 
+use crate::account::bytes_of;
 use crate::behaviour::{Behaviour, KindId};
 use crate::config::Config;
 use crate::confirm::Reads;
@@ -181,6 +182,19 @@ impl<S: Default + core::fmt::Debug> Group<S> {
     /// Group time: never backwards.
     pub(crate) fn time_at(&self, wall_ms: u64) -> u64 {
         self.time_ms.max(wall_ms)
+    }
+
+    /// Bytes set aside for it outside of its row, but for its actors, its lanes and its log's chunks.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let queues = [&self.queued, &self.held, &self.reads.held];
+        let items =
+            |queue: &Vec<Held>| queue.iter().map(|held| held.bytes.capacity() as u64).sum::<u64>() + bytes_of(queue);
+        queues.into_iter().map(items).sum::<u64>()
+            + bytes_of(&self.slot)
+            + bytes_of(&self.followers)
+            + self.log.book_bytes()
+            + self.unapplied.kept_bytes()
+            + self.waiting.kept_bytes()
     }
 
     /// What it learns as no member, if it does.

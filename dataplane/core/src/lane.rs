@@ -7,6 +7,7 @@
 
 use hashbrown::HashTable;
 
+use crate::account::bytes_of;
 use crate::ids::Seq;
 use crate::state_bytes::{StateReader, StateWriter};
 
@@ -198,6 +199,16 @@ impl Lanes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
+    }
+
+    /// Bytes set aside for rows, free numbers and the index.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        bytes_of(&self.rows) + bytes_of(&self.free) + self.index.allocation_size() as u64
+    }
+
+    /// Bytes that the rows have set aside for the seqs of numbers. Walks all of them.
+    pub(crate) fn beside_bytes(&self) -> u64 {
+        self.rows.iter().flatten().map(|lane| bytes_of(&lane.kept)).sum()
     }
 
     /// The number of a session's lane.

@@ -4,6 +4,7 @@
 //! A [`Shard`] is generic over the rules that mutants break, the memory that the world lends, and the kinds that run. The same code runs
 //! under sockets and under a simulated network.
 
+mod account;
 pub mod behaviour;
 pub mod config;
 mod confirm;
@@ -43,6 +44,7 @@ mod view_change;
 mod waiting;
 mod writer;
 
+pub use account::Account;
 pub use shard::{Counters, LinkInfo, PeerUp, Shard};
 pub use sight::{Burden, Sight};
 pub use view_change::{Branch, Branches};

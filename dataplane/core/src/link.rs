@@ -157,6 +157,15 @@ impl Link {
         self.exceptions.clear();
     }
 
+    /// Bytes set aside for what leaves, what comes in parts and what waits for acks.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let lists = self.frames.capacity() * size_of::<(u64, u32)>()
+            + self.records.capacity() * size_of::<Record>()
+            + self.arrived.capacity() * size_of::<Arrived>()
+            + self.queue.capacity() * size_of::<u32>();
+        (self.outbox.kept_bytes() + self.assembly.kept_bytes() + lists) as u64
+    }
+
     pub(crate) fn unacked(&self) -> usize {
         self.frames.len()
     }

@@ -15,6 +15,7 @@ use waterpark_wire::checksum;
 use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::run::{EntryParts, EntryView, HASHED_FROM, RUN_BYTES_MAX, RUN_HEADER, RunHeader, RunView};
 
+use crate::account::bytes_of;
 use crate::ids::{GroupId, Seq, View};
 use crate::memory::{ChunkId, Memory, MemoryFull};
 use marks::{Marks, chunk_bytes};
@@ -200,6 +201,12 @@ impl Log {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes set aside for its books: which chunks there are, and the run that is being rewritten.
+    #[must_use]
+    pub fn book_bytes(&self) -> u64 {
+        bytes_of(&self.chunks) + bytes_of(&self.scratch)
     }
 
     /// Bytes of its sealed runs as they lie now: what is kept.

@@ -160,20 +160,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 let Some(row) = self.clients.get_mut(&client) else {
                     return Ok(());
                 };
-                let mut assembly = std::mem::take(&mut row.assembly);
-                let result = assembly.take(item, whole_max).and_then(|whole| match whole {
-                    Some(bytes) => {
-                        let item = Item::new_checked_unpadded(bytes)?;
-                        let request = RequestView::new_checked(&item)?;
-                        let aim = self.aim_of(request.key);
-                        self.on_client_item(now, client, &item, aim.as_ref())
-                    }
-                    None => Ok(()),
-                });
-                if let Some(row) = self.clients.get_mut(&client) {
-                    row.assembly = assembly;
+                let Some(bytes) = row.assembly.take(item, whole_max)? else {
+                    return Ok(());
+                };
+                let item = Item::new_checked_unpadded(&bytes)?;
+                if item.kind() != ItemKind::Request {
+                    return Err(FrameError::Part);
                 }
-                result
+                let request = RequestView::new_checked(&item)?;
+                let aim = self.aim_of(request.key);
+                self.on_client_item(now, client, &item, aim.as_ref())
             }
             ItemKind::ReadBack => self.on_read_back(client, item),
             ItemKind::Ask => self.on_ask(now, client, item),

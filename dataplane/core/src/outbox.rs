@@ -11,6 +11,9 @@ use waterpark_wire::link::{PART_BYTES, PART_FIRST, PART_LAST, PartHeader};
 
 use crate::memory::Outgoing;
 
+/// A buffer of this size is kept however little leaves.
+const REST_BYTES: usize = 2 << 10;
+
 /// A whole item that leaves in parts.
 #[derive(Debug)]
 struct Long {
@@ -32,6 +35,8 @@ pub(crate) struct Outbox {
     long_bytes: usize,
     streams: u64,
     spare: Vec<u8>,
+    /// The longest frame that left since the last rest.
+    longest: usize,
     /// A send is in flight.
     pub(crate) busy: bool,
 }
@@ -129,6 +134,7 @@ impl Outbox {
         let frame = self.frame.take().expect("a frame leaves only if it has items");
         let mut bytes = std::mem::replace(&mut self.bytes, std::mem::take(&mut self.spare));
         frame.finish(&mut bytes, address);
+        self.longest = self.longest.max(bytes.len());
         self.busy = true;
         Outgoing {
             bytes,
@@ -144,6 +150,24 @@ impl Outbox {
         if bytes.capacity() > self.spare.capacity() {
             self.spare = bytes;
         }
+    }
+
+    /// Gives back what frames of late had no need of: one long item would leave every link with room for it for good. For callers that call it
+    /// now and then.
+    pub(crate) fn rest(&mut self) {
+        let wanted = std::mem::take(&mut self.longest).max(REST_BYTES);
+        for buffer in [&mut self.bytes, &mut self.spare] {
+            // Twice as much is what growing by doubling leaves.
+            if buffer.is_empty() && buffer.capacity() > 2 * wanted {
+                *buffer = Vec::new();
+            }
+        }
+    }
+
+    /// Bytes set aside for what leaves.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let long: usize = self.long.iter().map(|long| long.bytes.capacity()).sum();
+        self.bytes.capacity() + self.spare.capacity() + long
     }
 
     /// Forgets everything: the connection is gone.
@@ -178,5 +202,61 @@ impl Outbox {
         if !last {
             self.long.push_front(long);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waterpark_wire::frame::FrameKind;
+
+    use super::*;
+
+    const ADDRESS: FrameAddress = FrameAddress {
+        kind: FrameKind::Peer,
+        sender: (1, 1),
+        receiver: (2, 2),
+        number: 0,
+        epoch: 1,
+    };
+
+    /// An item of so many bytes leaves whole.
+    fn pass(outbox: &mut Outbox, bytes: usize) {
+        outbox.whole(&vec![0; bytes]);
+        while outbox.has_items() {
+            let outgoing = outbox.leave(&ADDRESS);
+            outbox.sent(outgoing);
+        }
+    }
+
+    #[test]
+    fn room_for_a_long_item_is_given_back_once_only_short_ones_leave() {
+        let mut outbox = Outbox::default();
+        pass(&mut outbox, 300_000);
+        assert!(outbox.kept_bytes() > PART_BYTES);
+        outbox.rest();
+        assert!(outbox.kept_bytes() > PART_BYTES, "it was needed since the last rest");
+        for _ in 0..3 {
+            pass(&mut outbox, 500);
+            outbox.rest();
+        }
+        assert!(outbox.kept_bytes() <= 2 * 2 * REST_BYTES, "{}", outbox.kept_bytes());
+    }
+
+    #[test]
+    fn what_leaves_all_the_time_keeps_its_room_and_what_waits_is_not_touched() {
+        let mut outbox = Outbox::default();
+        // Two buffers, in turns.
+        (0..2).for_each(|_| pass(&mut outbox, 40_000));
+        let kept = outbox.kept_bytes();
+        for _ in 0..10 {
+            pass(&mut outbox, 40_000);
+            outbox.rest();
+        }
+        assert_eq!(outbox.kept_bytes(), kept);
+        outbox.rest();
+        outbox.whole(&[5; 48]);
+        outbox.rest();
+        outbox.rest();
+        assert!(outbox.leave(&ADDRESS).bytes.ends_with(&[5; 48]));
     }
 }

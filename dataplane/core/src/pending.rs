@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** the rows of a group are chained in the order in which they were kept, each once.
 
+use crate::account::bytes_of;
 use crate::ids::{ClientId, GroupId, NodeId, ShardId};
 
 /// Where a kept request has gone.
@@ -91,6 +92,13 @@ impl Pendings {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.rows.len() - self.free.len()
+    }
+
+    /// Bytes set aside for all rows and what they keep.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let kept = self.rows.iter().filter_map(|row| row.pending.as_ref());
+        let items: usize = kept.map(|pending| pending.bytes.capacity()).sum();
+        items as u64 + bytes_of(&self.rows) + bytes_of(&self.free) + bytes_of(&self.chains)
     }
 
     /// Whether nothing is kept.

@@ -1,8 +1,9 @@
 //! The actors of one group, by key and by dense number.
 //!
 //! An idle actor is a row, its key and a place in an index, no object of its own; all three lie in blocks that are set aside as the group
-//! grows and never move, so that growing neither copies nor leaves behind what was there. Numbers are given in the order of introduction,
-//! so they are the same on every member.
+//! grows and never move, so that growing neither copies nor leaves behind what was there. The first block alone begins small and doubles
+//! until it is a whole one: a cluster has many groups of few actors. Numbers are given in the order of introduction, so they are the same on
+//! every member.
 //!
 //! With millions of actors each look-up misses the caches. So the index tells rows apart from the hash alone, and rows and keys can be asked
 //! for ahead of their use, for all requests of a frame at once: the misses then overlap instead of adding up.
@@ -20,6 +21,13 @@ pub(crate) const NO_ACTOR: u32 = u32::MAX;
 
 /// Rows of one block: few enough that the one that is being filled costs little, so many that the list of blocks stays near.
 const BLOCK_ROWS: usize = 1_024;
+/// Rows that a group's first block has room for from the beginning.
+const FIRST_ROWS: usize = 8;
+
+const _: () = assert!(
+    (BLOCK_ROWS / FIRST_ROWS).is_power_of_two(),
+    "it doubles to a whole block"
+);
 
 /// One actor. Laid out as written, so that its two ends are known: a row may lie across two cache lines.
 #[derive(Debug)]
@@ -115,9 +123,12 @@ impl<S: Default> Registry<S> {
             return None;
         }
         let key_at = self.keys.put(key)?;
-        if self.blocks.last().is_none_or(|block| block.len() == BLOCK_ROWS) {
+        match self.blocks.last_mut() {
+            None => self.blocks.push(Vec::with_capacity(FIRST_ROWS)),
             // All of it at once: what is set aside costs memory where it is written, what has outgrown its place costs it at once.
-            self.blocks.push(Vec::with_capacity(BLOCK_ROWS));
+            Some(block) if block.len() == BLOCK_ROWS => self.blocks.push(Vec::with_capacity(BLOCK_ROWS)),
+            Some(block) if block.len() == block.capacity() => block.reserve_exact(block.len()),
+            Some(_) => (),
         }
         self.blocks.last_mut().expect("pushed above").push(Actor {
             last_seq: Seq::ZERO,
@@ -128,6 +139,12 @@ impl<S: Default> Registry<S> {
         self.index.add(hash, number);
         self.count += 1;
         Some(number)
+    }
+
+    /// Bytes set aside for rows, keys and index. What states have beside their rows is not among them.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        let rows: usize = self.blocks.iter().map(Vec::capacity).sum();
+        (rows * size_of::<Actor<S>>() + self.keys.table_bytes() + self.index.table_bytes()) as u64
     }
 
     /// An actor by number.
@@ -189,6 +206,33 @@ mod tests {
         assert_eq!(registry.introduce(1, &vec![0; 70_000], KIND), None);
         assert_eq!(registry.len(), 0);
         assert_eq!(registry.introduce(1, b"short", KIND), Some(0));
+    }
+
+    #[test]
+    fn a_group_of_few_actors_sets_aside_little_more_than_they_need() {
+        let mut registry: Registry<[u64; 3]> = Registry::default();
+        assert_eq!(registry.table_bytes(), 0);
+        for number in 0..5_000_u32 {
+            let key = format!("patient/{number:08},facility=FL001");
+            registry.introduce(
+                u64::from(number).wrapping_mul(0xD6E8_FEB8_6659_FD93),
+                key.as_bytes(),
+                KIND,
+            );
+            let actors = u64::from(number) + 1;
+            // A row of 40 bytes, a key of 31 and its length, twelve bytes of index, each in a table that may be half empty.
+            let most = match actors {
+                1..=8 => 1_400,
+                9..=1_024 => 2 * 90 * actors + 600,
+                _ => 90 * actors + 90_000,
+            };
+            assert!(
+                registry.table_bytes() <= most,
+                "{} for {actors}",
+                registry.table_bytes()
+            );
+        }
+        assert!(registry.blocks.iter().all(|block| block.capacity() == BLOCK_ROWS));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use waterpark_wire::link::{
 };
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
+use crate::account::Census;
 use crate::behaviour::{Answer, Behaviour, KindId};
 use crate::config::{Births, Config, Settings};
 use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
@@ -157,6 +158,13 @@ pub(crate) struct Client {
     pub(crate) listed: bool,
 }
 
+impl Client {
+    /// Bytes set aside for what leaves and what comes in parts.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        (self.outbox.kept_bytes() + self.assembly.kept_bytes()) as u64
+    }
+}
+
 /// One core's share of a node.
 #[derive(Debug)]
 pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
@@ -224,6 +232,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) activates: Vec<(GroupId, View)>,
     /// States that other members ask for part by part.
     pub(crate) snapshots: Snapshots,
+    /// What rows have outside of their tables.
+    pub(crate) census: Census,
 }
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
@@ -287,6 +297,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             activates: Vec::new(),
             has_reported: false,
             snapshots: Snapshots::default(),
+            census: Census::default(),
         };
         if shard.settings.births == Births::Writer {
             shard.make_groups();
@@ -582,16 +593,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
             ItemKind::Part => {
                 let whole_max = self.settings.limits.message_bytes_max.max(CONTROL_BYTES_MAX) + (64 << 10);
-                let mut assembly = std::mem::take(&mut self.links[link.0 as usize].assembly);
-                let whole = assembly.take(item, whole_max).and_then(|whole| match whole {
-                    Some(bytes) => {
-                        let item = Item::new_checked_unpadded(bytes)?;
-                        self.on_peer_item(now, origin, &item, handed)
-                    }
-                    None => Ok(()),
-                });
-                self.links[link.0 as usize].assembly = assembly;
-                whole
+                let Some(bytes) = self.links[link.0 as usize].assembly.take(item, whole_max)? else {
+                    return Ok(());
+                };
+                let whole = Item::new_checked_unpadded(&bytes)?;
+                // Parts of parts would nest as deep as their sender likes.
+                if whole.kind() == ItemKind::Part {
+                    return Err(FrameError::Part);
+                }
+                self.on_peer_item(now, origin, &whole, handed)
             }
             ItemKind::Reply => self.on_reply_item(now, item),
             // Without a topology log there is no controller, and nobody has a reason to send it.

@@ -23,6 +23,8 @@ use crate::writer::held_request;
 const OFFER_AGAIN_MS: u64 = 500;
 /// How often a shard with work under way looks at its deadlines.
 const TICK_BUSY_MS: u64 = 10;
+/// Links give back the room that nothing took since the last time.
+const REST_MS: u64 = 1_000;
 /// An idle writer looks for expired rows this often.
 const EXPIRE_MS: u64 = 60_000;
 
@@ -50,7 +52,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let before_ns = std::mem::replace(&mut self.ticked_ns, now.monotonic_ns);
         self.catch_up();
         self.expire_pendings(now);
-        self.tick_links(now);
+        self.tick_links(now, before_ns);
         self.snapshots.expire(now);
         let minute = now.monotonic_ns / (EXPIRE_MS * MS) != before_ns / (EXPIRE_MS * MS);
         for index in 0..self.groups.len() {
@@ -84,12 +86,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.report(now, before_ns);
     }
 
-    /// A link at rest carries a sign of life; one that is silent, or acks nothing, is cut.
-    fn tick_links(&mut self, now: Now) {
+    /// A link at rest carries a sign of life; one that is silent, or acks nothing, is cut. Each gives back what it has no need of.
+    fn tick_links(&mut self, now: Now, before_ns: u64) {
+        let rests = now.monotonic_ns / (REST_MS * MS) != before_ns / (REST_MS * MS);
         let limits = self.settings.limits.clone();
         let flags = if self.has_pressure() { HEARTBEAT_PRESSURE } else { 0 } | if self.out { HEARTBEAT_OUT } else { 0 };
         for index in 0..self.links.len() {
             let link = &mut self.links[index];
+            if rests {
+                link.outbox.rest();
+            }
             if link.up.is_none() {
                 continue;
             }

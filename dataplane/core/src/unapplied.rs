@@ -55,6 +55,11 @@ impl Unapplied {
         }
     }
 
+    /// Bytes set aside for the lists.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        (self.runs.capacity() * size_of::<Run>() + self.entries.capacity() * size_of::<Entry>()) as u64
+    }
+
     /// A run was taken; it lies in this chunk, its entries from `offset` on.
     pub(crate) fn took(&mut self, chunk: ChunkId, offset: u32, run: &RunView<'_>) {
         self.runs.push_back(Run {

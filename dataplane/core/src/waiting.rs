@@ -2,6 +2,7 @@
 
 use waterpark_wire::reply::ReplyHeader;
 
+use crate::account::bytes_of;
 use crate::behaviour::KindId;
 use crate::ids::{ClientId, Incarnation, NodeId, Seq, ShardId};
 
@@ -108,6 +109,13 @@ impl WaitingQueue {
         let rows = taken.rows.into_iter().skip(taken.front);
         let (kept, gone) = rows.partition(|waiting| waiting.upto <= seq);
         (WaitingQueue { rows: kept, front: 0 }, gone)
+    }
+
+    /// Bytes set aside for rows and for answers with a body.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let ready = self.rows.iter().filter_map(|waiting| waiting.ready.as_ref());
+        let bodies: usize = ready.map(|ready| size_of::<Ready>() + ready.body.capacity()).sum();
+        bodies as u64 + bytes_of(&self.rows)
     }
 
     pub(crate) fn len(&self) -> usize {

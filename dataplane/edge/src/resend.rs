@@ -119,6 +119,12 @@ impl Recent {
         sighting
     }
 
+    /// Bytes set aside for them.
+    #[must_use]
+    pub fn beside_bytes(&self) -> usize {
+        self.ids.capacity() * size_of::<u64>() + self.bytes.capacity() * size_of::<u128>()
+    }
+
     /// How many are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -182,6 +182,12 @@ impl Sender {
         self.letters.len()
     }
 
+    /// Bytes of the messages that have not ended.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.letters.iter().map(|letter| letter.message.capacity()).sum()
+    }
+
     /// Messages that were sent and not answered.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -170,6 +170,15 @@ impl Behaviour for Kinds {
         out.extend_from_slice(text.as_bytes());
     }
 
+    fn beside_bytes(&self, state: &State) -> usize {
+        match state {
+            State::Blank | State::Record(_) => 0,
+            State::Register(register) => size_of_val(&**register) + register.beside_bytes(),
+            State::Pool(pool) => size_of_val(&**pool) + pool.beside_bytes(),
+            State::Patient(patient) => size_of_val(&**patient) + patient.beside_bytes(),
+        }
+    }
+
     fn save(&self, _kind: KindId, state: &State, out: &mut Vec<u8>) {
         let mut to = StateWriter(out);
         match state {

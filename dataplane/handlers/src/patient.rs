@@ -116,6 +116,13 @@ fn short(text: &[u8]) -> &[u8] {
 }
 
 impl Patient {
+    /// Bytes that it has set aside outside of itself.
+    pub(crate) fn beside_bytes(&self) -> usize {
+        let kinds: usize = self.types.iter().map(|(kind, _)| kind.capacity()).sum();
+        let types = self.types.capacity() * size_of::<(Vec<u8>, u64)>();
+        self.location.capacity() + types + kinds + self.recent.beside_bytes()
+    }
+
     pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
         to.number(self.messages);
         to.number(self.reused_ids);
@@ -145,6 +152,7 @@ impl Patient {
             discharged: from.number()? != 0,
             ..Patient::default()
         };
+        patient.types.reserve_exact(TYPES);
         for _ in 0..from.number()? {
             patient.types.push_back((from.bytes()?.to_vec(), from.number()?));
         }
@@ -164,6 +172,8 @@ impl Patient {
         self.recent.remember(said.fingerprint);
         self.reused_ids += u64::from(said.reused_id);
         self.types.truncate(TYPES - 1);
+        // Room for as many as are shown: doubling would set aside half as much again, for each of many patients.
+        self.types.reserve_exact(TYPES - self.types.len());
         self.types.push_front((said.kind.to_vec(), time_ms));
         let location = if said.discharges { Some(&b""[..]) } else { said.location };
         if let Some(location) = location.filter(|location| *location != self.location) {
@@ -245,6 +255,20 @@ mod tests {
         send(&mut patient, 60, &adt("A01", "6", "W"));
         assert_eq!(shown(&patient)["discharged"], json!(false));
         assert_eq!(shown(&patient)["last_types"].as_array().map(Vec::len), Some(TYPES));
+    }
+
+    #[test]
+    fn a_patient_takes_a_fingerprint_for_each_message_and_a_few_words() {
+        let mut patient = Patient::default();
+        for message in 1..=45_usize {
+            send(&mut patient, 10, &adt("A08", &message.to_string(), "W^1^2"));
+            // 24 bytes for each, where room for at least four doubles; five kinds and a place.
+            let fingerprints = 24 * message.next_power_of_two().max(4);
+            let words = TYPES * (size_of::<(Vec<u8>, u64)>() + "ADT^A08".len()) + "W^1^2".len();
+            let bytes = patient.beside_bytes();
+            assert!(bytes <= fingerprints + words, "{bytes} after {message}");
+            assert!(bytes >= 24 * message, "{bytes} after {message}");
+        }
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub(crate) fn execute(pool: Option<&Pool>, message: &[u8], answer: &mut Answer) 
 }
 
 impl Pool {
+    /// Bytes of the things, about: a tree's nodes are three quarters full on average.
+    pub(crate) fn beside_bytes(&self) -> usize {
+        self.things.len() * size_of::<u64>() * 4 / 3
+    }
+
     pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
         to.number(self.things.len() as u64);
         self.things.iter().for_each(|thing| to.number(*thing));

@@ -55,6 +55,11 @@ fn split(message: &[u8]) -> (&[u8], &[u8]) {
 }
 
 impl Register {
+    /// Bytes of the value.
+    pub(crate) fn beside_bytes(&self) -> usize {
+        self.value.capacity()
+    }
+
     pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
         to.number(self.version);
         to.bytes(&self.value);

@@ -230,6 +230,11 @@ impl Buddy {
         both.map(|(touched, free)| (touched & free).count_ones() as usize).sum()
     }
 
+    /// Blocks whose pages may hold memory, in use or free.
+    pub(crate) fn touched(&self) -> usize {
+        self.touched.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     /// Records that a block's pages hold memory, though nothing was reserved in it.
     pub(crate) fn touch(&mut self, block: usize) {
         self.touched.insert(block);

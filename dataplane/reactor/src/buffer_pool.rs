@@ -43,6 +43,11 @@ impl Buffers {
         bytes: 2 << 10,
     };
 
+    /// Bytes of all of them.
+    pub(crate) fn all_bytes(self) -> u64 {
+        u64::from(self.count) * u64::from(self.bytes)
+    }
+
     pub(crate) fn is_valid(self) -> bool {
         self.count.is_power_of_two() && self.count <= 32_768 && self.bytes >= 512 && self.bytes <= 16 << 20
     }

@@ -130,6 +130,12 @@ impl PoolMemory {
         Ok(given)
     }
 
+    /// Bytes that may be resident: whole MiB of which something was lent and that were not given back since, in use or free.
+    #[must_use]
+    pub fn touched_bytes(&self) -> u64 {
+        (self.buddy.touched() * BLOCK) as u64
+    }
+
     /// The region, for a driver that must keep it alive while the kernel reads from it.
     pub(crate) fn region(&self) -> &Arc<Mapping> {
         &self.region
@@ -333,8 +339,10 @@ mod tests {
         // The first block holds the chunk, so three of the four touched ones can go.
         assert_eq!(pool.trim(2 << 20).unwrap(), 2 << 20);
         assert_eq!(resident_pages(&pool), 512);
+        assert_eq!(pool.touched_bytes(), 2 << 20);
         assert_eq!(pool.trim(u64::MAX).unwrap(), 1 << 20);
         assert_eq!(pool.trim(u64::MAX).unwrap(), 0);
+        assert_eq!(pool.touched_bytes(), 1 << 20, "the block with the chunk");
         assert!(pool.bytes(chunk).iter().all(|byte| *byte == 5));
         pool.release(chunk);
         assert_eq!(pool.trim(u64::MAX).unwrap(), 1 << 20);

@@ -80,7 +80,8 @@ fn every_refusal_of_a_handshake_has_its_line() {
 
 #[test]
 fn every_counter_has_its_line() {
-    let core = counters("dataplane/core/src/shard.rs");
+    let mut core = counters("dataplane/core/src/shard.rs");
+    core.extend(counters("dataplane/core/src/account.rs"));
     let world = counters("dataplane/reactor/src/event_loop/counters.rs");
     assert!(
         core.len() >= 10 && world.len() >= 15,

@@ -4,7 +4,8 @@ use waterpark_docs_tests::{files, read, source};
 
 /// Public types that stand for an idea of their own, with the term that explains them. Views, headers, builders and errors of a format go with
 /// the format's own entry.
-const TYPES: [(&str, &str, &str); 76] = [
+const TYPES: [(&str, &str, &str); 77] = [
+    ("dataplane/core", "Account", "account"),
     ("dataplane/core", "Answer", "answer"),
     ("dataplane/core", "Behaviour", "behaviour"),
     ("dataplane/core", "Birth", "birth"),

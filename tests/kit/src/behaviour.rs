@@ -57,6 +57,10 @@ impl Behaviour for SimKinds {
         self.kinds.show(kind, state, out);
     }
 
+    fn beside_bytes(&self, state: &State) -> usize {
+        self.kinds.beside_bytes(state)
+    }
+
     fn save(&self, kind: KindId, state: &State, out: &mut Vec<u8>) {
         self.kinds.save(kind, state, out);
     }

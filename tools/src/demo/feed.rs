@@ -38,6 +38,8 @@ pub(super) struct Told {
     /// Times of the last seconds, of messages that entered in their writer's data centre, and of the others.
     pub(super) recent: [Histogram<u64>; 2],
     pub(super) elapsed: Duration,
+    /// What it remembers of messages, in bytes.
+    pub(super) book_bytes: u64,
 }
 
 fn histogram() -> Histogram<u64> {
@@ -71,6 +73,7 @@ impl Sending {
             acks_by_second: vec![0],
             recent: [histogram(), histogram()],
             elapsed: Duration::ZERO,
+            book_bytes: 0,
         }));
         let flow = Arc::new(AtomicU8::new(SEND));
         let home = Arc::new(AtomicBool::new(false));
@@ -82,8 +85,8 @@ impl Sending {
                 let log = std::cell::RefCell::new(Log::new());
                 load.run(
                     time.unwrap_or(Duration::MAX),
-                    |outcomes| {
-                        log.borrow_mut().tell(outcomes, &told);
+                    |load| {
+                        log.borrow_mut().tell(load, &told);
                         match flow.load(Ordering::Relaxed) {
                             SEND if home.swap(false, Ordering::Relaxed) => Flow::Home,
                             SEND => Flow::Send,
@@ -99,7 +102,7 @@ impl Sending {
                         }
                     },
                 )?;
-                Log::tell_now(&mut log.borrow_mut(), load.outcomes(), &told);
+                Log::tell_now(&mut log.borrow_mut(), &load, &told);
                 Ok(load)
             }
         })?;
@@ -197,13 +200,13 @@ impl Log {
         histograms[usize::from(!is_home)].saturating_record(us);
     }
 
-    fn tell(&mut self, outcomes: &Outcomes, told: &Mutex<Told>) {
+    fn tell(&mut self, load: &Load, told: &Mutex<Told>) {
         if self.told_at.elapsed() >= TOLD_EVERY {
-            self.tell_now(outcomes, told);
+            self.tell_now(load, told);
         }
     }
 
-    fn tell_now(&mut self, outcomes: &Outcomes, told: &Mutex<Told>) {
+    fn tell_now(&mut self, load: &Load, told: &Mutex<Told>) {
         self.told_at = Instant::now();
         let elapsed = self.begun.elapsed();
         let since = elapsed.as_secs().saturating_sub(RECENT_S as u64 - 1);
@@ -216,10 +219,11 @@ impl Log {
             }
         }
         let next = Told {
-            outcomes: outcomes.clone(),
+            outcomes: load.outcomes().clone(),
             acks_by_second: self.acks_by_second.clone(),
             recent,
             elapsed,
+            book_bytes: load.book_bytes() as u64,
         };
         *lock(told) = next;
     }

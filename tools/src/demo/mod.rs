@@ -8,6 +8,7 @@
 //! | `feed.rs` | the thread that sends |
 //! | `failures.rs` | what each failure cost patients |
 //! | `watch.rs` | the thread that asks the nodes how they are |
+//! | `account.rs` | what the memory is for |
 //! | `samples.rs` | what the memory was over time |
 //! | `stage.rs` | all of it as one picture |
 //! | `acts.rs` | what keys and drills do, and what is refused |
@@ -17,6 +18,7 @@
 //! **Invariant:** however it ends, the terminal is given back, no node runs on and the folder is gone; exit code 0 says that everything sent
 //! was acked and is held by three members.
 
+mod account;
 mod acts;
 mod commands;
 mod deeds;
@@ -314,6 +316,8 @@ fn demo(arguments: &Arguments, plan: &Plan) -> Result<bool, Stopped> {
     let findings = stage.read_back(&load);
     let mut summary = stage.summary(&load, &findings, &costs);
     let samples = stage.samples().object();
+    let mut memory = json!({});
+    stage.account().put(&mut memory);
     let failed = stage.stop();
     face.close();
     let faults = failed
@@ -329,7 +333,7 @@ fn demo(arguments: &Arguments, plan: &Plan) -> Result<bool, Stopped> {
         write_picture(path, &view)?;
     }
     if arguments.json {
-        println!("{}", object(&summary, load.outcomes(), samples));
+        println!("{}", object(&summary, load.outcomes(), memory, samples));
     } else {
         for line in summary.lines() {
             // Whoever read may have gone; the exit code says the same.
@@ -436,7 +440,7 @@ fn failure(failure: &FailureView) -> Value {
 }
 
 /// The JSON object of a run. Its fields are explained in `docs/bench.md`.
-fn object(summary: &Summary, outcomes: &Outcomes, samples: Value) -> Value {
+fn object(summary: &Summary, outcomes: &Outcomes, memory: Value, samples: Value) -> Value {
     let pair = |((entry, writer), us): (&(String, String), &Histogram<u64>)| {
         let at = |quantile: f64| us.value_at_quantile(quantile);
         json!({ "entry": entry, "writer": writer, "count": us.len(), "p50": at(0.5), "p99": at(0.99) })
@@ -464,6 +468,7 @@ fn object(summary: &Summary, outcomes: &Outcomes, samples: Value) -> Value {
         "memory_bytes": summary.memory_bytes,
         "budget_bytes": summary.budget_bytes,
         "log_bytes": summary.log_bytes,
+        "memory": memory,
         "memory_samples": samples,
         "seconds": summary.elapsed.as_secs_f64(),
         "failures": summary.failures.iter().map(failure).collect::<Vec<Value>>(),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::account::Account;
+
 /// Samples that are kept at most.
 const SAMPLES_MAX: usize = 128;
 
@@ -15,10 +17,8 @@ const SAMPLES_MAX: usize = 128;
 pub(super) struct Sample {
     /// Since the feed began.
     pub(super) at: Duration,
-    /// Bytes of the process that are resident.
-    pub(super) resident_bytes: u64,
-    /// Bytes of all nodes' logs, as they said last: at most about a second before.
-    pub(super) log_bytes: u64,
+    /// What it was for.
+    pub(super) account: Account,
     /// Messages that were acked.
     pub(super) acked: u64,
 }
@@ -58,12 +58,9 @@ impl Samples {
     /// As the demo's object has them.
     pub(super) fn object(&self) -> Value {
         let row = |sample: &Sample| {
-            json!({
-                "at_s": sample.at.as_secs_f64(),
-                "resident_bytes": sample.resident_bytes,
-                "log_bytes": sample.log_bytes,
-                "acked": sample.acked,
-            })
+            let mut object = json!({ "at_s": sample.at.as_secs_f64(), "acked": sample.acked });
+            sample.account.put(&mut object);
+            object
         };
         self.rows.iter().map(row).collect()
     }
@@ -76,8 +73,7 @@ mod tests {
     fn sample(at_ms: u64) -> Sample {
         Sample {
             at: Duration::from_millis(at_ms),
-            resident_bytes: 3,
-            log_bytes: 2,
+            account: Account::default(),
             acked: at_ms,
         }
     }

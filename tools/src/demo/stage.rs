@@ -12,6 +12,7 @@ use waterpark_bench::mllp::{Findings, Load, check_where};
 use waterpark_client::blocking::{Client, ConnectOptions};
 use waterpark_ring::Topology;
 
+use super::account::Account;
 use super::commands;
 use super::failures::Cost;
 use super::feed::{RECENT_S, Sending, Told};
@@ -23,7 +24,7 @@ use crate::demo_screen::view::{
     Copies, Cursor, DataCentreView, EventLine, FailureView, LinkView, LogState, Memory, NodeState, NodeView, Phase,
     Totals, Weight, ZoneView,
 };
-use crate::demo_screen::{AckLatency, DemoView, Latencies, Summary};
+use crate::demo_screen::{AckLatency, DemoView, Latencies, MemoryParts, Summary};
 
 /// How long the watch's first look at all nodes is waited for.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(3);
@@ -49,6 +50,8 @@ pub(super) struct Stage {
     faults: Vec<String>,
     /// The failure of which it was said last that all copies are back.
     told_whole: Option<Duration>,
+    /// What the memory was for at the last look.
+    account: Account,
     budget: u64,
     holding: bool,
     /// When the picture's slow parts were made last.
@@ -90,6 +93,7 @@ impl Stage {
             topology,
             view,
             samples: Samples::new(),
+            account: Account::default(),
             begun: Instant::now(),
             budget: plan.memory,
             faults: Vec::new(),
@@ -173,6 +177,11 @@ impl Stage {
     /// What the memory was, from the begin of the feed.
     pub(super) fn samples(&self) -> &Samples {
         &self.samples
+    }
+
+    /// What the memory was for, when the feed was looked at last.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
     pub(super) fn phase(&mut self, phase: Phase) {
@@ -339,17 +348,22 @@ impl Stage {
         };
         view.latency = latency(told);
         view.copies = self.sight.copies;
+        let account = Account {
+            resident: resident_bytes(),
+            nodes: self.sight.nodes.values().map(|seen| seen.kept).sum(),
+            feed: told.book_bytes,
+        };
         view.memory = Memory {
-            resident_bytes: resident_bytes(),
+            resident_bytes: account.resident,
             budget_bytes: self.budget,
-            log_bytes: self.sight.nodes.values().map(|seen| seen.log_bytes).sum(),
+            log_bytes: account.nodes.logs,
         };
         self.samples.take_in(Sample {
             at: view.elapsed,
-            resident_bytes: view.memory.resident_bytes,
-            log_bytes: view.memory.log_bytes,
+            account,
             acked: outcomes.acked,
         });
+        self.account = account;
         for running in &self.nodes.running {
             let zones = view.data_centres.iter_mut().flat_map(|dc| &mut dc.zones);
             let node = zones
@@ -359,7 +373,7 @@ impl Stage {
                 node.messages_per_s = seen.messages_per_s;
                 node.acks_per_s = seen.acks_per_s;
                 node.entries = seen.entries;
-                node.log_bytes = seen.log_bytes;
+                node.log_bytes = seen.kept.logs;
                 node.actors = seen.actors;
             }
         }
@@ -387,6 +401,13 @@ impl Stage {
             memory_bytes: resident_bytes(),
             budget_bytes: self.budget,
             log_bytes: self.view.memory.log_bytes,
+            parts: MemoryParts {
+                resident: self.account.resident,
+                logs: self.account.nodes.logs,
+                nodes: self.account.nodes_beside_logs(),
+                feed: self.account.feed,
+                rest: self.account.rest(),
+            },
             failures: costs.iter().map(failure_view).collect(),
             faults: self.faults.clone(),
         }

@@ -12,6 +12,7 @@ use waterpark_client::ReadOptions;
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_wire::body::StatusBody;
 
+use super::account::Kept;
 use crate::demo_screen::view::Copies;
 use crate::status::{Groups, counter};
 
@@ -26,7 +27,7 @@ pub(super) struct Seen {
     pub(super) messages_per_s: u64,
     pub(super) acks_per_s: u64,
     pub(super) entries: u64,
-    pub(super) log_bytes: u64,
+    pub(super) kept: Kept,
     pub(super) actors: u64,
     pub(super) memory_used: u64,
     pub(super) memory_budget: u64,
@@ -238,7 +239,7 @@ fn see(status: &StatusBody, seen: &mut Seen) {
     }
     (seen.messages, seen.acks) = (messages, acks);
     seen.entries = status.groups.iter().map(|group| group.last_seq).sum();
-    seen.log_bytes = status.groups.iter().map(|group| group.log_bytes).sum();
+    seen.kept = Kept::of(status);
     let written = status.groups.iter().filter(|group| group.role == "writer");
     seen.actors = written.map(|group| group.actors).sum();
     (seen.memory_used, seen.memory_budget) = (status.memory_used, status.memory_budget);

@@ -25,6 +25,6 @@ pub(crate) mod view;
 
 pub(crate) use keys::Key;
 pub(crate) use latency::{AckLatency, Latencies, Quantiles};
-pub(crate) use plain::{PlainLines, Summary};
+pub(crate) use plain::{MemoryParts, PlainLines, Summary};
 pub(crate) use terminal::{Screen, Sight};
 pub(crate) use view::DemoView;

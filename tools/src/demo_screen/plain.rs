@@ -80,6 +80,21 @@ fn figures(view: &DemoView) -> String {
     )
 }
 
+/// Resident memory by what it is for, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MemoryParts {
+    /// All of it.
+    pub(crate) resident: u64,
+    /// Logs.
+    pub(crate) logs: u64,
+    /// What nodes keep beside them.
+    pub(crate) nodes: u64,
+    /// What the feed remembers.
+    pub(crate) feed: u64,
+    /// What nobody tells.
+    pub(crate) rest: u64,
+}
+
 /// What the demo came to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
@@ -119,6 +134,8 @@ pub(crate) struct Summary {
     pub(crate) log_bytes: u64,
     /// What each failure cost that somebody made, the oldest first.
     pub(crate) failures: Vec<FailureView>,
+    /// What the memory was for when the feed ended.
+    pub(crate) parts: MemoryParts,
     /// What else went wrong, each in a line; empty if nothing did.
     pub(crate) faults: Vec<String>,
 }
@@ -195,6 +212,15 @@ impl Summary {
         ));
         let failure = |failure: &FailureView| format!("failure    at {}: {}", clock(failure.at), failure.sentence());
         lines.extend(self.failures.iter().map(failure));
+        let parts = &self.parts;
+        lines.push(format!(
+            "           {} when the feed ended: {} logs, {} nodes beside them, {} feed, {} the rest",
+            bytes(parts.resident),
+            bytes(parts.logs),
+            bytes(parts.nodes),
+            bytes(parts.feed),
+            bytes(parts.rest)
+        ));
         lines.extend(self.faults.iter().map(|fault| format!("fault      {fault}")));
         lines.push(self.verdict());
         lines

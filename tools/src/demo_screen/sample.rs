@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::latency::{AckLatency, Latencies, Sides};
-use super::plain::Summary;
+use super::plain::{MemoryParts, Summary};
 use super::view::{
     CommandLine, Copies, Cursor, DataCentreView, DemoView, EventLine, FailureView, LinkView, LogState, Memory,
     NodeState, NodeView, Phase, Totals, Weight, ZoneView,
@@ -274,6 +274,13 @@ pub(crate) fn summary() -> Summary {
         budget_bytes: 1 << 30,
         log_bytes: 438 << 20,
         failures: Vec::new(),
+        parts: MemoryParts {
+            resident: 600 << 20,
+            logs: 438 << 20,
+            nodes: 110 << 20,
+            feed: 2 << 20,
+            rest: 50 << 20,
+        },
         faults: Vec::new(),
     }
 }

@@ -211,7 +211,7 @@ impl Script {
             for item in frame.items() {
                 if item.kind() == ItemKind::Part {
                     if let Some(whole) = assembly.take(&item, 2 << 20)? {
-                        seen.push(seen_of(peer, &Item::new_checked_unpadded(whole)?));
+                        seen.push(seen_of(peer, &Item::new_checked_unpadded(&whole)?));
                     }
                 } else {
                     seen.push(seen_of(peer, &item));

@@ -135,6 +135,12 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Bytes set aside for all tables.
+    pub(super) fn table_bytes(&self) -> usize {
+        let lines: usize = self.tables.iter().map(|table| table.lines.len()).sum();
+        lines * size_of::<Line>() + self.tables.capacity() * size_of::<Table>()
+    }
+
     /// The first number that was added under this hash for which `is_meant` says so. A hash that was never added finds nothing, or what was
     /// added under one that looks like it: `is_meant` decides.
     #[inline]

@@ -1,11 +1,18 @@
-//! The keys of one group's actors, one behind the other in blocks that never move.
+//! The keys of one group's actors, one behind the other in blocks.
 //!
-//! It knows neither actors nor hashes. **Invariant:** a key lies in one block, with its length in two bytes before it, and stays where it was
-//! put; a block holds no more than was set aside for it.
+//! It knows neither actors nor hashes. The first block begins small and doubles until it is a whole one. **Invariant:** a key lies in one
+//! block, with its length in two bytes before it, and stays where it was put in it; a block holds no more than was set aside for it.
 
 /// Bytes of a block. Longer than any key, and short enough that the one that is being filled costs little.
 const BLOCK_BYTES: usize = 1 << BLOCK_BITS;
 const BLOCK_BITS: u32 = 15;
+/// Bytes that a group's first block has room for from the beginning.
+const FIRST_BYTES: usize = 256;
+
+const _: () = assert!(
+    (BLOCK_BYTES / FIRST_BYTES).is_power_of_two(),
+    "it doubles to a whole block"
+);
 
 /// All keys of a group.
 #[derive(Debug, Default)]
@@ -29,14 +36,28 @@ impl Keys {
             if self.blocks.len() >= 1 << (u32::BITS - BLOCK_BITS) {
                 return None;
             }
-            self.blocks.push(Vec::with_capacity(BLOCK_BYTES));
+            let bytes = if self.blocks.is_empty() {
+                FIRST_BYTES
+            } else {
+                BLOCK_BYTES
+            };
+            self.blocks.push(Vec::with_capacity(bytes));
         }
         let block = self.blocks.last_mut().expect("pushed above");
         let offset = block.len();
+        if offset + bytes > block.capacity() {
+            // Doubled as often as it takes: powers of two up to the whole block that was made sure of above.
+            block.reserve_exact((offset + bytes).next_power_of_two() - offset);
+        }
         block.extend_from_slice(&length.to_le_bytes());
         block.extend_from_slice(key);
         let at = (self.blocks.len() - 1) << BLOCK_BITS | offset;
         Some(u32::try_from(at).expect("as many blocks as 32 bits name"))
+    }
+
+    /// Bytes set aside for all blocks.
+    pub(super) fn table_bytes(&self) -> usize {
+        self.blocks.iter().map(Vec::capacity).sum()
     }
 
     /// The bytes from a key's length on, to the end of its block.
@@ -80,6 +101,25 @@ mod tests {
         }
         assert!(keys.blocks.len() > 20);
         assert!(keys.blocks.iter().all(|block| block.capacity() == BLOCK_BYTES));
+    }
+
+    #[test]
+    fn the_first_block_doubles_as_it_fills() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.table_bytes(), 0);
+        let mut seen = Vec::new();
+        while keys.blocks.len() < 2 {
+            keys.put(&[7; 29]).unwrap();
+            let bytes = keys.blocks[0].capacity();
+            assert!(bytes == FIRST_BYTES || bytes < 2 * keys.blocks[0].len());
+            if seen.last() != Some(&bytes) {
+                seen.push(bytes);
+            }
+        }
+        assert_eq!(seen, [256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768]);
+        let mut keys = Keys::default();
+        keys.put(&[1; 5_000]).unwrap();
+        assert_eq!(keys.table_bytes(), 8_192, "a long key takes several steps at once");
     }
 
     #[test]

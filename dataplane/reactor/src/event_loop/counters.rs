@@ -43,6 +43,10 @@ pub(super) struct LoopCounters {
     pub(super) crossings_held: u64,
     pub(super) reports_dropped: u64,
     pub(super) allocations: u64,
+    /// Bytes of the shard's pool that may be resident.
+    pub(super) memory_touched_bytes: u64,
+    /// Bytes of receive buffers.
+    pub(super) memory_buffers_bytes: u64,
 }
 
 impl LoopCounters {
@@ -54,7 +58,7 @@ impl LoopCounters {
         self.completed += u64::from(cost.completed);
     }
 
-    fn named(&self) -> [(&'static str, u64); 26] {
+    fn named(&self) -> [(&'static str, u64); 28] {
         [
             ("turns", self.turns),
             ("turns_blocked", self.turns_blocked),
@@ -82,6 +86,8 @@ impl LoopCounters {
             ("crossings_held", self.crossings_held),
             ("reports_dropped", self.reports_dropped),
             ("allocations", self.allocations),
+            ("memory_touched_bytes", self.memory_touched_bytes),
+            ("memory_buffers_bytes", self.memory_buffers_bytes),
         ]
     }
 }

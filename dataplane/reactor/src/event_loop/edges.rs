@@ -17,6 +17,8 @@ use crate::driver::Driver;
 const UNREAD_BYTES_MAX: usize = 4 << 20;
 /// Answers that wait for the same send are joined up to this size.
 const JOINED_BYTES_MAX: usize = 64 << 10;
+/// Room for requests that an edge keeps when nothing waits in it.
+const REQUESTS_KEPT: usize = 64 << 10;
 
 /// One protocol's receiving side on one shard. Calculation alone: the event loop is its world. Connections are named by numbers that are
 /// used once.
@@ -89,6 +91,14 @@ impl EdgeRow {
 
     pub(super) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
         self.edge.received(now, id.to_bits(), bytes, &mut self.out);
+    }
+
+    /// Idle buffers are given back. Requests of one turn may be long once, and short ever after.
+    pub(super) fn rest(&mut self) {
+        self.edge.rest();
+        if self.out.requests.is_empty() {
+            self.out.requests.shrink_to(REQUESTS_KEPT);
+        }
     }
 
     /// Whether it has asked for something that the shard has not seen.

@@ -41,6 +41,7 @@ use waterpark_core::time::{MS, Now};
 use waterpark_wire::handshake::Party;
 use waterpark_wire::{ConnectionRefusal, FrameError};
 
+use crate::buffer_pool::Buffers;
 use crate::chunk_pool::PoolMemory;
 use crate::driver::{AnyDriver, Driver, DriverChoice, DriverConfig, Event, OpenError, SocketProfile, Wait, open};
 use crate::inbox::Port;
@@ -256,6 +257,8 @@ impl<B: Behaviour> EventLoop<B> {
         make: impl FnOnce(&str) -> Shard<Production, PoolMemory, B>,
     ) -> Result<EventLoop<B>, StartError> {
         let (mut driver, notes) = open(config.driver, &config.driver_config)?;
+        let buffers = [config.driver_config.link_buffers, config.driver_config.client_buffers];
+        let memory_buffers_bytes = buffers.into_iter().map(Buffers::all_bytes).sum();
         let entropy = Entropy::new().map_err(StartError::Entropy)?;
         let listen = |driver: &mut AnyDriver, listener, profile, tag| {
             driver.listen(listener, profile, tag).map_err(StartError::Listen)
@@ -305,7 +308,10 @@ impl<B: Behaviour> EventLoop<B> {
             entropy,
             table: Table::default(),
             young: VecDeque::new(),
-            counters: LoopCounters::default(),
+            counters: LoopCounters {
+                memory_buffers_bytes,
+                ..LoopCounters::default()
+            },
             reasons: Reasons::default(),
             spinner: Spinner::new(config.spin_budget_ns),
             effects: Vec::new(),
@@ -558,8 +564,9 @@ impl<B: Behaviour> EventLoop<B> {
             self.rest_at_ns = now.after_ms(REST_MS);
             self.table.rest_some();
             if let Some(row) = &mut self.edge {
-                row.edge.rest();
+                row.rest();
             }
+            self.counters.memory_touched_bytes = self.shard.memory().touched_bytes();
         }
         self.counters.connections = self.driver.connections() as u64;
         self.counters.clients = self.table.clients().into();
