@@ -60,7 +60,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    fn group_report(&self, now: Now, index: usize) -> Option<GroupReport> {
+    pub(crate) fn group_report(&self, now: Now, index: usize) -> Option<GroupReport> {
         let group = &self.groups[index];
         if let Some(opener) = &group.opener {
             return Some(GroupReport {
@@ -70,7 +70,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 word: Word::Opening,
             });
         }
-        if let Some(report) = self.learner_report(index) {
+        if let Some(report) = self.learner_report(index).or_else(|| collecting_report(group)) {
             return Some(report);
         }
         let config = group.config.as_ref().filter(|_| group.role == Role::Writer)?;
@@ -110,7 +110,17 @@ fn opening_progress<S>(group: &Group<S>) -> u64 {
     };
     let answered = opener.answers.iter().flatten().count() as u64;
     let adopted = group.followers.iter().filter(|progress| progress.adopted).count() as u64;
-    let fetched = group.intake.as_ref().and_then(|intake| intake.beside.as_ref());
-    let fetched = fetched.map_or(0, |(after, beside)| after.0.max(beside.sealed_seq().0));
+    let fetched = group.intake.as_ref().map_or(0, |intake| intake.came());
     (phase << 56 | answered << 52 | adopted << 48) + fetched
+}
+
+/// How far a member of a pending view has come with its log: its opener, who waits for it, hears nothing until it has all.
+fn collecting_report<S>(group: &Group<S>) -> Option<GroupReport> {
+    let intake = group.intake.as_ref()?;
+    Some(GroupReport {
+        group: group.id,
+        view: intake.view,
+        progress: intake.came(),
+        word: Word::Learning,
+    })
 }

@@ -7,6 +7,7 @@ use waterpark_wire::item::{Item, ItemKind, Items};
 use waterpark_wire::link::{
     self, Adopt, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Nack, Out, Seal, Sealed,
 };
+use waterpark_wire::run::RunView;
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
 use crate::account::Census;
@@ -708,10 +709,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 self.on_sealed(now, from, group, View(sealed.view.get()), answer);
             }
             ItemKind::Adopt => {
-                let (adopt, _) = Adopt::new_checked(item)?;
+                let (adopt, run) = Adopt::new_checked(item)?;
+                if !run.is_empty() {
+                    RunView::new_checked(run)?;
+                }
                 let last = (Seq(adopt.last_seq.get()), link::join_hash(adopt.last_hash));
                 let lineage = Lineage(adopt.lineage.get());
-                self.on_adopt(now, from, group, View(adopt.view.get()), lineage, last);
+                self.on_adopt(now, from, group, View(adopt.view.get()), lineage, last, run);
             }
             ItemKind::Fetch => self.on_fetch(now, from, item)?,
             ItemKind::Piece => self.on_piece(now, from, item)?,

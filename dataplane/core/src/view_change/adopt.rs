@@ -17,7 +17,11 @@ use crate::shard::Shard;
 use crate::time::Now;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
-    /// The opener or writer of a view says what a member has to hold.
+    /// The opener or writer of a view says what a member has to hold, and may give it the last run of that.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of the item, named; a struct would only rename them"
+    )]
     pub(crate) fn on_adopt(
         &mut self,
         now: Now,
@@ -26,6 +30,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         view: View,
         lineage: Lineage,
         last: (Seq, u128),
+        run: &[u8],
     ) {
         let Some(index) = self.row_of(group) else { return };
         let row = &self.groups[index];
@@ -61,7 +66,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .as_ref()
             .is_some_and(|intake| intake.view == view && intake.from == from);
         if !is_under_way {
-            self.begin_intake(now, index, (view, lineage), from, answer);
+            self.begin_intake(now, index, (view, lineage), from, answer, run);
         }
     }
 
@@ -81,7 +86,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// Begins to collect a log. Where the own one holds it already, that is all there is to do.
+    /// Begins to collect a log. Where the own one holds it already, or all but the last run that came along, that is all there is to do.
     pub(crate) fn begin_intake(
         &mut self,
         now: Now,
@@ -89,6 +94,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         (view, lineage): (View, Lineage),
         from: Member,
         best: Answer,
+        run: &[u8],
     ) {
         self.settle_learning(index);
         self.drop_intake(index);
@@ -96,15 +102,35 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let mut intake = Intake::new(now, (view, lineage), from, best);
         let holds = group.log.hash_at(&self.memory, best.last_seq) == Some(best.last_hash);
         let can_stay = group.applied <= best.last_seq;
-        if holds && can_stay {
-            intake.beside = Some((best.last_seq, Log::behind(group.id, best.last_seq, best.last_hash)));
-        }
-        group.intake = Some(Box::new(intake));
-        if holds && can_stay {
+        intake.beside = if holds && can_stay {
+            Some((best.last_seq, Log::behind(group.id, best.last_seq, best.last_hash)))
+        } else {
+            self.with_last_run(index, best, run)
+        };
+        let is_whole = intake.beside.is_some();
+        self.groups[index].intake = Some(Box::new(intake));
+        if is_whole {
             self.finish_intake(now, index);
         } else {
             self.fetch(now, index);
         }
+    }
+
+    /// The last run of a log, behind the end of the own one, if that makes it whole: most members hold all but the entry that opens the view,
+    /// and need not ask for it.
+    fn with_last_run(&mut self, index: usize, best: Answer, run: &[u8]) -> Option<(Seq, Log)> {
+        let group = &self.groups[index];
+        let after = group.log.sealed_seq();
+        if run.is_empty() || group.applied > after {
+            return None;
+        }
+        let mut beside = Log::behind(group.id, after, group.log.last_hash());
+        let is_taken = beside.take_any_run(&mut self.memory, run).is_ok();
+        if is_taken && (beside.sealed_seq(), beside.last_hash()) == (best.last_seq, best.last_hash) {
+            return Some((after, beside));
+        }
+        beside.release(&mut self.memory);
+        None
     }
 
     /// All of it came: the swap, in one step, if nothing newer was promised since.

@@ -86,10 +86,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let Some(intake) = group.intake.as_mut().filter(|intake| intake.learns) else {
             return;
         };
-        let reached = intake
-            .beside
-            .as_ref()
-            .map_or(Seq::ZERO, |(_, beside)| beside.sealed_seq());
+        let reached = intake.reached();
         let lacks_state = (intake.state.as_ref()).is_some_and(|state| !state.is_whole() || reached < state.seq);
         if lacks_state || intake.refused_state || group.promised > intake.view {
             return;
@@ -152,7 +149,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         Some(GroupReport {
             group: group.id,
             view: intake.view,
-            progress: reached.0,
+            progress: intake.came(),
             word: if has_all { Word::CaughtUp } else { Word::Learning },
         })
     }

@@ -119,6 +119,30 @@ fn an_intake_that_loses_a_part_asks_again_and_gets_the_log() {
 }
 
 #[test]
+fn who_collects_a_log_says_with_each_portion_how_far_it_is() {
+    let mut three = Three::new(&[0, 1], &short());
+    write(&mut three, GROUP, "note", 10, 300);
+    let view = three.propose(&[GROUP], &[0, 1, 2]);
+    let mut said = Vec::new();
+    while let Some(sent) = three.next() {
+        three.arrive(&sent);
+        let (shard, now) = (&three.shards[2], three.now());
+        let report = shard
+            .group_index(GROUP)
+            .and_then(|index| shard.group_report(now, index));
+        said.extend(
+            report
+                .filter(|report| report.view == view)
+                .map(|report| report.progress),
+        );
+    }
+    said.dedup();
+    assert!(said.len() >= 8, "ten messages in portions of one: {said:?}");
+    assert!(said.is_sorted(), "{said:?}");
+    assert!(three.group(2, GROUP).intake.is_none(), "it has all");
+}
+
+#[test]
 fn what_was_collected_is_not_swapped_in_once_a_newer_view_is_promised() {
     let mut three = Three::new(&[0, 1], &short());
     write(&mut three, GROUP, "note", 10, 300);
@@ -179,7 +203,7 @@ fn a_commit_that_is_learnt_while_a_log_is_collected_contradicts_nothing() {
     };
     three.turn(1, |shard, now| {
         shard.promise(now, index, View(99));
-        shard.begin_intake(now, index, (View(99), Lineage(0)), member(0), answer);
+        shard.begin_intake(now, index, (View(99), Lineage(0)), member(0), answer, &[]);
         let group = &mut shard.groups[index];
         let hash = group.log.hash_at(&shard.memory, Seq(5)).expect("each message is a run");
         let mut beside = Log::behind(GROUP, Seq(5), hash);
@@ -477,4 +501,27 @@ fn a_writer_that_is_only_to_learn_stops_and_learns_on_from_what_it_holds() {
     assert_eq!(three.group(1, GROUP).role, Role::Writer);
     assert_eq!(three.group(0, GROUP).role, Role::Sealed);
     assert_eq!(three.holds(0, GROUP).1, three.holds(1, GROUP).1);
+}
+
+#[test]
+fn who_holds_all_but_the_first_entry_of_a_view_asks_for_nothing() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    write(&mut three, GROUP, "note", 5, 40);
+    let view = three.propose(&[GROUP], &[1, 0, 2]);
+    let mut asked = 0;
+    while !three.proposed.is_empty() || !three.sent.is_empty() {
+        three.pass_if(|sent| {
+            asked += usize::from(sent.from != 1 && sent.has(ItemKind::Fetch));
+            true
+        });
+        for entry in std::mem::take(&mut three.proposed) {
+            three.decide(&entry);
+        }
+    }
+    assert_eq!(three.group(1, GROUP).role, Role::Writer);
+    assert_eq!(asked, 0, "the run came with the Adopt");
+    for node in [0, 2] {
+        assert_eq!(three.holds(node, GROUP), three.holds(1, GROUP));
+        assert_eq!(three.group(node, GROUP).log_view, view);
+    }
 }

@@ -198,14 +198,21 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 }
 
 impl Intake {
+    /// The last seq that came, or that the own log holds of it.
+    pub(crate) fn reached(&self) -> Seq {
+        (self.beside.as_ref()).map_or(Seq::ZERO, |(_, beside)| beside.sealed_seq())
+    }
+
     /// How far it has come: bytes of the state, and the last seq that it reached.
     fn progress(&self) -> (u64, Seq) {
         let state = self.state.as_ref().map_or(0, |state| state.bytes.len() as u64);
-        let reached = self
-            .beside
-            .as_ref()
-            .map_or(Seq::ZERO, |(_, beside)| beside.sealed_seq());
-        (state, reached)
+        (state, self.reached())
+    }
+
+    /// The same as a number that is another one whenever it has come further.
+    pub(crate) fn came(&self) -> u64 {
+        let (state, Seq(reached)) = self.progress();
+        state + reached
     }
 }
 

@@ -117,6 +117,7 @@ impl<R: Rules> Cluster<R> {
             }
             Effect::Propose(entry) => self.on_propose(entry),
             Effect::Control { from, message } => self.tell_controller(node, ControlInput::Message(from, message)),
+            Effect::Report { groups, .. } if !self.has_controllers() => self.hear_progress(node, &groups),
             Effect::Report { heard, groups } => {
                 self.tell_controller(node, ControlInput::Report(shard, heard, groups));
             }

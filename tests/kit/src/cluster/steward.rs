@@ -3,9 +3,10 @@
 //!
 //! What it decides is never safer than what a log by consensus decides. **Invariant:** every node learns the same entries in the same order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use waterpark_core::config::Births;
+use waterpark_core::controller::GroupReport;
 use waterpark_core::ids::{GroupId, Incarnation, Member, NodeId, View};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
@@ -17,7 +18,7 @@ use crate::reach::Fault;
 
 /// How often it looks at what is to be repaired.
 const PLAN_MS: u64 = 50;
-/// A pending view that was not opened by then is replaced.
+/// A pending view of which nobody has come further for so long is replaced.
 const PENDING_MS: u64 = 1_500;
 
 /// The log and what it says.
@@ -27,8 +28,10 @@ pub(super) struct Steward {
     pub(super) state: TopologyState,
     /// When each entry was decided, virtual ns.
     decided_ns: Vec<u64>,
-    /// When each group last got another active or pending Config, virtual ns.
+    /// When each group last got another active or pending Config, or somebody came further with the pending one, virtual ns.
     changed_ns: Vec<u64>,
+    /// How far each has come with a view.
+    progress: BTreeMap<(GroupId, usize), (View, u64)>,
     /// Pending views that came to be active.
     pub(super) opened: u64,
     /// Groups whose pending view was replaced.
@@ -168,6 +171,28 @@ impl<R: Rules> Cluster<R> {
         for node in 0..self.nodes.len() {
             if self.nodes[node].learned < self.steward.entries.len() {
                 self.tell(node);
+            }
+        }
+    }
+
+    /// How far a node has come with the views that are pending. While there are faults it is too impatient to listen: views that are replaced
+    /// half-way are what is looked for.
+    pub(super) fn hear_progress(&mut self, node: usize, reports: &[GroupReport]) {
+        if self.faulty {
+            return;
+        }
+        for report in reports {
+            let pending = self
+                .steward
+                .state
+                .group(report.group)
+                .and_then(|group| group.pending.as_ref());
+            if pending.is_none_or(|pending| pending.view != report.view) {
+                continue;
+            }
+            let came = (report.view, report.progress);
+            if self.steward.progress.insert((report.group, node), came) != Some(came) {
+                self.steward.changed_ns[report.group.0 as usize] = self.now_ns;
             }
         }
     }
