@@ -67,6 +67,9 @@ pub struct TopologySpec {
     pub facilities: BTreeMap<String, u32>,
     /// Home data centre of each class that has another than `dcs[class mod dcs]`.
     pub homes: BTreeMap<u32, String>,
+    /// Nodes that decide the topology log at first, in their order; none where the topology is static. No placement depends on them: they are
+    /// here so that nodes that disagree on them refuse each other.
+    pub voters: Vec<NodeId>,
 }
 
 impl TopologySpec {
@@ -84,6 +87,7 @@ impl TopologySpec {
             nodes,
             facilities: BTreeMap::new(),
             homes: BTreeMap::new(),
+            voters: Vec::new(),
         }
     }
 }
@@ -140,6 +144,7 @@ impl Topology {
         check_sizes(&spec)?;
         check_nodes(&spec.nodes)?;
         check_facilities(&spec)?;
+        check_voters(&spec)?;
         spec.nodes.sort_by(|a, b| a.name.cmp(&b.name));
 
         let dcs = data_centres(&spec.nodes, &keyspace);
@@ -310,6 +315,7 @@ impl Topology {
             ("cluster.classes", ours.classes != theirs.classes),
             ("cluster.members", ours.members != theirs.members),
             ("cluster.copysets", ours.copysets != theirs.copysets),
+            ("voters", ours.voters != theirs.voters),
         ];
         let cluster = cluster
             .iter()
@@ -406,6 +412,15 @@ fn check_nodes(nodes: &[NodeSpec]) -> Result<(), TopologyError> {
                 name: other.clone(),
                 other: name.clone(),
             });
+        }
+    }
+    Ok(())
+}
+
+fn check_voters(spec: &TopologySpec) -> Result<(), TopologyError> {
+    for (at, voter) in spec.voters.iter().enumerate() {
+        if spec.nodes.iter().all(|node| node.id != *voter) || spec.voters[..at].contains(voter) {
+            return Err(TopologyError::Voter { id: *voter });
         }
     }
     Ok(())

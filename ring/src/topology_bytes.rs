@@ -1,10 +1,11 @@
 //! The canonical bytes of a topology: what digests are taken over and what a peer sends.
 //!
 //! ```text
-//! u8 format = 1 | 16 bytes cluster id | u32 groups | u32 classes | u8 members | u32 copysets (0: no limit)
+//! u8 format = 2 | 16 bytes cluster id | u32 groups | u32 classes | u8 members | u32 copysets (0: no limit)
 //! u16 nodes      × ( u16 id | text name | text host | u16 port | u16 shards )     ascending by name
 //! u16 facilities × ( text name | u32 class )                                        ascending by name
 //! u16 homes      × ( u32 class | text data centre )                                 ascending by class
+//! u16 voters     × ( u16 id )                                                       in their order
 //! text = u8 length | UTF-8                                                          all numbers little-endian
 //! ```
 //!
@@ -14,7 +15,7 @@ use crate::keyspace::{ClusterId, NodeId};
 use crate::topology::{NodeSpec, TopologySpec};
 use crate::topology_error::TopologyBytesError;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Writes a checked specification with its nodes sorted.
 pub(crate) fn write(spec: &TopologySpec) -> Vec<u8> {
@@ -41,6 +42,10 @@ pub(crate) fn write(spec: &TopologySpec) -> Vec<u8> {
     for (class, dc) in &spec.homes {
         bytes.extend_from_slice(&class.to_le_bytes());
         push_text(&mut bytes, dc);
+    }
+    push_count(&mut bytes, spec.voters.len());
+    for voter in &spec.voters {
+        bytes.extend_from_slice(&voter.0.to_le_bytes());
     }
     bytes
 }
@@ -81,6 +86,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<TopologySpec, TopologyBytesError> {
     let nodes = rest.many(node)?;
     let facilities = rest.many(|rest| Ok((rest.text()?, rest.u32()?)))?;
     let homes = rest.many(|rest| Ok((rest.u32()?, rest.text()?)))?;
+    let voters = rest.many(|rest| Ok(NodeId(rest.u16()?)))?;
     if !rest.0.is_empty() {
         return Err(TopologyBytesError::TrailingBytes { bytes: rest.0.len() });
     }
@@ -94,6 +100,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<TopologySpec, TopologyBytesError> {
         nodes,
         facilities,
         homes,
+        voters,
     })
 }
 

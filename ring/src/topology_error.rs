@@ -56,6 +56,11 @@ pub enum TopologyError {
         /// The other one.
         other: String,
     },
+    /// A voter is no node of the cluster, or stands twice.
+    Voter {
+        /// Its id.
+        id: NodeId,
+    },
     /// A host is empty, longer than [`HOST_BYTES_MAX`] or holds blanks.
     Host {
         /// The node's name.
@@ -134,6 +139,7 @@ impl fmt::Display for TopologyError {
             }
             Self::RepeatedName { name } => write!(f, "two nodes are called {name}"),
             Self::RepeatedId { id, name, other } => write!(f, "nodes {name} and {other} both have the id {id}"),
+            Self::Voter { id } => write!(f, "the voter with id {id} is no node of the cluster, or is named twice"),
             Self::Host { name } => write!(
                 f,
                 "the host of {name} must be a name or address of at most {HOST_BYTES_MAX} bytes"

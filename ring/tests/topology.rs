@@ -160,10 +160,11 @@ fn canonical_bytes_of_a_small_topology_never_change() {
     let facilities = BTreeMap::from([("HOSPX".to_owned(), 3)]);
     let spec = TopologySpec {
         facilities,
+        voters: vec![NodeId(258)],
         ..TopologySpec::new(ClusterId([0xab; 16]), nodes)
     };
     let bytes = [
-        &[1][..],
+        &[2][..],
         &[0xab; 16],
         &[64, 0, 0, 0],
         &[4, 0, 0, 0],
@@ -179,6 +180,8 @@ fn canonical_bytes_of_a_small_topology_never_change() {
         b"\x05HOSPX",
         &[3, 0, 0, 0],
         &[0, 0],
+        &[1, 0],
+        &[2, 1],
     ];
     let topology = Topology::new(spec).unwrap();
     assert_eq!(topology.canonical(), bytes.concat());
@@ -199,7 +202,7 @@ fn bytes_that_are_no_topology_are_refused_by_name() {
         bytes[at] = byte;
         Topology::from_canonical(&bytes).unwrap_err()
     };
-    assert_eq!(refused(0, 2), TopologyBytesError::Format { format: 2 });
+    assert_eq!(refused(0, 3), TopologyBytesError::Format { format: 3 });
     let members = TopologyBytesError::Topology(TopologyError::Members { members: 9 });
     assert_eq!(refused(25, 9), members);
     let first_name = 1 + 16 + 4 + 4 + 1 + 4 + 2 + 2 + 1;
@@ -225,12 +228,13 @@ fn a_home_that_says_what_holds_anyway_is_no_difference() {
 #[test]
 fn the_first_difference_is_named_by_its_path() {
     type Change = fn(&mut TopologySpec);
-    let rows: [(&str, Change); 12] = [
+    let rows: [(&str, Change); 13] = [
         ("cluster.id", |spec| spec.cluster = ClusterId([1; 16])),
         ("cluster.groups", |spec| spec.groups = 128),
         ("cluster.classes", |spec| spec.classes = 8),
         ("cluster.members", |spec| spec.members = 3),
         ("cluster.copysets", |spec| spec.copysets = Some(64)),
+        ("voters", |spec| spec.voters = vec![NodeId(2), NodeId(1)]),
         ("facilities.HOSPA", |spec| {
             spec.facilities.extend([("HOSPA".to_owned(), 0)]);
         }),
@@ -253,7 +257,7 @@ fn the_first_difference_is_named_by_its_path() {
 fn what_is_no_topology_is_refused_by_name() {
     type Change = fn(&mut TopologySpec);
     let name = || "FL-A-1".to_owned();
-    let rows: [(TopologyError, Change); 15] = [
+    let rows: [(TopologyError, Change); 17] = [
         (TopologyError::Keyspace(KeyspaceError::Groups { groups: 100 }), |spec| {
             spec.groups = 100;
         }),
@@ -293,6 +297,12 @@ fn what_is_no_topology_is_refused_by_name() {
                 spec.nodes[1].id = NodeId(1);
             },
         ),
+        (TopologyError::Voter { id: NodeId(99) }, |spec| {
+            spec.voters = vec![NodeId(1), NodeId(99)];
+        }),
+        (TopologyError::Voter { id: NodeId(1) }, |spec| {
+            spec.voters = vec![NodeId(1), NodeId(2), NodeId(1)];
+        }),
         (TopologyError::Host { name: name() }, |spec| {
             spec.nodes[0].host = "a host".to_owned();
         }),

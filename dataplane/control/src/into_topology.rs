@@ -23,6 +23,7 @@ impl ClusterConfig {
             members: self.members,
             facilities: self.facilities.clone(),
             homes: self.class_homes.clone(),
+            voters: self.voters.clone(),
             ..TopologySpec::new(self.id, self.nodes.iter().map(NodeConfig::spec).collect())
         }
     }
