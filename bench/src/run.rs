@@ -178,6 +178,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         message_bytes: plan.message_bytes,
         seed,
         warm,
+        prefix: "",
     };
     let options = ConnectOptions {
         client: ClientOptions {

@@ -41,6 +41,8 @@ pub struct Workload {
     pub seed: u64,
     /// The first serials go to each actor once, in turn, before the measurement.
     pub warm: u64,
+    /// What the actors' ids begin with, at most 16 bytes: in a cluster with other actors, what tells these from them.
+    pub prefix: &'static str,
 }
 
 /// Messages are at least so long: seed, serial, check.
@@ -118,20 +120,20 @@ impl Workload {
         // Canonical form: kind, number of fields, then name and value with their lengths (`waterpark_ring::key`).
         text.bytes.clear();
         text.bytes.reserve(KEY_BYTES_MAX);
-        let mut digits = [0u8; 20];
-        let mut left = &mut digits[..];
+        let mut id = [0u8; 36];
+        let mut left = &mut id[..];
         // Twenty digits hold any 64-bit number.
-        drop(write!(left, "{actor:07}"));
+        drop(write!(left, "{}{actor:07}", self.prefix));
         let unused = left.len();
-        let digits = &digits[..20 - unused];
+        let id = &id[..36 - unused];
         text.bytes.push(6);
         text.bytes.extend_from_slice(self.kind_name().as_bytes());
         text.bytes.push(1);
         text.bytes.push(2);
         text.bytes.extend_from_slice(b"id");
-        let length = u16::try_from(digits.len()).unwrap_or(u16::MAX);
+        let length = u16::try_from(id.len()).unwrap_or(u16::MAX);
         text.bytes.extend_from_slice(&length.to_le_bytes());
-        text.bytes.extend_from_slice(digits);
+        text.bytes.extend_from_slice(id);
         KeyRef::new_checked(&text.bytes)
     }
 }
@@ -158,6 +160,7 @@ mod tests {
         message_bytes: 128,
         seed: 7,
         warm: 10,
+        prefix: "",
     };
 
     #[test]

@@ -82,6 +82,7 @@ impl Cluster {
             message_bytes: MESSAGE_BYTES_MIN + 8,
             seed: 11,
             warm: 0,
+            prefix: "",
         };
         let mut text = KeyText::default();
         let group = |actor| topology.locate(workload.key(actor, &mut text).unwrap()).group;

@@ -30,6 +30,7 @@ const WORK: Workload = Workload {
     message_bytes: 128,
     seed: 21,
     warm: 0,
+    prefix: "",
 };
 /// The message that one member lies about.
 const VICTIM: u64 = 300;

@@ -178,7 +178,7 @@ enum Wanted {
     Overload(OverloadPlan),
 }
 
-fn usage<T>(text: &str) -> Result<T, ExitCode> {
+pub(crate) fn usage<T>(text: &str) -> Result<T, ExitCode> {
     errors::say(CommandCode::OptionRange.entry(), &text);
     Err(ExitCode::from(2))
 }

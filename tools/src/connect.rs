@@ -45,6 +45,13 @@ pub(crate) struct Reach {
     pub(crate) json: bool,
 }
 
+/// What is known of a cluster before it is reached.
+struct Entries {
+    addresses: ClusterAddresses,
+    key: [u8; 32],
+    voters: Option<Vec<u16>>,
+}
+
 impl Reach {
     /// The time for one call, in ms, at least one.
     pub(crate) fn timeout_ms(&self) -> u32 {
@@ -57,22 +64,27 @@ impl Reach {
     /// # Errors
     /// What is wrong with the command line, the configuration or the key file; or why no node let us in.
     pub(crate) fn connect(&self) -> Result<Cluster, Failure> {
-        let (entries, key) = self.entries()?;
-        let shown: Vec<String> = entries.0.iter().map(Address::to_string).collect();
+        let Entries { addresses, key, voters } = self.entries()?;
+        let shown: Vec<String> = addresses.0.iter().map(Address::to_string).collect();
         let failed = |error| Failure::Connect {
             entries: shown.join(", "),
             error,
         };
-        let client = enter(entries.0, key, self.timeout_ms().min(CONNECT_MS_MAX)).map_err(&failed)?;
+        let client = enter(addresses.0, key, self.timeout_ms().min(CONNECT_MS_MAX)).map_err(&failed)?;
         let read = ReadOptions {
             timeout_ms: self.timeout_ms(),
             ..ReadOptions::default()
         };
         let table = client.slot_table(&read).map_err(&failed)?;
-        Ok(Cluster { client, table })
+        Ok(Cluster {
+            client,
+            key,
+            voters,
+            table,
+        })
     }
 
-    fn entries(&self) -> Result<(ClusterAddresses, [u8; 32]), Failure> {
+    fn entries(&self) -> Result<Entries, Failure> {
         if let Some(at) = &self.at {
             let entries =
                 ClusterAddresses::try_from(at.as_str()).map_err(|_| Failure::Address { found: at.clone() })?;
@@ -86,7 +98,11 @@ impl Reach {
                     *found.key.as_bytes()
                 }
             };
-            return Ok((entries, key));
+            return Ok(Entries {
+                addresses: entries,
+                key,
+                voters: None,
+            });
         }
         let path = match &self.config {
             Some(path) => path.as_path(),
@@ -98,10 +114,11 @@ impl Reach {
             eprintln!("{warning}");
         }
         let key = loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes());
-        Ok((
-            ClusterAddresses(waterpark_bench::cluster::addresses(&loaded.config)),
+        Ok(Entries {
+            addresses: ClusterAddresses(waterpark_bench::cluster::addresses(&loaded.config)),
             key,
-        ))
+            voters: Some(loaded.config.voters.iter().map(|voter| voter.0).collect()),
+        })
     }
 }
 
@@ -156,10 +173,13 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 /// A cluster that let us in.
-#[derive(Debug)]
 pub(crate) struct Cluster {
     /// The connection.
     pub(crate) client: Client,
+    /// The cluster's key, for further connections.
+    pub(crate) key: [u8; 32],
+    /// The first voters, where they are known.
+    pub(crate) voters: Option<Vec<u16>>,
     table: SlotTableBody,
 }
 
@@ -198,14 +218,31 @@ impl Cluster {
     /// # Errors
     /// `UnknownNode` with the nearest name.
     pub(crate) fn node_named(&self, name: &str) -> Result<u16, Failure> {
-        let named = self.table.nodes.iter().find(|node| node.name == name);
-        named.map(|node| node.id).ok_or_else(|| {
-            let names: Vec<String> = self.table.nodes.iter().map(|node| node.name.clone()).collect();
-            Failure::UnknownNode {
-                meant: nearest(name, &names).map(str::to_owned),
-                found: name.to_owned(),
-                names,
-            }
+        self.nodes_named("node", name, str::to_owned).map(|nodes| nodes[0])
+    }
+
+    /// The nodes that the operator named by something that is said of them, like their zone; at least one.
+    ///
+    /// # Errors
+    /// `UnknownNode` with the nearest name, where none of them is called so.
+    pub(crate) fn nodes_named(
+        &self,
+        what: &'static str,
+        name: &str,
+        of: impl Fn(&str) -> String,
+    ) -> Result<Vec<u16>, Failure> {
+        let named = self.table.nodes.iter().filter(|node| of(&node.name) == name);
+        let ids: Vec<u16> = named.map(|node| node.id).collect();
+        if !ids.is_empty() {
+            return Ok(ids);
+        }
+        let mut names: Vec<String> = self.table.nodes.iter().map(|node| of(&node.name)).collect();
+        names.dedup();
+        Err(Failure::UnknownNode {
+            what,
+            meant: nearest(name, &names).map(str::to_owned),
+            found: name.to_owned(),
+            names,
         })
     }
 

@@ -91,8 +91,10 @@ pub(crate) enum Failure {
     },
     /// The slot table of the cluster contradicts itself; nothing was sent. The operator looks at the node that gave it.
     Table,
-    /// There is no node of that name; nothing was asked. The caller names another.
+    /// There is no node, zone or data centre of that name; nothing was asked. The caller names another.
     UnknownNode {
+        /// Which of these.
+        what: &'static str,
         /// The name.
         found: String,
         /// The name that was probably meant.
@@ -248,13 +250,13 @@ impl fmt::Display for Failure {
                 })
             }
             Failure::Table => f.write_str("the slot table that the cluster gave contradicts itself; nothing was sent"),
-            Failure::UnknownNode { found, meant, names } => {
+            Failure::UnknownNode { what, found, meant, names } => {
                 let found = show::text_or_escaped(found);
-                write!(f, "there is no node `{found}`")?;
+                write!(f, "there is no {what} `{found}`")?;
                 if let Some(meant) = meant {
                     write!(f, "; did you mean `{meant}`?")?;
                 }
-                write!(f, "\n  nodes of this cluster: {}", names.join(", "))
+                write!(f, "\n  {what}s of this cluster: {}", names.join(", "))
             }
             Failure::NotMember { node, group, members } => {
                 let members = members.join(", ");

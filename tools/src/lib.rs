@@ -9,6 +9,7 @@ mod config;
 mod connect;
 mod demo;
 mod demo_screen;
+mod drill;
 mod errors;
 mod failure;
 mod init;
@@ -52,6 +53,9 @@ enum Command {
     /// Mend a cluster that has lost more than it can bear
     #[command(subcommand)]
     Cluster(topology::recover::Command),
+    /// Let nodes stand still as if they were lost, and judge what it cost
+    #[command(subcommand)]
+    Drill(drill::Command),
     /// Look at an actor
     #[command(subcommand)]
     Actor(actor::Command),
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Topology(arguments) => topology::run(&arguments),
         Command::Explain(arguments) => topology::explain::run(&arguments),
         Command::Cluster(command) => topology::recover::run(&command),
+        Command::Drill(command) => drill::run(&command),
         Command::Actor(command) => actor::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Bench(command) => bench::run(&command),

@@ -238,6 +238,8 @@ pub struct OrderBody {
     pub node: u16,
     /// The groups that it is about.
     pub groups: Vec<u32>,
+    /// For how long, in milliseconds; 0 where no time is meant.
+    pub for_ms: u32,
     /// The operator's words.
     pub reason: String,
 }
@@ -251,6 +253,10 @@ pub const ORDER_RECOVER: u8 = 3;
 
 /// The node's process is down and will never answer again.
 pub const ORDER_FORGET: u8 = 4;
+/// The node that is given it stands still for a while, as a process that is stopped: a drill.
+pub const ORDER_STAND_STILL: u8 = 5;
+/// A node stands still for at most so many milliseconds.
+pub const STILL_MS_MAX: u32 = 60_000;
 
 /// What became of an order. One that was taken is proposed to the topology log, and may still get lost there: it is given again until the log
 /// shows it.

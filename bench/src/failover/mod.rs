@@ -5,6 +5,7 @@
 //! | `mod.rs` | one scenario from its cluster to its findings |
 //! | `scenario.rs` | the faults, and how often they are made |
 //! | `stage.rs` | the processes: ending, stopping, starting them anew, waiting until all copies are back |
+//! | `drill.rs` | the same on a cluster that serves, of which nodes are told to stand still |
 //! | `load.rs` | the clients |
 //! | `sight.rs` | what nodes say of themselves |
 //! | `gaps.rs` | from acks to unavailability |
@@ -16,6 +17,7 @@
 //! so. **Invariant:** nothing that a node counts decides about unavailability, loss or order. **Invariant:** every wait has an end, and no
 //! process outlives the measurement.
 
+mod drill;
 mod failures;
 mod gaps;
 mod load;
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 use waterpark_client::blocking::ClusterAddresses;
 
+pub use self::drill::{DrillError, DrillPlan, DrillReport, Place, drill, workload as drill_workload};
 pub use self::failures::{Ends, Failures};
 pub use self::gaps::{Gaps, Round};
 pub use self::load::{End, Failure, Lane, Row, SILENCE_MS, TIMEOUT_MS};
@@ -113,6 +116,7 @@ fn one(
         message_bytes: MESSAGE_BYTES,
         seed: run::plan_seed(),
         warm: 0,
+        prefix: "",
     };
     let groups: Vec<u32> = (0..plan.keys)
         .map(|key| {

@@ -82,6 +82,10 @@ pub(super) struct Books {
     /// By key.
     groups: Vec<u32>,
     known: BTreeMap<u64, Known>,
+    /// By group, where the logs were when sending began, if the cluster has other messages than these.
+    others_below: Option<Vec<u64>>,
+    /// Members that must hold an acked message.
+    copies: u8,
     findings: Findings,
 }
 
@@ -114,7 +118,31 @@ impl Books {
             workload,
             groups,
             known,
+            others_below: None,
+            copies: COPIES,
             findings: Findings::default(),
+        }
+    }
+
+    /// The cluster holds other messages too: it is read from these seqs on, by group, and what is not ours is passed by. An ack of it means so
+    /// many members.
+    pub(super) fn beside_others(self, from: Vec<u64>, copies: u8) -> Books {
+        Books {
+            others_below: Some(from),
+            copies,
+            ..self
+        }
+    }
+
+    /// The groups that are read, each from a seq on.
+    fn read_from(&self, groups: usize) -> Vec<(u32, u64)> {
+        let all = 0..u32::try_from(groups).expect("groups are counted in 32 bits");
+        match &self.others_below {
+            None => all.map(|group| (group, 1)).collect(),
+            Some(from) => all
+                .filter(|group| self.groups.contains(group))
+                .map(|group| (group, from[group as usize]))
+                .collect(),
         }
     }
 
@@ -123,9 +151,9 @@ impl Books {
     pub(super) fn read(mut self, mut look: impl FnMut() -> Sight, mut members: Members<'_>) -> Findings {
         let until = Instant::now() + SETTLE_MAX;
         let mut sight = look();
-        for group in 0..u32::try_from(sight.groups.len()).expect("groups are counted in 32 bits") {
+        for (group, from) in self.read_from(sight.groups.len()) {
             let logs = loop {
-                let read = members.read(group, &sight.groups[group as usize]);
+                let read = members.read(group, from, &sight.groups[group as usize]);
                 if read.failures.is_empty() {
                     break read.logs;
                 }
@@ -155,6 +183,7 @@ impl Books {
         let mut own = Vec::new();
         for shown in log {
             let serial = match self.workload.serial(&shown.message, &mut scratch) {
+                Ok(None) if self.others_below.is_some() => continue,
                 Ok(serial) => serial.filter(|serial| self.known.contains_key(serial)),
                 Err(_) => None,
             };
@@ -213,7 +242,7 @@ impl Books {
             match known.end {
                 End::Acked => {
                     findings.looked_for += 1;
-                    if copies < COPIES {
+                    if copies < self.copies {
                         findings.lost += 1;
                         findings.say(|| format!("message {serial} is acked and held by {copies} members"));
                     }
@@ -259,7 +288,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn read(&mut self, group: u32, seen: &GroupSight) -> Read {
+    fn read(&mut self, group: u32, from: u64, seen: &GroupSight) -> Read {
         let mut read = Read {
             logs: Vec::new(),
             failures: Vec::new(),
@@ -269,7 +298,7 @@ impl<'a> Members<'a> {
         }
         for member in &seen.members {
             let mut log = Vec::new();
-            let result = self.read_member(*member, group, seen.commit, &mut log);
+            let result = self.read_member(*member, (group, from), seen.commit, &mut log);
             let name = self
                 .nodes
                 .get(member)
@@ -284,8 +313,14 @@ impl<'a> Members<'a> {
         read
     }
 
-    /// Reads one member up to what its writer has committed. What was read stands also where reading failed.
-    fn read_member(&mut self, member: u16, group: u32, commit: u64, log: &mut Vec<Shown>) -> Result<(), ClientError> {
+    /// Reads one member from a seq up to what its writer has committed. What was read stands also where reading failed.
+    fn read_member(
+        &mut self,
+        member: u16,
+        (group, from): (u32, u64),
+        commit: u64,
+        log: &mut Vec<Shown>,
+    ) -> Result<(), ClientError> {
         let reader = match self.readers.entry(member) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(place) => {
@@ -298,7 +333,7 @@ impl<'a> Members<'a> {
             }
         };
         let until = Instant::now() + if self.is_patient { CATCH_UP } else { Duration::ZERO };
-        let mut from = 1;
+        let mut from = from;
         loop {
             let (next_seq, told) = reader.read(group, from, |entry| {
                 // A run that began before what is asked for shows its first entries again.
@@ -338,6 +373,7 @@ mod tests {
             message_bytes: 32,
             seed: 5,
             warm: 0,
+            prefix: "",
         };
         let lane = |(key, ends): (u64, &[End])| Lane {
             rows: (0..)

@@ -61,12 +61,12 @@ impl Target {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "below 2^53 microseconds")]
-fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+pub(super) fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1_000.0
 }
 
 /// Quantiles in ms.
-fn quantiles(histogram: &Histogram<u64>) -> Value {
+pub(super) fn quantiles(histogram: &Histogram<u64>) -> Value {
     json!({ "count": histogram.len(), "p50": ms(histogram, 0.5), "p99": ms(histogram, 0.99), "max": ms(histogram, 1.0) })
 }
 

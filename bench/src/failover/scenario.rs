@@ -164,7 +164,7 @@ impl Times {
 }
 
 /// Now, in ms since 1970.
-fn wall_ms() -> u64 {
+pub(super) fn wall_ms() -> u64 {
     let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     u64::try_from(wall.tv_sec * 1_000 + wall.tv_nsec / 1_000_000).unwrap_or(0)
 }

@@ -162,6 +162,7 @@ pub fn measure(
         message_bytes: plan.message_bytes,
         seed: run::plan_seed(),
         warm: plan.actors,
+        prefix: "",
     };
     let mut crowd = Crowd::connect(plan.sessions, entries, cluster.key(), workload, plan.timeout_ms)?;
     say(&format!("{} actors get their first message", plan.actors));

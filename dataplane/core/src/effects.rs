@@ -58,6 +58,11 @@ pub enum Effect {
         /// All groups that there is something to say about now.
         groups: Vec<GroupReport>,
     },
+    /// An operator wants this process to stand still, as one that is stopped: a drill.
+    StandStill {
+        /// For so many milliseconds.
+        ms: u32,
+    },
     /// Propose an entry to the topology log. It may get lost: what is wanted is proposed again until it is seen decided.
     Propose(crate::topology_log::Entry),
 }

@@ -5,7 +5,7 @@
 
 use waterpark_wire::body::{
     ConfigBody, GroupStateBody, HappeningBody, MemberBody, NodeStateBody, ORDER_DRAIN, ORDER_FORGET, ORDER_RECOVER,
-    ORDER_UNDRAIN, OrderBody, OrderedBody, TopologyBody,
+    ORDER_STAND_STILL, ORDER_UNDRAIN, OrderBody, OrderedBody, STILL_MS_MAX, TopologyBody,
 };
 
 use crate::behaviour::Behaviour;
@@ -45,9 +45,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     pub(crate) fn on_order(&mut self, order: &OrderBody) -> OrderedBody {
-        match self.proposed_by(order) {
-            Ok(entry) => {
-                self.effects.extend(entry.into_iter().map(Effect::Propose));
+        match self.carried_out(order) {
+            Ok(effect) => {
+                self.effects.extend(effect);
                 OrderedBody {
                     taken: true,
                     why: String::new(),
@@ -57,11 +57,29 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// What an order asks to be proposed; none if it is so already.
-    fn proposed_by(&self, order: &OrderBody) -> Result<Option<Entry>, String> {
+    /// What is done about an order; nothing if it is so already.
+    fn carried_out(&self, order: &OrderBody) -> Result<Option<Effect>, String> {
         if self.settings.births == Births::Writer {
             return Err("this cluster has no topology log: its configuration names no voters".to_owned());
         }
+        if order.order == ORDER_STAND_STILL {
+            return self.standing_still(order).map(Some);
+        }
+        Ok(self.proposed_by(order)?.map(Effect::Propose))
+    }
+
+    fn standing_still(&self, order: &OrderBody) -> Result<Effect, String> {
+        if order.node != self.settings.node.0 {
+            return Err("who is to stand still is told itself".to_owned());
+        }
+        if !(1..=STILL_MS_MAX).contains(&order.for_ms) {
+            return Err(format!("a drill takes from 1 to {STILL_MS_MAX} ms"));
+        }
+        Ok(Effect::StandStill { ms: order.for_ms })
+    }
+
+    /// What an order asks to be proposed; none if it is so already.
+    fn proposed_by(&self, order: &OrderBody) -> Result<Option<Entry>, String> {
         if order.order == ORDER_RECOVER {
             return self.reopening(order);
         }

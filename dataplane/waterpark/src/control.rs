@@ -83,6 +83,7 @@ pub(crate) fn run(mut control: Control) -> Ended {
         flushed: true,
         told: None,
         drains_until: None,
+        still_until: None,
         lines: Lines::default(),
         governance,
         control,
@@ -103,6 +104,8 @@ struct Watch {
     told: Option<(Instant, Ending)>,
     /// A node that is to stop gives its groups away first, and waits so long for it.
     drains_until: Option<Instant>,
+    /// Until when it stands still, as in a drill.
+    still_until: Option<Instant>,
     lines: Lines,
 }
 
@@ -139,6 +142,9 @@ impl Watch {
                     "a shard hangs: the process ends, its groups are better served by others"
                 );
                 return self.failed(format!("shard {shard} hangs"));
+            }
+            if self.stands_still(now) {
+                continue;
             }
             if let Err(fatal) = self.govern() {
                 tracing::error!("{fatal}");
@@ -209,6 +215,25 @@ impl Watch {
         governance.turn(&control.shards, wake)
     }
 
+    /// As if the whole process were stopped: its shards and its controller do nothing, and nobody is told.
+    fn begin_standing_still(&mut self, ms: u32) {
+        tracing::warn!(ms, "standing still, as an operator wants for a drill");
+        self.still_until = Some(Instant::now() + Duration::from_millis(ms.into()));
+        each(&self.control, || Command::Pause);
+    }
+
+    /// Whether a drill goes on; who wants the node to end ends it.
+    fn stands_still(&mut self, now: Instant) -> bool {
+        let Some(until) = self.still_until else { return false };
+        if now < until && self.control.wishes.ending().is_none() {
+            return true;
+        }
+        self.still_until = None;
+        tracing::warn!("goes on after a drill");
+        each(&self.control, || Command::Resume);
+        false
+    }
+
     /// Does what the owner of the node wants.
     fn heed(&mut self, now: Instant) {
         if let (Some(governance), Some(drains)) = (&mut self.governance, self.control.wishes.take_draining()) {
@@ -271,6 +296,7 @@ impl Watch {
                 tracing::error!(shard = shard.0, %error, "the driver failed: the process ends");
                 return Some(self.failed(format!("the driver of shard {} failed: {error}", shard.0)));
             }
+            Report::StandStill(ms) => self.begin_standing_still(ms),
             report => {
                 if let Report::Listening { notes, .. } = &report {
                     let mut kept = self.control.notes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -390,6 +416,7 @@ impl Lines {
             | Report::Propose(_)
             | Report::Control { .. }
             | Report::Groups { .. }
+            | Report::StandStill(_)
             | Report::Serving { .. }
             | Report::Stopped { .. }
             | Report::Failed(_) => (),

@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 ///
 /// # Errors
 /// `NoTopologyLog` where nodes have none; the first node's word where none answers.
-fn newest(cluster: &Cluster, timeout_ms: u32) -> Result<TopologyBody, Failure> {
+pub(crate) fn newest(cluster: &Cluster, timeout_ms: u32) -> Result<TopologyBody, Failure> {
     let options = ReadOptions {
         timeout_ms: timeout_ms.min(NODE_MS_MAX),
         ..ReadOptions::default()

@@ -268,7 +268,9 @@ impl Nodes {
 
     fn on_effect(&mut self, node: usize, shard: usize, effect: Effect) {
         match effect {
-            Effect::Control { .. } | Effect::Report { .. } => unreachable!("no topology log, no controller"),
+            Effect::Control { .. } | Effect::Report { .. } | Effect::StandStill { .. } => {
+                unreachable!("no topology log, no controller")
+            }
             Effect::SendLink { link, outgoing } => {
                 let info = self.shards[node][shard].links()[link.0 as usize];
                 let peer = usize::from(info.peer.0) - 1;

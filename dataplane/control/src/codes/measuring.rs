@@ -46,6 +46,11 @@ codes! {
         effect: "The nodes of the demonstration were ended.",
         remedy: "Operator: lower --rate or free the machine, or let more time pass between faults; if messages were lost, keep what it printed.";
 
+    DrillFailed = 8014, "the drill was not passed",
+        cause: "Keys went unacked for longer than --limit allows, acked messages are missing, or copies did not come back; each is named.",
+        effect: "The nodes that stood still go on by themselves.",
+        remedy: "Operator: look at the reasons, and at `waterpark topology` for what was moved when; if acked messages are lost, keep the nodes' logs.";
+
     UnknownMutant = 8101, "no such mutant",
         cause: "The name was mistyped, or belongs to another release.",
         effect: "Nothing was simulated.",

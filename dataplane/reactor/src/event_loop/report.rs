@@ -81,6 +81,8 @@ pub enum Report {
         /// What it says.
         message: Vec<u8>,
     },
+    /// An operator wants this process to stand still for so many milliseconds.
+    StandStill(u32),
     /// Who was heard, and the groups that there is something to say about: all of them.
     Groups {
         /// Processes of which frames came since the last report.

@@ -183,10 +183,76 @@ fn a_node_is_forgotten_only_where_it_is_down() {
 }
 
 #[test]
+fn a_data_centre_stands_still_for_a_drill_and_goes_on_with_all_that_it_held() {
+    let _machine = Machine::take("drill", LIMIT);
+    let world = World::start(eight());
+    world.ask(&["send", KEY, "before"]).ends(0);
+    let incarnations = || {
+        let topology = world.topology();
+        let nodes = topology["nodes"].as_array().expect("a list").iter();
+        nodes.map(|node| node["incarnation"].clone()).collect::<Vec<Value>>()
+    };
+    let before = incarnations();
+    let folder = tempfile::tempdir().expect("a folder");
+    let record = folder.path().join("verdict.json");
+    let record = record.to_str().expect("a path in letters");
+    // How fast others take over is measured elsewhere.
+    let options = [
+        "--for",
+        "4s",
+        "--keys",
+        "96",
+        "--limit",
+        "60s",
+        "--json",
+        "--verdict",
+        record,
+    ];
+    let verdict = world
+        .ask(&[&["drill", "dc", "TX"][..], &options].concat())
+        .ends(0)
+        .json();
+    let written = std::fs::read_to_string(record).expect("it was written");
+    assert_eq!(serde_json::from_str::<Value>(&written).expect("an object"), verdict);
+    assert_eq!(verdict["verdict"], "passed", "{verdict:#}");
+    assert_eq!(
+        verdict["victims"],
+        serde_json::json!(["TX-A-1", "TX-B-1"]),
+        "{verdict:#}"
+    );
+    let number = |name: &str| verdict[name].as_u64().expect("a number");
+    assert!(number("keys_hit") > 0 && number("acked") > 96, "{verdict:#}");
+    assert_eq!(
+        (number("looked_for"), number("lost")),
+        (number("acked"), 0),
+        "{verdict:#}"
+    );
+    assert_eq!(incarnations(), before, "no process was lost");
+    let topology = world.topology();
+    let history = topology["history"].as_array().expect("a list");
+    let down = history
+        .iter()
+        .any(|row| row["what"] == "node" && row["presence"] == "down");
+    assert!(down, "they were missed: {topology:#}");
+
+    let wrong = world.ask(&["drill", "dc", "TY"]).ends(2);
+    assert!(wrong.stderr.contains("no data centre `TY`"), "{}", wrong.all());
+    world.ask(&["drill", "node", VICTIM, "--for", "2h"]).ends(2);
+    world.ask(&["node", "drain", VICTIM]).ends(0);
+    let away = world.ask(&["drill", "node", "FL-A-1"]).ends(1);
+    assert!(away.stderr.contains("TN-A-1 is draining"), "{}", away.all());
+}
+
+#[test]
 fn a_cluster_without_a_topology_log_says_so() {
     let _machine = Machine::take("no topology log", LIMIT);
     let world = World::start(five());
-    for command in [&["topology"][..], &["explain", KEY], &["node", "drain", "FL-A-1"]] {
+    for command in [
+        &["topology"][..],
+        &["explain", KEY],
+        &["node", "drain", "FL-A-1"],
+        &["drill", "node", "FL-A-1"],
+    ] {
         let said = world.ask(command).ends(1);
         assert!(said.stderr.contains("WP-1737"), "{}", said.all());
     }

@@ -112,6 +112,7 @@ impl<R: Rules> Cluster<R> {
                 self.schedule(self.now_ns + 1_000, event);
             }
             Effect::Event(happened) => self.on_happened(node, happened),
+            Effect::StandStill { .. } => unreachable!("nobody gives orders here"),
             Effect::Propose(entry) if self.has_controllers() => {
                 self.tell_controller(node, ControlInput::Propose(entry));
             }

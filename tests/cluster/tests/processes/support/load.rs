@@ -89,6 +89,7 @@ impl Load {
             message_bytes,
             seed: u64::from(std::process::id()) << 32 | u64::from(rand_word()),
             warm: 0,
+            prefix: "",
         };
         let mut load = Load {
             client,
