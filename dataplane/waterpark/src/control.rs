@@ -2,21 +2,20 @@
 //!
 //! It never touches data, and no shard waits for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use waterpark_core::effects::Happened;
 use waterpark_core::ids::{NodeId, ShardId};
-use waterpark_core::topology_log::Presence;
 use waterpark_reactor::Waker;
 use waterpark_reactor::event_loop::{Command, Report};
 use waterpark_reactor::turn::{Judge, TurnCounter, Verdict};
 use waterpark_ring::Topology;
 use waterpark_wire::handshake::HandshakeRefusal;
 
-use crate::governance::{Fatal, Governance, Plan};
+use crate::governance::{Fatal, Governance, Plan, Presences};
 use crate::host;
 use crate::node::{Ended, tell};
 use crate::stopper::{Ending, Wishes};
@@ -52,7 +51,7 @@ pub(crate) struct Control {
     /// What drivers said when they opened.
     pub(crate) notes: Arc<Mutex<Vec<String>>>,
     /// What the topology log says of the nodes.
-    pub(crate) presences: Arc<Mutex<BTreeMap<NodeId, Presence>>>,
+    pub(crate) presences: Arc<Mutex<Presences>>,
     pub(crate) ready: Sender<()>,
     /// Why it failed.
     pub(crate) last_words: Arc<Mutex<Option<String>>>,

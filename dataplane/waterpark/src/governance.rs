@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use waterpark_core::controller::{Controller, Doing, End, Note, Setup};
@@ -27,13 +27,22 @@ pub(crate) struct Plan {
     pub(crate) first: Option<Birth>,
 }
 
+/// What one node knows of all.
+#[derive(Clone, Debug, Default)]
+pub struct Presences {
+    /// How far it knows the topology log.
+    pub position: u64,
+    /// What the log says there of the nodes that ever were.
+    pub nodes: BTreeMap<NodeId, Presence>,
+}
+
 /// The controller of a node and its file.
 pub(crate) struct Governance {
     controller: Controller<Production>,
     file: Option<VoterFile>,
     topology: Topology,
     /// What the log says of the nodes, for the node's owner to look at.
-    presences: Arc<Mutex<BTreeMap<NodeId, Presence>>>,
+    presences: Arc<Mutex<Presences>>,
     ticked_ns: u64,
     writes: Vec<Write>,
     doing: Vec<Doing>,
@@ -71,10 +80,7 @@ impl Governance {
     ///
     /// # Errors
     /// When there is a file and it is not to be believed.
-    pub(crate) fn open(
-        plan: Plan,
-        presences: Arc<Mutex<BTreeMap<NodeId, Presence>>>,
-    ) -> Result<Governance, VoterFileError> {
+    pub(crate) fn open(plan: Plan, presences: Arc<Mutex<Presences>>) -> Result<Governance, VoterFileError> {
         let Plan { setup, path, first } = plan;
         let topology = setup.topology.clone();
         let begun = now();
@@ -184,6 +190,7 @@ impl Governance {
             Doing::Send { to, bytes } => send(0, Command::Control { to, message: bytes }),
             Doing::Write(write) => self.writes.push(write),
             Doing::Decided { position, stamp, entry } => {
+                self.presences().position = position;
                 let entry = Arc::new(entry);
                 for shard in 0..shards.len() {
                     let entry = Arc::clone(&entry);
@@ -198,14 +205,17 @@ impl Governance {
         Ok(())
     }
 
+    fn presences(&self) -> MutexGuard<'_, Presences> {
+        self.presences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note(&self, note: Note) {
         let name = |id: NodeId| self.topology.node(id).map_or("?", |node| node.name.as_str());
         match note {
             Note::Leader(Some(leader)) => tracing::info!(leader = name(leader), "the voters have a leader"),
             Note::Leader(None) => tracing::warn!("no leader of the voters is known"),
             Note::Node { member, presence } => {
-                let mut presences = self.presences.lock().unwrap_or_else(PoisonError::into_inner);
-                presences.insert(member.node, presence);
+                self.presences().nodes.insert(member.node, presence);
                 let (node, incarnation) = (name(member.node), member.incarnation.0);
                 match presence {
                     Presence::Up => tracing::info!(node, incarnation, "node up"),

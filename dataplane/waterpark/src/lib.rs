@@ -18,6 +18,7 @@ mod stopper;
 mod voter_file;
 
 pub use error::NodeError;
+pub use governance::Presences;
 pub use node::{Ended, Node, Options, Trouble};
 pub use stopper::{Ending, Stopper};
 pub use voter_file::{VoterFile, VoterFileError};

@@ -2,7 +2,6 @@
 //!
 //! **Invariant:** either all of it runs or none: whatever fails during the start ends the threads that had begun.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,7 +13,6 @@ use waterpark_core::Shard;
 use waterpark_core::config::{Births, Limits, Settings};
 use waterpark_core::controller::Setup;
 use waterpark_core::ids::{Incarnation, Member, NodeId, ShardId};
-use waterpark_core::topology_log::Presence;
 use waterpark_handlers::Kinds;
 use waterpark_reactor::event_loop::{Command, ConnectionBounds, Edge, EventLoop, LoopConfig, StartError, Way};
 use waterpark_reactor::turn::TurnCounter;
@@ -23,7 +21,7 @@ use waterpark_ring::Topology;
 use waterpark_wire::handshake::Party;
 
 use crate::control::{self, Control};
-use crate::governance;
+use crate::governance::{self, Presences};
 use crate::mllp::{self, Mllp};
 use crate::stopper::{Stopper, Wishes};
 use crate::{NodeError, host, kinds, placement};
@@ -92,7 +90,7 @@ pub struct Node {
     shards: Vec<JoinHandle<()>>,
     incarnation: Incarnation,
     notes: Arc<Mutex<Vec<String>>>,
-    presences: Arc<Mutex<BTreeMap<NodeId, Presence>>>,
+    presences: Arc<Mutex<Presences>>,
     last_words: Arc<Mutex<Option<String>>>,
 }
 
@@ -350,7 +348,7 @@ impl Node {
     /// What the topology log says of the nodes, as far as this one knows it; nothing of those that never were, and nothing at all in a
     /// cluster without such a log.
     #[must_use]
-    pub fn presences(&self) -> BTreeMap<NodeId, Presence> {
+    pub fn presences(&self) -> Presences {
         // Whoever panicked beside it has only ever set whole rows.
         self.presences.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -318,18 +318,11 @@ impl Nodes {
         Some(failed.into())
     }
 
-    /// What the topology log says of each node, by place, as a node has it that sees most others.
+    /// What the topology log says of each node, by place, as the node has it that knows most of it.
     pub(super) fn presences(&self) -> Vec<Presence> {
-        let sees = |running: &&Running| running.answers() && !running.cut;
-        let mut seers = self.running.iter().filter(sees);
-        let seer = seers
-            .clone()
-            .find(|running| !self.cut.contains(running.data_centre()))
-            .or(seers.next());
-        let said = seer
-            .and_then(|running| running.life.node())
-            .map(Node::presences)
-            .unwrap_or_default();
+        let serving = self.running.iter().filter_map(|running| running.life.node());
+        let said = serving.map(Node::presences).max_by_key(|said| said.position);
+        let said = said.unwrap_or_default().nodes;
         let of = |running: &Running| said.get(&running.id).copied().unwrap_or_default();
         self.running.iter().map(of).collect()
     }
