@@ -63,6 +63,8 @@ pub struct SimClient {
     next: BTreeMap<GroupId, u32>,
     /// Its session is over: it opens nothing more.
     pub is_retired: bool,
+    /// It asks many nodes at a time, and asks until it is answered.
+    pub is_probe: bool,
     /// What is under way.
     pub open: BTreeMap<(GroupId, u32), Open>,
 }
@@ -85,6 +87,7 @@ impl SimClient {
             session,
             next: BTreeMap::new(),
             is_retired: false,
+            is_probe: false,
             open: BTreeMap::new(),
         }
     }

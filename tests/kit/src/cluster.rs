@@ -9,7 +9,9 @@ mod controllers;
 mod event;
 mod network;
 mod nodes;
+mod probes;
 mod readers;
+mod splits;
 mod steward;
 mod watch;
 
@@ -36,9 +38,14 @@ use crate::retention::RULED;
 use crate::rng::Rng;
 use controllers::Desk;
 use event::{Event, Scheduled};
+use probes::Probes;
 use readers::Readers;
+use splits::Cuts;
 use steward::Steward;
 use watch::Watch;
+
+pub use probes::Probe;
+pub use splits::Manner;
 
 /// Virtual time begins at this wall clock, ms since the epoch.
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -121,7 +128,11 @@ pub struct Cluster<R: Rules> {
     steward: Steward,
     /// Controllers by node, where they keep the topology log; none where the steward does, or nobody.
     desks: Vec<Desk<R>>,
+    /// Who votes, where controllers keep the topology log.
+    voters: Vec<NodeId>,
     topology: Topology,
+    /// What controllers know of nodes: the topology, and voters apart if there are any.
+    governed: Topology,
     nodes: Vec<Node<R>>,
     links: BTreeMap<LinkKey, Option<Epoch>>,
     epochs: u32,
@@ -133,6 +144,8 @@ pub struct Cluster<R: Rules> {
     faulty: bool,
     /// Until when a node does not hear another: by who speaks, then by who would hear.
     silent_until_ns: Vec<Vec<u64>>,
+    cuts: Cuts,
+    probes: Probes,
     clients: Vec<SimClient>,
     /// How many connections of a client to a shard have ended before the present one.
     connections: BTreeMap<(u32, usize, usize), u32>,
@@ -174,16 +187,9 @@ impl<R: Rules> Cluster<R> {
         requests: u64,
     ) -> Cluster<R> {
         let mut rng = Rng::new(seed);
-        let specs = (1u16..).zip(names).zip(shards).map(|((id, name), shards)| NodeSpec {
-            id: NodeId(id),
-            name: (*name).to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port: 7000 + 256 * (id - 1),
-            shards: *shards,
-        });
-        let mut spec = TopologySpec::new(ClusterId([3; 16]), specs.collect());
-        spec.groups = size.groups;
-        let topology = Topology::new(spec).expect("the names make a topology");
+        let specs = (1u16..).zip(names).zip(shards);
+        let specs = specs.map(|((id, name), shards)| node_spec(id, name, *shards)).collect();
+        let topology = topology_of(specs, size.groups);
         let mut links = BTreeMap::new();
         for a in 0..names.len() {
             for b in a + 1..names.len() {
@@ -254,6 +260,8 @@ impl<R: Rules> Cluster<R> {
             births,
             steward: Steward::default(),
             desks: Vec::new(),
+            voters: Vec::new(),
+            governed: topology.clone(),
             topology,
             nodes: Vec::new(),
             links,
@@ -263,6 +271,8 @@ impl<R: Rules> Cluster<R> {
             now_ns: 0,
             faulty: true,
             silent_until_ns: vec![vec![0; names.len()]; names.len()],
+            cuts: Cuts::default(),
+            probes: Probes::default(),
             clients,
             connections: BTreeMap::new(),
             keys,
@@ -281,19 +291,7 @@ impl<R: Rules> Cluster<R> {
             cluster.did(fault);
         }
         for node in 0..names.len() {
-            let clock_ms = cluster.rng.below(cluster.faults.clock_ms + 1);
-            let incarnation = Incarnation(1 << 16);
-            cluster.nodes.push(Node {
-                shards: Vec::new(),
-                incarnation,
-                restarts: 0,
-                paused_until_ns: 0,
-                clock_ms,
-                down: true,
-                learned: 0,
-            });
-            let at = cluster.rng.below(200) * MS;
-            cluster.schedule(at, Event::Start { node });
+            cluster.add_node(node);
         }
         for client in 0..cluster.clients.len() {
             let client = u32::try_from(client).expect("few");
@@ -311,6 +309,22 @@ impl<R: Rules> Cluster<R> {
             cluster.schedule(at, Event::Start { node });
         }
         cluster
+    }
+
+    /// A node that starts soon.
+    fn add_node(&mut self, node: usize) {
+        let clock_ms = self.rng.below(self.faults.clock_ms + 1);
+        self.nodes.push(Node {
+            shards: Vec::new(),
+            incarnation: Incarnation(1 << 16),
+            restarts: 0,
+            paused_until_ns: 0,
+            clock_ms,
+            down: true,
+            learned: 0,
+        });
+        let at = self.rng.below(200) * MS;
+        self.schedule(at, Event::Start { node });
     }
 
     fn schedule(&mut self, at_ns: u64, event: Event) {
@@ -345,18 +359,36 @@ impl<R: Rules> Cluster<R> {
     /// Runs with faults for `faulty_ms`, then without until all clients are done and all is quiet, and checks what must hold.
     #[must_use]
     pub fn run(mut self, faulty_ms: u64) -> Report {
-        self.run_until(faulty_ms * MS);
+        self.go_on(faulty_ms);
+        self.finish()
+    }
+
+    /// Runs for so long, as it is.
+    pub fn go_on(&mut self, ms: u64) {
+        self.run_until(self.now_ns + ms * MS);
+    }
+
+    /// Runs without faults until all clients are done and all is quiet, and checks what must hold.
+    #[must_use]
+    pub fn finish(mut self) -> Report {
         self.faulty = false;
         self.left = 0;
-        self.watch.stopped_ns = self.now_ns;
+        self.watch.stopped_ns = self.watch.stopped_ns.min(self.now_ns);
         for node in &mut self.nodes {
             node.paused_until_ns = 0;
         }
         let heal_ms = u64::from(ATTEMPTS_MAX) * AGAIN_MS + 5_000;
-        self.run_until((faulty_ms + heal_ms) * MS);
+        let stopped_ns = self.now_ns;
+        self.run_until(stopped_ns + heal_ms * MS);
         self.check_liveness();
         self.check_reads_end();
-        self.run_until((faulty_ms + heal_ms + 6_000) * MS);
+        self.run_until((stopped_ns + (heal_ms + 6_000) * MS).max(self.now_ns));
+        self.judge()
+    }
+
+    /// Checks what must hold when all is quiet, as it is now.
+    #[must_use]
+    pub fn judge(mut self) -> Report {
         self.check();
         self.check_reads();
         self.report.acked = self.ledger.len() as u64;
@@ -481,6 +513,22 @@ impl<R: Rules> Cluster<R> {
             Event::ControlTick { node, incarnation } => self.on_control_tick(node, incarnation),
         }
     }
+}
+
+fn node_spec(id: u16, name: &str, shards: u16) -> NodeSpec {
+    NodeSpec {
+        id: NodeId(id),
+        name: name.to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: 7000 + 256 * (id - 1),
+        shards,
+    }
+}
+
+fn topology_of(nodes: Vec<NodeSpec>, groups: u32) -> Topology {
+    let mut spec = TopologySpec::new(ClusterId([3; 16]), nodes);
+    spec.groups = groups;
+    Topology::new(spec).expect("the names make a topology")
 }
 
 /// When a client's session is born, in seconds since the epoch, and what is wrong with that.

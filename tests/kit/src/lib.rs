@@ -18,5 +18,5 @@ pub mod retention;
 pub mod rng;
 pub mod views;
 
-pub use cluster::{Cluster, Report, Size};
+pub use cluster::{Cluster, Manner, Probe, Report, Size};
 pub use faults::Faults;

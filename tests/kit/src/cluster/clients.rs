@@ -28,7 +28,8 @@ impl<R: Rules> Cluster<R> {
         let pause_ms = 1 + self.rng.below(20);
         self.schedule(self.now_ns + pause_ms * MS, Event::Step { client });
         let index = client as usize;
-        if self.left > 0 && self.clients[index].open.len() < 24 && !self.clients[index].is_retired {
+        let opens = !self.clients[index].is_retired && !self.clients[index].is_probe;
+        if self.left > 0 && self.clients[index].open.len() < 24 && opens {
             self.left -= 1;
             self.open(client);
         }
@@ -104,12 +105,13 @@ impl<R: Rules> Cluster<R> {
 
     pub(super) fn attempt(&mut self, id: RequestId) {
         let index = id.client as usize;
+        let is_probe = self.clients[index].is_probe;
         let Some(open) = self.clients[index].open.get_mut(&(id.group, id.number)) else {
             return;
         };
         // Once faults have stopped, nobody gives up before the time in which everything must end.
         let may_give_up = self.faulty || self.now_ns >= self.watch.stopped_ns.saturating_add(ENDS_MS * MS);
-        if open.attempts >= ATTEMPTS_MAX && may_give_up {
+        if open.attempts >= ATTEMPTS_MAX && may_give_up && !is_probe {
             // Given up for good: the mark passes it, and what became of it stays unknown.
             let refused = open.refused;
             self.clients[index].open.remove(&(id.group, id.number));
@@ -128,7 +130,8 @@ impl<R: Rules> Cluster<R> {
         open.is_void |= wants_to_know;
         let is_astray = self.faulty && self.rng.ppm(self.faults.odd_ppm);
         let is_late = self.faulty && self.rng.ppm(self.faults.late_ppm);
-        open.is_doubled |= is_late;
+        open.is_doubled |= is_late || is_probe;
+        let turn = open.attempts as usize;
         for (fault, is_done) in [
             (Fault::NumberVoided, wants_to_know),
             (Fault::RequestAstray, is_astray),
@@ -146,7 +149,10 @@ impl<R: Rules> Cluster<R> {
         frame.pushed();
         let address = FrameAddress::of_client((0, 0));
         frame.finish(&mut bytes, &address);
-        let node = self.rng.index(self.nodes.len());
+        if is_probe {
+            return self.ask_many(id, turn, &bytes);
+        }
+        let node = self.rng.index(self.topology.nodes().len());
         let shards = self.nodes[node].shards.len().max(1);
         let shard = self.rng.index(shards);
         self.trace(&[5, u64::from(id.client), node as u64, checksum(&bytes)]);
@@ -241,6 +247,7 @@ impl<R: Rules> Cluster<R> {
             self.ledger.on_ack(id, token, reply.outcome, reply.body);
             self.on_acked_to_reader(id, token);
             self.history.on_answer(id, self.now_ns, reply.outcome, reply.body);
+            self.probes.on_ack(id, token, self.now_ns);
             self.clients[client as usize].open.remove(&(id.group, id.number));
         }
     }
@@ -256,7 +263,9 @@ impl<R: Rules> Cluster<R> {
         if is_expired {
             self.succeed(id.client, reply.header.detail.get().into());
         }
+        self.probes.on_refusal(id, outcome);
         let row = &mut self.clients[id.client as usize];
+        let is_probe = row.is_probe;
         let Some(open) = row.open.get_mut(&(id.group, id.number)) else {
             return;
         };
@@ -267,7 +276,8 @@ impl<R: Rules> Cluster<R> {
         // Who repeats frames of clients makes copies that say nothing of each other: a stream never does.
         let is_only = open.attempts == 1 && !open.is_doubled && self.faults.repeat_ppm == 0;
         let is_certain = is_hopeless || is_definite && promises && is_only;
-        let ends = is_hopeless || is_expired || is_certain && self.faulty && self.rng.below(2) == 0;
+        let gives_up = is_certain && self.faulty && !is_probe && self.rng.below(2) == 0;
+        let ends = is_hopeless || is_expired || gives_up;
         if ends {
             row.open.remove(&(id.group, id.number));
             if is_certain {

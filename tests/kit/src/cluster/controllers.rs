@@ -12,7 +12,7 @@ use waterpark_core::topology_log::consensus::{Birth, VoterId};
 use waterpark_core::topology_log::{Entry, Limits, Stamp};
 
 use super::event::Event;
-use super::{Cluster, Epoch, LinkKey};
+use super::{Cluster, Epoch, LinkKey, node_spec, topology_of};
 use crate::ledger::Violation;
 
 /// From a shard to the controller of its node, and back.
@@ -21,6 +21,11 @@ const HOP_NS: u64 = 200_000;
 const TICK_MS: u64 = 5;
 /// Voters of a simulated cluster at most.
 const VOTERS_MAX: usize = 5;
+
+/// Voters apart. Each stands in a zone of its own, so that no rule of places is about them.
+const APART: [&str; VOTERS_MAX] = ["FL-Y-1", "TN-Y-1", "TX-Y-1", "UT-Y-1", "FL-Z-1"];
+/// How often controllers hear each other where no link joins their nodes.
+const BEAT_MS: u64 = 50;
 
 /// A node's controller, and what its disk holds.
 pub(super) struct Desk<R: Rules> {
@@ -47,15 +52,31 @@ pub(super) enum ControlInput {
 }
 
 impl<R: Rules> Cluster<R> {
-    /// The same cluster, its topology log kept by its nodes.
+    /// The same cluster, its topology log kept by its nodes. The first ones vote: an odd number, as many as there are or five.
     #[must_use]
-    pub fn with_controllers(mut self) -> Cluster<R> {
-        let voters = self.voters();
+    pub fn with_controllers(self) -> Cluster<R> {
+        let count = self.nodes.len().min(VOTERS_MAX);
+        let count = count - usize::from(count.is_multiple_of(2));
+        let voters: Vec<usize> = (0..count).collect();
+        self.with_voters(&voters)
+    }
+
+    /// The same, and these nodes vote.
+    ///
+    /// # Panics
+    /// If nobody votes, or a node that there is not.
+    #[must_use]
+    pub fn with_voters(mut self, voters: &[usize]) -> Cluster<R> {
+        assert!(!voters.is_empty() && voters.iter().all(|voter| *voter < self.nodes.len()));
+        self.voters = voters.iter().map(|voter| self.member(*voter).node).collect();
         let ids: Vec<VoterId> = (1..=voters.len())
             .map(|id| VoterId(u16::try_from(id).expect("few")))
             .collect();
         let cluster = self.topology.spec().cluster;
-        let birth = |node: usize| Some(Birth::first(cluster, *ids.get(node)?, &ids).expect("few voters"));
+        let birth = |node: usize| {
+            let at = voters.iter().position(|voter| *voter == node)?;
+            Some(Birth::first(cluster, ids[at], &ids).expect("few voters"))
+        };
         let desk = |node: usize| Desk {
             controller: None,
             file: birth(node).map(|birth| birth.file()),
@@ -70,11 +91,33 @@ impl<R: Rules> Cluster<R> {
         !self.desks.is_empty()
     }
 
-    /// The first nodes vote: an odd number, as many as there are or five.
-    fn voters(&self) -> Vec<NodeId> {
-        let count = self.nodes.len().min(VOTERS_MAX);
-        let count = count - usize::from(count.is_multiple_of(2));
-        (1..=count).map(|id| NodeId(u16::try_from(id).expect("few"))).collect()
+    /// The same cluster, and others keep its topology log: five voters that are no members of anything, over as many data centres as there
+    /// may be. Their controllers and those of the nodes reach and hear each other whatever is cut, so the log is within reach of all.
+    ///
+    /// What nodes hear of each other stays what their links carry, or nobody could tell who reaches whom.
+    #[must_use]
+    pub fn with_voters_apart(mut self) -> Cluster<R> {
+        let first = self.nodes.len();
+        let mut specs = self.topology.nodes().to_vec();
+        for (at, name) in (first..).zip(APART) {
+            self.add_node(at);
+            specs.push(node_spec(self.member(at).node.0, name, 1));
+        }
+        self.governed = topology_of(specs, self.topology.keyspace().groups());
+        let voters: Vec<usize> = (first..self.nodes.len()).collect();
+        self.with_voters(&voters)
+    }
+
+    /// Whether a node is a voter apart: a controller without shards.
+    fn is_apart(&self, node: usize) -> bool {
+        node >= self.topology.nodes().len()
+    }
+
+    /// The processes that a controller hears though no link joins them.
+    fn heard_apart(&self, node: usize) -> Vec<Member> {
+        let others = (0..self.nodes.len()).filter(|other| *other != node && !self.nodes[*other].down);
+        let others = others.filter(|other| self.is_apart(node) || self.is_apart(*other));
+        others.map(|other| self.member(other)).collect()
     }
 
     pub(super) fn start_controller(&mut self, node: usize) {
@@ -84,9 +127,9 @@ impl<R: Rules> Cluster<R> {
         let own = self.member(node);
         let setup = Setup {
             own,
-            topology: self.topology.clone(),
+            topology: self.governed.clone(),
             placement: self.topology.birth().clone(),
-            voters: self.voters(),
+            voters: self.voters.clone(),
             heartbeat_ms: self.limits.heartbeat_ms,
             limits: Limits::default(),
         };
@@ -101,6 +144,11 @@ impl<R: Rules> Cluster<R> {
         let incarnation = own.incarnation;
         self.schedule(self.now_ns + MS, Event::ControlTick { node, incarnation });
         self.act(node);
+        for other in self.heard_apart(node) {
+            let other = usize::from(other.node.0) - 1;
+            self.tell_met(node, other);
+            self.tell_met(other, node);
+        }
     }
 
     pub(super) fn end_controller(&mut self, node: usize) {
@@ -174,7 +222,12 @@ impl<R: Rules> Cluster<R> {
             return;
         }
         let now = self.now(node);
+        let is_beat = self.now_ns / MS % BEAT_MS < TICK_MS;
+        let heard = if is_beat { self.heard_apart(node) } else { Vec::new() };
         if let Some(controller) = &mut self.desks[node].controller {
+            if !heard.is_empty() {
+                controller.on_heard(now, &heard);
+            }
             controller.on_tick(now);
         }
         self.act(node);
@@ -190,7 +243,7 @@ impl<R: Rules> Cluster<R> {
         let incarnation = self.nodes[node].incarnation;
         for doing in doing {
             match doing {
-                Doing::Send { to, bytes } => self.turn(node, 0, |shard, _| shard.send_control(to, &bytes)),
+                Doing::Send { to, bytes } => self.send_control(node, to, bytes),
                 Doing::Write(write) => {
                     let at = self.now_ns + 50_000 + self.rng.below(3 * MS);
                     // One file is written in order, however long each write takes.
@@ -211,6 +264,19 @@ impl<R: Rules> Cluster<R> {
                 Doing::End(end) => self.report.violations.push(Violation::Ended(self.member(node), end)),
             }
         }
+    }
+
+    fn send_control(&mut self, node: usize, to: NodeId, bytes: Vec<u8>) {
+        let peer = usize::from(to.0) - 1;
+        if !self.is_apart(node) && !self.is_apart(peer) {
+            return self.turn(node, 0, |shard, _| shard.send_control(to, &bytes));
+        }
+        let message = Event::Control {
+            node: peer,
+            incarnation: self.nodes[peer].incarnation,
+            input: ControlInput::Message(self.member(node), bytes),
+        };
+        self.schedule(self.now_ns + self.faults.delay_us * 1_000, message);
     }
 
     fn on_decided(&mut self, node: usize, position: u64, stamp: Stamp, entry: &Entry) {

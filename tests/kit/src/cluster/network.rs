@@ -151,7 +151,7 @@ impl<R: Rules> Cluster<R> {
 
     /// Whether a node does not hear another now, though nothing was cut.
     pub(super) fn is_silent(&self, from: usize, to: usize) -> bool {
-        self.faulty && self.silent_until_ns[from][to] > self.now_ns
+        self.cuts.has(from, to) || self.faulty && self.silent_until_ns[from][to] > self.now_ns
     }
 
     pub(super) fn cut(&mut self, link: LinkKey) {

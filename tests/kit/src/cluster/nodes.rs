@@ -180,18 +180,19 @@ impl<R: Rules> Cluster<R> {
         self.nodes[node].paused_until_ns = 0;
         self.trace(&[4, node as u64, incarnation.0]);
         let names: Vec<String> = {
-            let mut names = vec![String::new(); self.nodes.len() + 1];
+            let mut names = vec![String::new(); self.topology.nodes().len() + 1];
             for spec in self.topology.nodes() {
                 names[usize::from(spec.id.0)].clone_from(&spec.name);
             }
             names
         };
-        let mut shards = vec![0; self.nodes.len() + 1];
+        let mut shards = vec![0; self.topology.nodes().len() + 1];
         for spec in self.topology.nodes() {
             shards[usize::from(spec.id.0)] = spec.shards;
         }
         let id = NodeId(u16::try_from(node + 1).expect("few"));
-        let own = shards[node + 1];
+        // A voter apart has none.
+        let own = shards.get(node + 1).copied().unwrap_or(0);
         let make = |shard: u16| {
             let settings = Settings {
                 births: self.births,

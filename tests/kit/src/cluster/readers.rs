@@ -193,7 +193,7 @@ impl<R: Rules> Cluster<R> {
         frame.pushed();
         let address = FrameAddress::of_client((0, 0));
         frame.finish(&mut bytes, &address);
-        let node = readers.rng.index(self.nodes.len());
+        let node = readers.rng.index(self.topology.nodes().len());
         let shard = readers.rng.index(self.nodes[node].shards.len().max(1));
         let open = Open {
             reader,
