@@ -3,7 +3,7 @@
 //! It does not know why a log is replaced, nor what was computed from what goes. **Invariant:** cuts are made where a run ends, so the
 //! chain of hashes goes on unbroken.
 
-use super::{Chunk, Log};
+use super::{Chunk, Log, Position};
 use crate::ids::{GroupId, Seq, View};
 use crate::memory::Memory;
 use waterpark_wire::run::RunHeader;
@@ -88,12 +88,18 @@ impl Log {
         Some(run.offset + run.length)
     }
 
-    /// Takes the chunks of a log that was collected behind this one's end.
+    /// Takes over what was collected behind this one's end: its runs where the last chunk has room for all of them, else its chunks. A view adds
+    /// one entry to a log that has all else, and with a chunk for that the room behind it would be lost in every view.
     ///
     /// # Panics
     /// If it does not go on from here.
-    pub(crate) fn join(&mut self, mut beside: Log) {
+    pub(crate) fn join<M: Memory>(&mut self, memory: &mut M, mut beside: Log) {
         assert!(beside.open.is_none() && self.open.is_none());
+        let length = usize::try_from(beside.run_bytes).unwrap_or(usize::MAX);
+        if self.chunks.last().is_some_and(|chunk| chunk.has_room(length)) {
+            self.move_in(memory, &beside);
+            return beside.release(memory);
+        }
         self.chunks.append(&mut beside.chunks);
         self.bytes += beside.bytes;
         self.run_bytes += beside.run_bytes;
@@ -101,6 +107,19 @@ impl Log {
         self.warmed = 0;
         self.sealed_seq = beside.sealed_seq;
         self.last_hash = beside.last_hash;
+    }
+
+    /// The same runs, for which the last chunk has room.
+    fn move_in<M: Memory>(&mut self, memory: &mut M, beside: &Log) {
+        let mut next = beside.run_at(memory, Position::default());
+        while let Some(run) = next {
+            let bytes = &memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
+            let bytes = bytes.to_vec();
+            let taken = self.take_any_run(memory, &bytes);
+            assert!(taken.is_ok(), "it goes on from here, and there is room: {taken:?}");
+            next = beside.run_at(memory, run.next);
+        }
+        assert_eq!((self.sealed_seq, self.last_hash), (beside.sealed_seq, beside.last_hash));
     }
 }
 

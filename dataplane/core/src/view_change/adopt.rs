@@ -202,7 +202,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.counters.branches.took(Branch::TailDropped);
             group.log.cut(&mut self.memory, after);
         }
-        group.log.join(beside);
+        group.log.join(&mut self.memory, beside);
         match state {
             Some(state) => {
                 self.counters.branches.took(Branch::StateTaken);

@@ -119,6 +119,26 @@ fn an_intake_that_loses_a_part_asks_again_and_gets_the_log() {
 }
 
 #[test]
+fn views_that_follow_each_other_cost_no_memory_beyond_their_entries() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    write(&mut three, GROUP, "note", 60, 300);
+    let used: Vec<u64> = three.shards.iter().map(|shard| shard.memory().used()).collect();
+    let views = 40;
+    for view in 0..views {
+        three.propose(&[GROUP], &[view % 3, (view + 1) % 3, (view + 2) % 3]);
+        three.settle();
+    }
+    for (node, used) in used.into_iter().enumerate() {
+        let more = three.shards[node].memory().used() - used;
+        // A run of one entry for each, and a chunk that may have begun.
+        assert!(
+            more <= views as u64 * 256 + (64 << 10),
+            "{more} bytes more at node {node}"
+        );
+    }
+}
+
+#[test]
 fn who_collects_a_log_says_with_each_portion_how_far_it_is() {
     let mut three = Three::new(&[0, 1], &short());
     write(&mut three, GROUP, "note", 10, 300);
