@@ -19,6 +19,7 @@ use super::read_back::{Books, Findings, Members};
 use super::report::{ms, quantiles};
 use super::scenario::wall_ms;
 use super::sight::Sight;
+use super::stage::wait_until;
 use crate::run::{RunError, plan_seed};
 use crate::workload::{Kind, Workload};
 
@@ -86,6 +87,8 @@ pub struct DrillReport {
     findings: Findings,
     /// All copies were back in the end.
     whole: bool,
+    /// Nobody ended it early.
+    complete: bool,
     faults: Vec<String>,
 }
 
@@ -209,6 +212,7 @@ pub fn drill(plan: DrillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
     // A key that is acked again has an ack behind the window in which it is looked at.
     wait(SETTLE, &go_on);
     say("reading back what was acked");
+    let complete = go_on();
     let lanes = load.finish();
     let round = Round {
         victims: names,
@@ -237,6 +241,7 @@ pub fn drill(plan: DrillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
         failures,
         findings,
         whole: short == 0,
+        complete,
         faults,
         plan,
     })
@@ -310,22 +315,14 @@ fn wait(time: Duration, go_on: impl Fn() -> bool) -> bool {
     go_on()
 }
 
-fn wait_until(limit: Duration, go_on: impl Fn() -> bool, is_so: impl Fn() -> bool) -> bool {
-    let until = Instant::now() + limit;
-    while !is_so() {
-        if Instant::now() >= until || !go_on() {
-            return is_so();
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
-}
-
 impl DrillReport {
     /// What speaks against the cluster, in words; nothing if it has passed.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = self.faults.clone();
+        if !self.complete {
+            reasons.push("it was interrupted: what was not waited for is not known".to_owned());
+        }
         let findings = &self.findings;
         if !findings.is_clean() {
             reasons.push(format!(
@@ -352,7 +349,7 @@ impl DrillReport {
         let (findings, ends) = (&self.findings, &self.ends);
         json!({
             "schema": "waterpark.drill.1",
-            "complete": true,
+            "complete": self.complete,
             "verdict": if reasons.is_empty() { "passed" } else { "failed" },
             "reasons": reasons,
             "at_ms": self.round.wall_ms,

@@ -107,17 +107,7 @@ impl<'g> Stage<'g> {
 
     /// Waits until something is so; whether it is.
     pub(super) fn wait_until(&self, limit: Duration, is_so: impl Fn() -> bool) -> bool {
-        let until = Instant::now() + limit;
-        loop {
-            if is_so() {
-                return true;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.goes_on() {
-                return false;
-            }
-            std::thread::sleep(left.min(Duration::from_millis(10)));
-        }
+        wait_until(limit, self.go_on, is_so)
     }
 
     fn look(&mut self) {
@@ -297,5 +287,20 @@ impl<'g> Stage<'g> {
     pub(super) fn end(self) -> Vec<String> {
         self.cluster.kill();
         self.faults
+    }
+}
+
+/// Waits until something is so, as long as the measurement is to go on; whether it is so.
+pub(super) fn wait_until(limit: Duration, go_on: impl Fn() -> bool, is_so: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + limit;
+    loop {
+        if is_so() {
+            return true;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || !go_on() {
+            return false;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(10)));
     }
 }

@@ -163,10 +163,7 @@ impl Stage {
 
     /// Each node's MLLP port, with its data centre.
     pub(super) fn mllp_ports(&self) -> Vec<(SocketAddr, String)> {
-        let port = |running: &super::nodes::Running| {
-            let dc = running.name.split('-').next().unwrap_or_default();
-            (running.mllp, dc.to_owned())
-        };
+        let port = |running: &super::nodes::Running| (running.mllp, running.data_centre().to_owned());
         self.nodes.running.iter().map(port).collect()
     }
 

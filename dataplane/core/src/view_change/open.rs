@@ -349,16 +349,19 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             last_hash: link::split_hash(group.log.last_hash()),
         };
         let (adopt_group, view, last_seq) = (group.id, config.view, group.log.sealed_seq());
+        let lacking: Vec<Member> = (group.followers.iter().zip(&config.members[1..]))
+            .filter(|(progress, _)| !progress.adopted)
+            .map(|(_, member)| *member)
+            .collect();
+        if lacking.is_empty() {
+            return;
+        }
         // The entry that opens the view stands in a run of its own, and is all that most members lack.
         let opens = (last_seq == group.view_from).then(|| group.log.find(&self.memory, last_seq));
         let run = opens.flatten().and_then(|at| group.log.run_at(&self.memory, at));
         let run = run.map_or_else(Vec::new, |run| {
             self.memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize].to_vec()
         });
-        let lacking: Vec<Member> = (group.followers.iter().zip(&config.members[1..]))
-            .filter(|(progress, _)| !progress.adopted)
-            .map(|(_, member)| *member)
-            .collect();
         for member in lacking {
             if let Some(bytes) = self.item_to(member, adopt_group) {
                 adopt.push(bytes, &run);

@@ -91,18 +91,23 @@ fn a_group_of_which_nothing_is_left_begins_anew() {
     assert_eq!(three.outcomes(2), [Outcome::Done]);
 }
 
-#[test]
-fn who_opens_a_lost_group_again_waits_for_everyone_who_may_hold_something_of_it() {
+/// A group of nodes 0 and 1, which are both said to be gone. Node 2 was to be a member, and may have adopted a view that never opened.
+fn lost_with_one_who_may_hold_something() -> (Three, GroupId) {
     let mut three = Three::new(&[0, 1], &Limits::default());
     let group = three.group_of("note", 1);
     three.send(0, "note", 1, b"before");
     three.pass();
     assert_eq!(three.outcomes(0), [Outcome::Done]);
-    // Node 2 was to be a member, and may have adopted a view that never opened.
     three.propose(&[group], &[2, 1]);
     for node in [0, 1] {
         three.decide(&Entry::NodeGone(member(node)));
     }
+    (three, group)
+}
+
+#[test]
+fn who_opens_a_lost_group_again_waits_for_everyone_who_may_hold_something_of_it() {
+    let (mut three, group) = lost_with_one_who_may_hold_something();
     assert_eq!(three.shards[0].decided().survivors(group), [member(2)]);
     reopen(&mut three, group, &[0]);
     three.pass_if(|sent| !sent.has(ItemKind::Sealed));
@@ -114,15 +119,7 @@ fn who_opens_a_lost_group_again_waits_for_everyone_who_may_hold_something_of_it(
 
 #[test]
 fn who_starts_anew_while_a_lost_group_is_opened_is_not_waited_for() {
-    let mut three = Three::new(&[0, 1], &Limits::default());
-    let group = three.group_of("note", 1);
-    three.send(0, "note", 1, b"before");
-    three.pass();
-    assert_eq!(three.outcomes(0), [Outcome::Done]);
-    three.propose(&[group], &[2, 1]);
-    for node in [0, 1] {
-        three.decide(&Entry::NodeGone(member(node)));
-    }
+    let (mut three, group) = lost_with_one_who_may_hold_something();
     reopen(&mut three, group, &[0]);
     three.pass_if(|sent| !sent.has(ItemKind::Seal));
     assert_eq!(three.group(0, group).role, Role::Sealed, "it has not heard node 2");
