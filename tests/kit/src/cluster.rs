@@ -373,7 +373,9 @@ impl<R: Rules> Cluster<R> {
     pub fn finish(mut self) -> Report {
         self.faulty = false;
         self.left = 0;
-        self.watch.stopped_ns = self.watch.stopped_ns.min(self.now_ns);
+        if self.watch.stopped_ns > self.now_ns {
+            self.note_stop();
+        }
         for node in &mut self.nodes {
             node.paused_until_ns = 0;
         }

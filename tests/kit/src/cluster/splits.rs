@@ -67,7 +67,7 @@ impl<R: Rules> Cluster<R> {
     /// All cuts are over: what was silent is heard, what was closed is dialled.
     pub fn heal(&mut self) {
         self.cuts.pairs.clear();
-        self.watch.stopped_ns = self.now_ns;
+        self.note_stop();
     }
 
     /// The processes of all nodes that the topology log has up, as it names them.

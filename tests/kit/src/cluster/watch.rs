@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use waterpark_core::config::{Births, Config};
-use waterpark_core::ids::{GroupId, Incarnation, Member, NodeId, Seq};
+use waterpark_core::ids::{GroupId, Incarnation, Member, NodeId, Seq, View};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
 use waterpark_core::{Shard, Sight};
@@ -31,6 +31,8 @@ pub(super) struct Watch<R: Rules> {
     look_ns: u64,
     /// When faults stopped, virtual ns.
     pub(super) stopped_ns: u64,
+    /// The last position of the topology log then.
+    stopped_at: View,
 }
 
 impl<R: Rules> Default for Watch<R> {
@@ -41,11 +43,18 @@ impl<R: Rules> Default for Watch<R> {
             seen: BTreeMap::new(),
             look_ns: 0,
             stopped_ns: u64::MAX,
+            stopped_at: View(0),
         }
     }
 }
 
 impl<R: Rules> Cluster<R> {
+    /// Faults stop now.
+    pub(super) fn note_stop(&mut self) {
+        self.watch.stopped_ns = self.now_ns;
+        self.watch.stopped_at = View(self.steward.entries.len() as u64);
+    }
+
     /// A process ends: what it held is kept for judging acks.
     pub(super) fn bury(&mut self, node: usize) {
         let shards = std::mem::take(&mut self.nodes[node].shards);
@@ -133,7 +142,11 @@ impl<R: Rules> Cluster<R> {
 
     /// Views that followed each other too fast, once faults had stopped.
     pub(super) fn check_pace(&mut self) {
-        let restless: Vec<Violation> = self.watch.views.restless(self.watch.stopped_ns).collect();
+        let restless: Vec<Violation> = self
+            .watch
+            .views
+            .restless(self.watch.stopped_ns, self.watch.stopped_at)
+            .collect();
         self.report.violations.extend(restless);
     }
 
