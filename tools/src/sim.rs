@@ -56,6 +56,8 @@ pub(crate) enum Clusters {
     Whole,
     /// As small, with 32 nodes, 256 groups and many clients
     Large,
+    /// As whole, with nine nodes and one group
+    Single,
 }
 
 impl From<Clusters> for Profile {
@@ -65,6 +67,7 @@ impl From<Clusters> for Profile {
             Clusters::Small => Profile::Small,
             Clusters::Whole => Profile::Whole,
             Clusters::Large => Profile::Large,
+            Clusters::Single => Profile::Single,
         }
     }
 }

@@ -530,6 +530,7 @@ fn node_spec(id: u16, name: &str, shards: u16) -> NodeSpec {
 fn topology_of(nodes: Vec<NodeSpec>, groups: u32) -> Topology {
     let mut spec = TopologySpec::new(ClusterId([3; 16]), nodes);
     spec.groups = groups;
+    spec.classes = spec.classes.min(groups);
     Topology::new(spec).expect("the names make a topology")
 }
 

@@ -98,7 +98,7 @@ impl Violation {
     pub fn is_of_liveness(&self) -> bool {
         matches!(
             self,
-            Violation::Stuck(_) | Violation::NeverEnded(..) | Violation::Restless(..)
+            Violation::Stuck(_) | Violation::NeverEnded(..) | Violation::Restless(..) | Violation::ReadStuck(..)
         )
     }
 }

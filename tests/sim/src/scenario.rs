@@ -23,11 +23,19 @@ pub enum Profile {
     Whole,
     /// As small, with 32 nodes in four data centres, 256 groups and many clients.
     Large,
+    /// As whole, with nine nodes and one group: the least that shows what a virtual second costs.
+    Single,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Profile; 4] = [Profile::Fixed, Profile::Small, Profile::Whole, Profile::Large];
+    pub const ALL: [Profile; 5] = [
+        Profile::Fixed,
+        Profile::Small,
+        Profile::Whole,
+        Profile::Large,
+        Profile::Single,
+    ];
 
     /// Its name.
     #[must_use]
@@ -37,6 +45,7 @@ impl Profile {
             Profile::Small => "small",
             Profile::Whole => "whole",
             Profile::Large => "large",
+            Profile::Single => "single",
         }
     }
 
@@ -51,7 +60,7 @@ impl Profile {
     pub fn births(self) -> Births {
         match self {
             Profile::Fixed => Births::Writer,
-            Profile::Small | Profile::Whole | Profile::Large => Births::TopologyLog,
+            Profile::Small | Profile::Whole | Profile::Large | Profile::Single => Births::TopologyLog,
         }
     }
 
@@ -59,9 +68,13 @@ impl Profile {
     #[must_use]
     pub fn expect(self, reached: Reached) -> Expect {
         match (self, reached) {
-            (Profile::Whole, Reached::Fault(Fault::MembersChanged | Fault::LearnersChanged)) => {
+            (Profile::Whole | Profile::Single, Reached::Fault(Fault::MembersChanged | Fault::LearnersChanged)) => {
                 Expect::Never("the planner moves groups, and no whim of the steward's")
             }
+            (Profile::Single, reached) => match reached.expect(self.births()) {
+                never @ Expect::Never(_) => never,
+                _ => Expect::Seldom("where there are more groups"),
+            },
             _ => reached.expect(self.births()),
         }
     }
@@ -118,6 +131,7 @@ impl Scenario {
             Profile::Small => draw_small(seed),
             Profile::Whole => draw_whole(seed),
             Profile::Large => draw_large(seed),
+            Profile::Single => draw_single(seed),
         };
         Scenario { profile, seed, draw }
     }
@@ -194,7 +208,7 @@ impl Scenario {
             draw.requests,
         );
         match self.profile {
-            Profile::Whole => cluster.with_controllers().run(draw.faulty_ms),
+            Profile::Whole | Profile::Single => cluster.with_controllers().run(draw.faulty_ms),
             Profile::Fixed | Profile::Small | Profile::Large => cluster.run(draw.faulty_ms),
         }
     }
@@ -255,6 +269,28 @@ fn draw_whole(seed: u64) -> Draw {
     }
 }
 
+fn draw_single(seed: u64) -> Draw {
+    let mut rng = Rng::new(seed ^ 0x0051_461E);
+    let faults = Faults::draw_changing(&mut rng);
+    Draw {
+        shards: vec![1; NINE.len()],
+        names: names(&NINE),
+        size: Size {
+            groups: 1,
+            ..Size::SMALL
+        },
+        // All requests are for one group: where its queues take one or two they wait longer than everything has to end in.
+        faults: Faults {
+            moves_ppm: 0,
+            queue: None,
+            ..faults
+        },
+        requests: 40 + rng.below(260),
+        faulty_ms: 4_000 + rng.below(10_000),
+        run: 0,
+    }
+}
+
 fn draw_large(seed: u64) -> Draw {
     let mut rng = Rng::new(seed ^ 0x01A6_6E00);
     let names = ["FL", "TN", "TX", "UT"].iter().flat_map(|dc| {
@@ -300,6 +336,11 @@ const CHANGING: [&[&str]; 4] = [
     &[
         "FL-A-1", "FL-B-1", "TN-A-1", "TN-B-1", "TX-A-1", "TX-B-1", "UT-A-1", "UT-B-1",
     ],
+];
+
+/// Nine nodes, as `single` has them.
+const NINE: [&str; 9] = [
+    "FL-A-1", "FL-A-2", "FL-B-1", "TN-A-1", "TN-B-1", "TX-A-1", "TX-B-1", "UT-A-1", "UT-B-1",
 ];
 
 #[cfg(test)]

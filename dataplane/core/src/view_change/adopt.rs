@@ -125,7 +125,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return None;
         }
         let mut beside = Log::behind(group.id, after, group.log.last_hash());
-        let is_taken = beside.take_any_run(&mut self.memory, run).is_ok();
+        let is_taken = beside.take_run(&mut self.memory, run).is_ok();
         if is_taken && (beside.sealed_seq(), beside.last_hash()) == (best.last_seq, best.last_hash) {
             return Some((after, beside));
         }
@@ -178,13 +178,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &mut self.groups[index];
         assert!(log_view <= group.promised, "a log is of no view beyond the promise");
         group.log_view = log_view;
+        // It does not know where the view begins in its log: it looks.
+        group.view_from = Seq(u64::MAX);
         if fetches {
             return self.install(now, index);
         }
         group.enter_lineage(lineage);
         group.source = Some(from);
-        // It does not know where the view begins in its log: it looks.
-        group.view_from = Seq(u64::MAX);
         group.role = Role::Follower;
         self.apply(index);
         if self.groups[index].role == Role::Follower {

@@ -101,7 +101,7 @@ pub(crate) struct Intake {
     pub(crate) beside: Option<(Seq, Log)>,
     /// The state that goes with it, as far as it came.
     pub(crate) state: Option<StateIntake>,
-    /// A state came that was not what its hash says.
+    /// A state came that was not what its hash says, or only runs that cannot be taken without one.
     pub(crate) refused_state: bool,
     /// It is learned in the background, without end: this process is no member.
     pub(crate) learns: bool,

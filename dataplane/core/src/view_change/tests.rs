@@ -46,7 +46,11 @@ fn write(three: &mut Three, group: GroupId, kind: &str, messages: usize, bytes: 
 
 /// Two members of a group whose messages were swept, and a third node that has nothing of it.
 fn swept() -> Three {
-    let mut three = Three::new(&[0, 1], &short());
+    swept_under(&short())
+}
+
+fn swept_under(limits: &Limits) -> Three {
+    let mut three = Three::new(&[0, 1], limits);
     write(&mut three, GROUP, "gauge", 150, 40);
     three.wait_and_settle(400);
     write(&mut three, GROUP, "gauge", 30, 40);
@@ -290,6 +294,29 @@ fn parts_of_a_state_that_are_lost_doubled_or_out_of_order_do_no_harm() {
     assert_eq!(three.holds(2, GROUP), three.holds(0, GROUP));
     assert!(three.tables(2, GROUP) == three.tables(0, GROUP));
     assert_eq!(three.shards[2].counters().states_refused, 0);
+}
+
+#[test]
+fn runs_that_lost_messages_are_not_taken_without_the_state_of_which_a_part_was_lost() {
+    // A portion is many frames here: the runs come though the state did not.
+    let mut three = swept_under(&Limits {
+        transfer_portion_bytes: 64 << 10,
+        transfer_window_bytes_max: 64 << 10,
+        link_frame_bytes: 600,
+        ..short()
+    });
+    three.propose(&[GROUP], &[0, 1, 2]);
+    let mut is_lost = false;
+    three.pass_if(|sent| {
+        let is_first = is_state(sent) && !is_lost;
+        is_lost |= is_first;
+        !is_first
+    });
+    assert!(is_lost);
+    assert_eq!(three.holds(2, GROUP).1, Seq::ZERO, "nobody could compute what they did");
+    three.wait_and_settle(700);
+    assert_eq!(three.holds(2, GROUP), three.holds(0, GROUP));
+    assert!(three.tables(2, GROUP) == three.tables(0, GROUP));
 }
 
 #[test]

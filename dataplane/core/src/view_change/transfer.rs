@@ -11,6 +11,8 @@ use waterpark_wire::link::{
     split_hash,
 };
 
+use waterpark_wire::run::{DROPPED, EntryHeader, RunView};
+
 use super::snapshot::{PartTaken, StateIntake};
 use super::{ASK_AGAIN_MS, FULL_AGAIN_MS, Intake};
 use crate::behaviour::Behaviour;
@@ -29,8 +31,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         intake.asked_ns = now.monotonic_ns;
         intake.asked_at = intake.progress();
         let mut marks = Vec::new();
-        // What was computed ahead of the commit may have to be computed anew, and cannot be where messages are gone.
-        let is_ahead = group.applied > group.commit && group.retained.upto > Seq::ZERO && intake.state.is_none();
+        let is_ahead = intake.state.is_none() && is_bound(group.applied, group.commit, group.retained.upto);
         let lacks = intake.state.as_ref().is_some_and(|state| !state.is_whole());
         let refused = std::mem::take(&mut intake.refused_state);
         let mut applied = group.applied;
@@ -139,18 +140,24 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
         } else if !bytes.is_empty() {
             let (_, beside) = intake.beside.as_mut().expect("made above");
-            match beside.take_any_run(&mut self.memory, bytes) {
-                Ok(_) => intake.is_full = false,
-                Err(NotTaken::Gap) => {}
-                Err(NotTaken::Full) => {
-                    self.lacks_room(now, index);
-                    return Ok(());
-                }
-                Err(NotTaken::Malformed(error)) => return Err(error),
-                Err(NotTaken::Contradicts) => {
-                    // A late part of an older answer: begun again from the marks.
-                    self.restart_intake(index);
-                    return Ok(());
+            let computed = intake.state.as_ref().filter(|state| state.is_whole());
+            if last_dropped(bytes)? > computed.map(|state| state.seq) {
+                // A frame with a part of the state was lost: without it nobody can tell any more what this run did.
+                intake.refused_state |= intake.state.is_none();
+            } else {
+                match beside.take_any_run(&mut self.memory, bytes) {
+                    Ok(_) => intake.is_full = false,
+                    Err(NotTaken::Gap) => {}
+                    Err(NotTaken::Full) => {
+                        self.lacks_room(now, index);
+                        return Ok(());
+                    }
+                    Err(NotTaken::Malformed(error)) => return Err(error),
+                    Err(NotTaken::Contradicts) => {
+                        // A late part of an older answer: begun again from the marks.
+                        self.restart_intake(index);
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -161,9 +168,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     fn on_portion_end(&mut self, now: Now, index: usize) {
-        let group = &self.groups[index];
-        let Some(intake) = &group.intake else { return };
-        let Some((_, beside)) = &intake.beside else { return };
+        let group = &mut self.groups[index];
+        let Some(intake) = &mut group.intake else { return };
+        let Some((after, beside)) = &intake.beside else { return };
+        // The state was asked for, and came in a frame that was lost.
+        intake.refused_state |= intake.state.is_none() && is_bound(group.applied, *after, group.retained.upto);
         let reached = beside.sealed_seq();
         // A state may be of an entry behind those that are needed.
         let lacks = |state: &StateIntake| !state.is_whole() || reached < state.seq;
@@ -214,6 +223,22 @@ impl Intake {
         let (state, Seq(reached)) = self.progress();
         state + reached
     }
+}
+
+/// Whether a member that computed up to `applied` cannot go back to `seq` by itself: it would compute anew what lost its messages.
+fn is_bound(applied: Seq, seq: Seq, swept_upto: Seq) -> bool {
+    applied > seq && swept_upto > Seq::ZERO
+}
+
+/// The last entry of a run that lost its message.
+fn last_dropped(run: &[u8]) -> Result<Option<Seq>, FrameError> {
+    if !RunView::framed(run)?.is_swept() {
+        return Ok(None);
+    }
+    let run = RunView::new_checked(run)?;
+    let entries = (run.header.first_seq.get()..).zip(run.headers());
+    let dropped = |(_, header): &(u64, &EntryHeader)| header.flags.get() & DROPPED != 0;
+    Ok(entries.filter(dropped).map(|(seq, _)| Seq(seq)).last())
 }
 
 fn mark(seq: Seq, hash: u128) -> Mark {

@@ -275,11 +275,15 @@ impl<R: Rules> Cluster<R> {
         }
         self.readers.answered.clear();
         for _ in 0..PROBE_MS / PROBE_AGAIN_MS {
+            // One after the other: whoever asks for everything at once is cut off where nodes keep little for clients.
+            let until_ns = self.now_ns + PROBE_AGAIN_MS * MS;
+            let apart_ns = PROBE_AGAIN_MS * MS / (probes.len() as u64 + 1);
             for (_, key, promise, correlation) in &mut probes {
                 self.readers.open.remove(correlation);
                 *correlation = self.ask(FIRST + READERS, key.clone(), *promise, false);
+                self.run_until(self.now_ns + apart_ns);
             }
-            self.run_until(self.now_ns + PROBE_AGAIN_MS * MS);
+            self.run_until(until_ns);
             let answered = std::mem::take(&mut self.readers.answered);
             probes.retain(|(.., correlation)| !answered.contains(correlation));
         }
