@@ -6,7 +6,7 @@ use std::fmt;
 
 use waterpark_core::config::Births;
 use waterpark_core::rules::{Production, Rules};
-use waterpark_kit::reach::{Expect, Fault, Reached};
+use waterpark_kit::reach::{Counter, Expect, Fault, Reached};
 use waterpark_kit::rng::Rng;
 use waterpark_kit::{Cluster, Faults, Report, Size};
 
@@ -71,6 +71,7 @@ impl Profile {
             (Profile::Whole | Profile::Single, Reached::Fault(Fault::MembersChanged | Fault::LearnersChanged)) => {
                 Expect::Never("the planner moves groups, and no whim of the steward's")
             }
+            (Profile::Large, Reached::Counter(Counter::Crossed)) => Expect::Never("each node has one shard"),
             (Profile::Single, reached) => match reached.expect(self.births()) {
                 never @ Expect::Never(_) => never,
                 _ => Expect::Seldom("where there are more groups"),

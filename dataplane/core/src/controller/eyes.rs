@@ -25,7 +25,6 @@ pub(super) struct Eyes {
     roster: Roster,
     /// Data centres as numbers, by node.
     dcs: BTreeMap<NodeId, u16>,
-    cuts: BTreeSet<(NodeId, NodeId)>,
 }
 
 impl Eyes {
@@ -45,7 +44,6 @@ impl Eyes {
             matrix: LinkMatrix::new(own, heartbeat_ns),
             judge: Judge::new(),
             roster: Roster::default(),
-            cuts: BTreeSet::new(),
             clock,
             own,
         }
@@ -93,15 +91,7 @@ impl Eyes {
     /// Judges by what is seen now. What the topology log should say of its nodes and does not.
     pub(super) fn judge(&mut self) -> Vec<Verdict> {
         let now = self.clock.now();
-        let counted = self.matrix.counted(&self.roster, now);
-        let found = findings(&counted);
-        let pairs = sights(&counted, &found).into_iter().flat_map(|sight| match sight {
-            Sight::Down { .. } => [None, None],
-            Sight::PartialCut { between: (a, b) } => [Some((a, b)), Some((b, a))],
-            Sight::OneWay { from, to } => [Some((to, from)), None],
-            Sight::Unheard { node, by } => [Some((by, node)), None],
-        });
-        self.cuts = pairs.flatten().collect();
+        let found = findings(&self.matrix.counted(&self.roster, now));
         self.judge.turn(&found, now);
         self.judge.unrecorded(self.roster.nodes()).collect()
     }
@@ -115,9 +105,18 @@ impl Eyes {
             .collect()
     }
 
-    /// Pairs of which the first does not hear the second, as of the last judgement.
+    /// Pairs of which the first does not hear the second.
     pub(super) fn cuts(&self) -> BTreeSet<(NodeId, NodeId)> {
-        self.cuts.clone()
+        let counted = self.matrix.counted(&self.roster, self.clock.now());
+        let pairs = sights(&counted, &findings(&counted))
+            .into_iter()
+            .flat_map(|sight| match sight {
+                Sight::Down { .. } => [None, None],
+                Sight::PartialCut { between: (a, b) } => [Some((a, b)), Some((b, a))],
+                Sight::OneWay { from, to } => [Some((to, from)), None],
+                Sight::Unheard { node, by } => [Some((by, node)), None],
+            });
+        pairs.flatten().collect()
     }
 
     fn hears(&self, member: Member, now: Lived) -> bool {

@@ -50,11 +50,17 @@ pub fn sights(counted: &Counted<'_>, findings: &[Finding]) -> Vec<Sight> {
     let mut sights: Vec<_> = down.map(|member| Sight::Down { member }).collect();
 
     let standing: Vec<_> = findings.iter().filter(|finding| !finding.is_down()).collect();
-    for about in standing.iter().map(|finding| finding.known.member) {
-        let row = counted.row(about.node);
-        let reporters = standing.iter().map(|finding| finding.known.member);
-        for by in reporters.filter(|&by| hears(counted.row(by.node), about) == Some(false)) {
-            sights.extend(named(about.node, by.node, hears(row, by)));
+    for by in standing.iter().map(|finding| finding.known.member) {
+        // Both ascend by node, so one walk along both meets every pair: nearly all rows say of all others that they are heard.
+        let mut others = standing.iter().map(|finding| finding.known.member).peekable();
+        for sighting in counted.row(by.node).map_or(&[][..], Row::sightings) {
+            while others.next_if(|other| other.node < sighting.peer.node).is_some() {}
+            let Some(about) = others.next_if(|other| other.node == sighting.peer.node) else {
+                continue;
+            };
+            if sighting.of(about.incarnation).is_some_and(|seen| seen != Seen::Up) {
+                sights.extend(named(about.node, by.node, hears(counted.row(about.node), by)));
+            }
         }
     }
     sights.sort_unstable();
