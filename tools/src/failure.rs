@@ -29,6 +29,7 @@ pub(crate) mod code {
     pub(crate) const UNHEALTHY: u8 = 5;
     pub(crate) const TIMED_OUT: u8 = 6;
     pub(crate) const NOT_PERMITTED: u8 = 7;
+    pub(crate) const HOST: u8 = 9;
 }
 
 /// Why a command on data ended without an answer.
@@ -54,6 +55,8 @@ pub(crate) enum Failure {
     Config(Box<ConfigError>),
     /// The key file cannot be used; nothing was sent. The operator mends it.
     KeyFile(Box<Problem>),
+    /// The configuration has no node of that name; nothing was looked at. The operator names another.
+    NodeName(Box<Problem>),
     /// The input cannot be read; what was read before was sent.
     Input {
         /// Its name.
@@ -155,7 +158,7 @@ impl Failure {
             | Failure::RawToTerminal
             | Failure::UnknownNode { .. }
             | Failure::NotMember { .. } => code::USAGE,
-            Failure::NoConfig | Failure::Config(_) | Failure::KeyFile(_) => code::CONFIGURATION,
+            Failure::NoConfig | Failure::Config(_) | Failure::KeyFile(_) | Failure::NodeName(_) => code::CONFIGURATION,
             Failure::Connect { error, .. } | Failure::Call(error) => exit_code_of(error),
             Failure::MllpUnreachable { .. } | Failure::NotMllp { .. } => code::CANNOT_REACH,
             Failure::Table => code::UNHEALTHY,
@@ -186,7 +189,7 @@ impl Failure {
         match self {
             _ if closed => (),
             // These say themselves that they are errors, with their codes.
-            Failure::Config(_) | Failure::KeyFile(_) => eprintln!("{self}"),
+            Failure::Config(_) | Failure::KeyFile(_) | Failure::NodeName(_) => eprintln!("{self}"),
             _ => errors::say(self.code(), self),
         }
         if as_json && !matches!(self, Failure::Output(_)) {
@@ -220,7 +223,7 @@ impl fmt::Display for Failure {
                  name one with --config FILE, or a node with --at HOST:PORT --key-file FILE, or make a cluster with `waterpark init`",
             ),
             Failure::Config(error) => error.fmt(f),
-            Failure::KeyFile(problem) => problem.fmt(f),
+            Failure::KeyFile(problem) | Failure::NodeName(problem) => problem.fmt(f),
             Failure::Input { name, cause } => write!(f, "{name} cannot be read: {cause}"),
             Failure::InputTooLong { name, bytes_max } => {
                 write!(f, "a message from {name} has more than {bytes_max} bytes, which no cluster takes; it was not sent")

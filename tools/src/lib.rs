@@ -9,9 +9,11 @@ mod config;
 mod connect;
 mod demo;
 mod demo_screen;
+mod doctor;
 mod drill;
 mod errors;
 mod failure;
+mod host;
 mod init;
 mod log;
 mod node;
@@ -40,6 +42,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Write the files of a new cluster
     Init(init::Arguments),
+    /// Say what is wrong with this host, and what to do about it
+    Doctor(doctor::Arguments),
     /// Run one node in the foreground, or drain a running one
     Node(node::Arguments),
     /// Send a message to an actor, or HL7 files over MLLP
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
     match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Node(arguments) => node::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),

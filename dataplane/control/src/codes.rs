@@ -76,6 +76,7 @@ macro_rules! codes {
 }
 
 mod command;
+mod defect;
 mod edges;
 mod host;
 mod measuring;
@@ -84,6 +85,7 @@ mod start;
 mod wire;
 
 pub use command::CommandCode;
+pub use defect::DefectCode;
 pub use edges::EdgeCode;
 pub use host::HostCode;
 pub use measuring::MeasuringCode;
@@ -133,6 +135,10 @@ pub const REGISTRY: &[Part] = &[
     Part {
         title: "Bench, demo and simulator",
         codes: MeasuringCode::ENTRIES,
+    },
+    Part {
+        title: "Defects of a host",
+        codes: DefectCode::ENTRIES,
     },
 ];
 
@@ -445,7 +451,7 @@ mod tests {
         for id in RefusalCode::ALL {
             assert_eq!(id.entry().number, *id as u16);
         }
-        for (part, thousands) in REGISTRY.iter().zip([1, 1, 1, 2, 3, 4, 5, 8]) {
+        for (part, thousands) in REGISTRY.iter().zip([1, 1, 1, 2, 3, 4, 5, 8, 9]) {
             let all = part.codes.iter().all(|code| code.number / 1_000 == thousands);
             assert!(all, "{} has a code outside of {thousands}000", part.title);
         }

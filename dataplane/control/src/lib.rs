@@ -44,7 +44,8 @@ mod template;
 mod voters;
 
 pub use codes::{
-    Code, CodeId, CommandCode, EdgeCode, HostCode, MeasuringCode, Part, REGISTRY, RefusalCode, StartCode, WireCode,
+    Code, CodeId, CommandCode, DefectCode, EdgeCode, HostCode, MeasuringCode, Part, REGISTRY, RefusalCode, StartCode,
+    WireCode,
 };
 pub use config::{
     CLIENTS_MAX, ClusterConfig, Compression, Defaults, History, Links, NodeConfig, NodePorts, PORTS_PER_NODE, Workers,

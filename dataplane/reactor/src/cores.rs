@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -209,31 +210,68 @@ pub fn allowed() -> std::io::Result<Cores> {
         .take(CpuSet::MAX_CPU)
         .filter(|core| mask.is_set(*core as usize))
         .collect();
+    Ok(within(by_mask, cpuset_of_cgroup(Path::new("/"))))
+}
+
+/// What is left of an affinity mask in a cpuset.
+#[must_use]
+pub fn within(by_mask: Cores, cpuset: Option<Cores>) -> Cores {
     // The kernel keeps masks within the cpuset; the file matters where the cpuset shrank and the mask was read stale. If the two
     // have nothing in common, the file is not about this process.
-    let both = cpuset_of_cgroup().map(|cpuset| by_mask.and(&cpuset));
-    Ok(both.filter(|cores| !cores.is_empty()).unwrap_or(by_mask))
+    let both = cpuset.map(|cpuset| by_mask.and(&cpuset));
+    both.filter(|cores| !cores.is_empty()).unwrap_or(by_mask)
 }
 
-/// The effective cpuset of the process's cgroup, version 2 or 1. `None` where there is none, or it cannot be read.
-fn cpuset_of_cgroup() -> Option<Cores> {
-    let membership = fs::read_to_string("/proc/self/cgroup").ok()?;
-    cpuset_files(&membership).find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+/// The effective cpuset of this process's cgroup, version 2 or 1, as the files below `root` tell it. `None` where there is none, or it cannot
+/// be read.
+#[must_use]
+pub fn cpuset_of_cgroup(root: &Path) -> Option<Cores> {
+    let membership = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    cgroup_folders(&membership, "cpuset").find_map(|folder| {
+        let file = match folder.version {
+            CgroupVersion::One => "cpuset.effective_cpus",
+            CgroupVersion::Two => "cpuset.cpus.effective",
+        };
+        let file = root.join(folder.path).join(file);
+        fs::read_to_string(file).ok()?.trim().parse().ok()
+    })
 }
 
-/// Where the cpuset of a process with this `/proc/self/cgroup` is told, most specific first.
-fn cpuset_files(membership: &str) -> impl Iterator<Item = String> + '_ {
-    membership.lines().filter_map(|line| {
+/// Which files a cgroup has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupVersion {
+    /// A hierarchy for some controllers.
+    One,
+    /// The one for all of them.
+    Two,
+}
+
+/// Where a controller keeps the files of a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupFolder {
+    /// Which files.
+    pub version: CgroupVersion,
+    /// Relative to the root of the file system.
+    pub path: PathBuf,
+}
+
+/// Where a controller's files are for a process with this `/proc/self/cgroup`, in its order.
+pub fn cgroup_folders<'a>(membership: &'a str, controller: &'a str) -> impl Iterator<Item = CgroupFolder> + 'a {
+    membership.lines().filter_map(move |line| {
         let mut fields = line.splitn(3, ':');
         let (_hierarchy, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         let path = path.trim_end_matches('/');
-        match controllers {
-            "" => Some(format!("/sys/fs/cgroup{path}/cpuset.cpus.effective")),
-            list if list.split(',').any(|controller| controller == "cpuset") => {
-                Some(format!("/sys/fs/cgroup/cpuset{path}/cpuset.effective_cpus"))
+        let (version, path) = match controllers {
+            "" => (CgroupVersion::Two, format!("sys/fs/cgroup{path}")),
+            list if list.split(',').any(|found| found == controller) => {
+                (CgroupVersion::One, format!("sys/fs/cgroup/{controller}{path}"))
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(CgroupFolder {
+            version,
+            path: path.into(),
+        })
     })
 }
 
@@ -327,18 +365,27 @@ mod tests {
     }
 
     #[test]
-    fn cpusets_are_found_for_both_versions_of_cgroups() {
+    fn cgroups_of_both_versions_have_their_folders() {
         let hybrid = "5:devices:/\n3:cpu,cpuset:/box/a\n0::/box/b\n";
-        let files: Vec<_> = cpuset_files(hybrid).collect();
+        let folders: Vec<_> = cgroup_folders(hybrid, "cpuset").collect();
+        let folder = |version, path: &str| CgroupFolder {
+            version,
+            path: path.into(),
+        };
         let expected = [
-            "/sys/fs/cgroup/cpuset/box/a/cpuset.effective_cpus",
-            "/sys/fs/cgroup/box/b/cpuset.cpus.effective",
+            folder(CgroupVersion::One, "sys/fs/cgroup/cpuset/box/a"),
+            folder(CgroupVersion::Two, "sys/fs/cgroup/box/b"),
         ];
-        assert_eq!(files, expected);
-        assert_eq!(
-            cpuset_files("0::/\n").next().unwrap(),
-            "/sys/fs/cgroup/cpuset.cpus.effective"
-        );
+        assert_eq!(folders, expected);
+        let only = cgroup_folders("0::/\n", "cpuset").next();
+        assert_eq!(only, Some(folder(CgroupVersion::Two, "sys/fs/cgroup")));
+    }
+
+    #[test]
+    fn a_cpuset_narrows_a_mask_unless_it_is_another_process_s() {
+        assert_eq!(within(cores("0-3"), Some(cores("2-9"))), cores("2-3"));
+        assert_eq!(within(cores("0-3"), Some(cores("8-9"))), cores("0-3"));
+        assert_eq!(within(cores("0-3"), None), cores("0-3"));
     }
 
     #[test]

@@ -95,6 +95,24 @@ impl Default for DriverConfig {
     }
 }
 
+impl DriverConfig {
+    /// What io_uring counts of one driver against the user's limit of locked memory, on kernels that count it: the ring, and the two rings of
+    /// receive buffers. The buffers themselves are not registered, so not counted.
+    #[must_use]
+    pub fn locked_bytes(&self) -> u64 {
+        const PAGE: u64 = 4_096;
+        /// Both heads, tails and masks of a ring, rounded up by what its fields are aligned to.
+        const RING_HEAD: u64 = 320;
+        let entries = u64::from(self.ring_entries);
+        let submissions = entries * 64;
+        // Four completions of 16 bytes for each entry, and an index of 4.
+        let completions = RING_HEAD + entries * (4 * 16 + 4);
+        let buffers = [self.link_buffers, self.client_buffers].map(|buffers| u64::from(buffers.count) * 16);
+        let parts = [submissions, completions].into_iter().chain(buffers);
+        parts.map(|bytes| bytes.next_multiple_of(PAGE)).sum()
+    }
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
@@ -457,5 +475,24 @@ impl Driver for AnyDriver {
 
     fn socket(&self, connection: ConnectionId) -> Option<BorrowedFd<'_>> {
         either!(self, driver => driver.socket(connection))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_counts_as_many_locked_pages_as_kernels_were_seen_to_count() {
+        // With the buffers of the demo, by the least limit of locked memory with which a ring of that size was opened.
+        for (ring_entries, pages) in [(256, 11), (128, 7), (64, 5)] {
+            let config = DriverConfig {
+                ring_entries,
+                link_buffers: Buffers::LINK_DEMO,
+                client_buffers: Buffers::CLIENT_DEMO,
+                ..DriverConfig::default()
+            };
+            assert_eq!(config.locked_bytes(), pages * 4_096, "{ring_entries}");
+        }
     }
 }

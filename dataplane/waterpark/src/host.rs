@@ -10,8 +10,8 @@ use waterpark_core::ids::Incarnation;
 
 use crate::NodeError;
 
-/// Connections that wait to be accepted, per port.
-const BACKLOG: i32 = 4_096;
+/// Connections that wait to be accepted, per port; the host's `somaxconn` bounds it.
+pub const BACKLOG: i32 = 4_096;
 /// How long ports may stay taken by this node's former process: after its end the kernel takes its io_uring down in the background, and the
 /// listeners with it.
 const PORTS_TAKEN: Duration = Duration::from_secs(2);

@@ -19,7 +19,9 @@ mod voter_file;
 
 pub use error::NodeError;
 pub use governance::Presences;
+pub use host::BACKLOG;
 pub use node::{Ended, Node, Options, Trouble};
+pub use placement::{CorePlan, plan_cores};
 pub use stopper::{Ending, Stopper};
 pub use voter_file::{VoterFile, VoterFileError};
 pub use waterpark_control as config;

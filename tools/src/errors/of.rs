@@ -62,7 +62,7 @@ impl Coded for Failure {
             Failure::LinesAndMessage => CommandCode::LinesAndMessage.entry(),
             Failure::NoConfig => CommandCode::NoConfig.entry(),
             Failure::Config(error) => error.code(),
-            Failure::KeyFile(problem) => problem.code().entry(),
+            Failure::KeyFile(problem) | Failure::NodeName(problem) => problem.code().entry(),
             Failure::Input { .. } => CommandCode::Input.entry(),
             Failure::InputTooLong { .. } => CommandCode::InputTooLong.entry(),
             Failure::Connect { error, .. } | Failure::Call(error) => error.code(),

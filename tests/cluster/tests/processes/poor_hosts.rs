@@ -237,6 +237,13 @@ fn without_locked_memory_for_rings_epoll_serves_after_one_second_and_says_so() {
     }
     demanded.assert_refused(1, "WP-4103", "ulimit -l");
     assert!(demanded.took >= SECOND, "it was waited for: {:?}", demanded.took);
+    let examined = place.run(host, &["doctor", "--json"]);
+    assert_eq!(examined.code, Some(9), "{}", examined.stderr);
+    assert!(
+        examined.stdout.contains("not even the smallest ring"),
+        "{}",
+        examined.stdout
+    );
 
     let (driver, ended) = place.demo(host, "auto");
     assert_eq!(driver, "epoll");
@@ -298,6 +305,9 @@ fn where_io_uring_is_forbidden_epoll_serves_and_says_why() {
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
     let demanded = place.run(host, &["demo", "--for", "1s", "--json", "--driver", "io-uring"]);
     demanded.assert_refused(1, "WP-4101", "--driver epoll");
+    let examined = place.run(host, &["doctor", "--json"]);
+    assert_eq!(examined.code, Some(9), "{}", examined.stderr);
+    assert!(examined.stdout.contains("\"code\":\"WP-9003\""), "{}", examined.stdout);
 }
 
 #[test]
