@@ -16,6 +16,7 @@ use waterpark_wire::reply::Outcome;
 
 use crate::errors::{self, Coded};
 use crate::show;
+use crate::tune::TuneError;
 
 /// A key as people write it, in every message about one that is none.
 const KEY_FORM: &str = "a key is KIND/ID, or KIND/ID,NAME=VALUE and so on, for example: patient/1001,facility=HOSPX";
@@ -29,6 +30,7 @@ pub(crate) mod code {
     pub(crate) const UNHEALTHY: u8 = 5;
     pub(crate) const TIMED_OUT: u8 = 6;
     pub(crate) const NOT_PERMITTED: u8 = 7;
+    pub(crate) const PROTECTED: u8 = 8;
     pub(crate) const HOST: u8 = 9;
 }
 
@@ -144,6 +146,8 @@ pub(crate) enum Failure {
     Call(ClientError),
     /// The answer is no answer to what was asked; nothing was shown of it. The operator looks at the node.
     Answer,
+    /// The host was not changed as it was asked.
+    Tune(TuneError),
     /// Stdout takes nothing more. What had been sent stays sent.
     Output(io::Error),
 }
@@ -161,6 +165,7 @@ impl Failure {
             Failure::NoConfig | Failure::Config(_) | Failure::KeyFile(_) | Failure::NodeName(_) => code::CONFIGURATION,
             Failure::Connect { error, .. } | Failure::Call(error) => exit_code_of(error),
             Failure::MllpUnreachable { .. } | Failure::NotMllp { .. } => code::CANNOT_REACH,
+            Failure::Tune(error) => error.exit_code(),
             Failure::Table => code::UNHEALTHY,
             Failure::OrderOpen { .. } => code::TIMED_OUT,
             Failure::NoTopologyLog
@@ -286,6 +291,7 @@ impl fmt::Display for Failure {
                 "whoever answers at {address} speaks no MLLP\n  look at the address; a node takes MLLP at its first port + 128"
             ),
             Failure::Call(error) => f.write_str(&words_of(error)),
+            Failure::Tune(error) => error.fmt(f),
             Failure::Answer => f.write_str("the node's answer is malformed; nothing of it is shown"),
             Failure::Output(error) => write!(f, "the answer cannot be written: {error}"),
         }

@@ -23,6 +23,7 @@ mod signals;
 mod sim;
 mod status;
 mod topology;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -69,6 +70,9 @@ enum Command {
     /// Measure
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Change what a host does to nodes, all at once, and put it back
+    #[command(subcommand)]
+    Tune(tune::Command),
     /// Run whole clusters in one thread on virtual time, with faults, and check what was acked
     Sim(sim::Arguments),
     /// Say what an error's code means, or list all
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Actor(command) => actor::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Bench(command) => bench::run(&command),
+        Command::Tune(command) => tune::run(&command),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Errors(arguments) => errors::run(&arguments),
     }

@@ -82,6 +82,7 @@ mod host;
 mod measuring;
 mod refusals;
 mod start;
+mod tune;
 mod wire;
 
 pub use command::CommandCode;
@@ -91,6 +92,7 @@ pub use host::HostCode;
 pub use measuring::MeasuringCode;
 pub use refusals::RefusalCode;
 pub use start::StartCode;
+pub use tune::TuneCode;
 pub use wire::WireCode;
 
 /// One part of the registry: what its numbers are about, and its entries.
@@ -139,6 +141,10 @@ pub const REGISTRY: &[Part] = &[
     Part {
         title: "Defects of a host",
         codes: DefectCode::ENTRIES,
+    },
+    Part {
+        title: "Tuning a host",
+        codes: TuneCode::ENTRIES,
     },
 ];
 
@@ -451,7 +457,7 @@ mod tests {
         for id in RefusalCode::ALL {
             assert_eq!(id.entry().number, *id as u16);
         }
-        for (part, thousands) in REGISTRY.iter().zip([1, 1, 1, 2, 3, 4, 5, 8, 9]) {
+        for (part, thousands) in REGISTRY.iter().zip([1, 1, 1, 2, 3, 4, 5, 8, 9, 9]) {
             let all = part.codes.iter().all(|code| code.number / 1_000 == thousands);
             assert!(all, "{} has a code outside of {thousands}000", part.title);
         }

@@ -45,7 +45,7 @@ mod voters;
 
 pub use codes::{
     Code, CodeId, CommandCode, DefectCode, EdgeCode, HostCode, MeasuringCode, Part, REGISTRY, RefusalCode, StartCode,
-    WireCode,
+    TuneCode, WireCode,
 };
 pub use config::{
     CLIENTS_MAX, ClusterConfig, Compression, Defaults, History, Links, NodeConfig, NodePorts, PORTS_PER_NODE, Workers,

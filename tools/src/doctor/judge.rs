@@ -10,6 +10,8 @@ mod uring;
 
 use waterpark::config::{Code, DefectCode, Severity};
 
+pub(crate) use network::SOCKET_BYTES_MIN;
+
 use super::demand::Demand;
 use crate::host::Facts;
 

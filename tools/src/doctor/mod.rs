@@ -21,7 +21,8 @@ use crate::failure::{Failure, code};
 use crate::host::{Facts, Root};
 use crate::show;
 
-use demand::Demand;
+pub(crate) use demand::Demand;
+pub(crate) use judge::SOCKET_BYTES_MIN;
 use judge::{Defect, Ring, judge};
 
 /// The file that is read when only a node is named.

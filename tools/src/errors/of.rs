@@ -6,7 +6,7 @@
 use waterpark::NodeError;
 use waterpark::config::{
     Code, CommandCode, ConfigError, EdgeCode, HostCode, InitError, MeasuringCode, RefusalCode, Severity, StartCode,
-    WireCode,
+    TuneCode, WireCode,
 };
 use waterpark_bench::Verdict;
 use waterpark_bench::cluster::ClusterError;
@@ -24,6 +24,7 @@ use waterpark_wire::reply::Outcome;
 use waterpark_wire::{ConnectionRefusal, FrameError};
 
 use crate::failure::Failure;
+use crate::tune::TuneError;
 
 /// An error of the registry.
 pub(crate) trait Coded {
@@ -77,9 +78,28 @@ impl Coded for Failure {
             Failure::Unframeable { .. } => EdgeCode::Unframeable.entry(),
             Failure::MllpUnreachable { .. } => EdgeCode::MllpUnreachable.entry(),
             Failure::NotMllp { .. } => EdgeCode::NotMllp.entry(),
+            Failure::Tune(error) => error.code(),
             Failure::Answer => CommandCode::Answer.entry(),
             Failure::Output(_) => CommandCode::Output.entry(),
         }
+    }
+}
+
+impl Coded for TuneError {
+    fn code(&self) -> &'static Code {
+        let code = match self {
+            TuneError::Rights { .. } => TuneCode::Rights,
+            TuneError::Stands { .. } => TuneCode::Stands,
+            TuneError::NoJournal => TuneCode::NoJournal,
+            TuneError::JournalDamaged { .. } => TuneCode::JournalDamaged,
+            TuneError::JournalWrite { .. } => TuneCode::JournalWrite,
+            TuneError::UnknownName { .. } => TuneCode::UnknownName,
+            TuneError::Busy { .. } => TuneCode::Busy,
+            TuneError::RolledBack { .. } => TuneCode::RolledBack,
+            TuneError::PutBack { .. } => TuneCode::PutBack,
+            TuneError::Changed { .. } => TuneCode::Changed,
+        };
+        code.entry()
     }
 }
 

@@ -20,6 +20,8 @@ use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::{ConnectionRefusal, FrameError};
 
+use crate::tune::TuneError;
+
 /// The page, as it lies in the repository.
 const PAGE: &str = include_str!("../../../docs/errors.md");
 
@@ -116,7 +118,35 @@ fn failures() -> Vec<Failure> {
         Failure::Answer,
         Failure::Output(refused()),
     ]);
+    failures.extend(tunings().into_iter().map(Failure::Tune));
     failures
+}
+
+/// Why a host is not changed.
+fn tunings() -> Vec<TuneError> {
+    let path = || PathBuf::from("tune.journal");
+    vec![
+        TuneError::Rights { path: path() },
+        TuneError::Stands { path: path() },
+        TuneError::NoJournal,
+        TuneError::JournalDamaged { path: path() },
+        TuneError::JournalWrite {
+            path: path(),
+            cause: refused(),
+        },
+        TuneError::UnknownName {
+            found: "net.cor".to_owned(),
+            names: vec!["net.core.somaxconn".to_owned()],
+        },
+        TuneError::Busy { path: path() },
+        TuneError::RolledBack { why: "it".to_owned() },
+        TuneError::PutBack {
+            left: vec!["it".to_owned()],
+        },
+        TuneError::Changed {
+            changed: vec!["it".to_owned()],
+        },
+    ]
 }
 
 /// Why a shard does not start.
@@ -283,7 +313,9 @@ fn every_code_is_some_errors_and_every_error_has_a_code_of_its_kind() {
         reached.insert(name);
     };
     ends().iter().for_each(|error| reach(error.code(), &[2, 3]));
-    failures().iter().for_each(|error| reach(error.code(), &[1, 2, 3, 5]));
+    failures()
+        .iter()
+        .for_each(|error| reach(error.code(), &[1, 2, 3, 5, 9]));
     nodes().iter().for_each(|error| reach(error.code(), &[1, 4]));
     runs().iter().for_each(|error| reach(error.code(), &[4, 8]));
     Hl7Error::ALL.iter().for_each(|error| reach(error.code(), &[5]));

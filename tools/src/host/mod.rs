@@ -11,6 +11,7 @@ pub(crate) mod testing;
 use std::path::{Path, PathBuf};
 
 pub(crate) use facts::{Clock, Congestion, Facts, Governor, HugePages, Interrupt, Limit, Listening};
+pub(crate) use read::chosen;
 
 /// Where the files of a host are: `/`, or a folder that plays one.
 #[derive(Clone, Debug)]

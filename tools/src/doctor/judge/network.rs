@@ -7,7 +7,7 @@ use crate::demo_screen::figures;
 use crate::host::Facts;
 
 /// What links may have under way at least, both ways.
-const SOCKET_BYTES_MIN: u64 = 4 << 20;
+pub(crate) const SOCKET_BYTES_MIN: u64 = 4 << 20;
 const CAP_NET_ADMIN: u32 = 12;
 
 pub(super) fn ports(facts: &Facts, demand: Option<&Demand>) -> Vec<Defect> {
