@@ -15,6 +15,7 @@ use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
 
 use crate::errors::{self, Coded};
+use crate::latency::LatencyError;
 use crate::show;
 use crate::tune::TuneError;
 
@@ -148,6 +149,13 @@ pub(crate) enum Failure {
     Answer,
     /// The host was not changed as it was asked.
     Tune(TuneError),
+    /// The host was not measured.
+    Latency(LatencyError),
+    /// The text is no address of a peer; nothing was measured. The caller writes another.
+    PeerAddress {
+        /// The text.
+        found: String,
+    },
     /// Stdout takes nothing more. What had been sent stays sent.
     Output(io::Error),
 }
@@ -158,6 +166,7 @@ impl Failure {
         match self {
             Failure::Key { .. }
             | Failure::Address { .. }
+            | Failure::PeerAddress { .. }
             | Failure::LinesAndMessage
             | Failure::RawToTerminal
             | Failure::UnknownNode { .. }
@@ -166,6 +175,7 @@ impl Failure {
             Failure::Connect { error, .. } | Failure::Call(error) => exit_code_of(error),
             Failure::MllpUnreachable { .. } | Failure::NotMllp { .. } => code::CANNOT_REACH,
             Failure::Tune(error) => error.exit_code(),
+            Failure::Latency(error) => error.exit_code(),
             Failure::Table => code::UNHEALTHY,
             Failure::OrderOpen { .. } => code::TIMED_OUT,
             Failure::NoTopologyLog
@@ -292,6 +302,11 @@ impl fmt::Display for Failure {
             ),
             Failure::Call(error) => f.write_str(&words_of(error)),
             Failure::Tune(error) => error.fmt(f),
+            Failure::Latency(error) => error.fmt(f),
+            Failure::PeerAddress { found } => {
+                let found = show::text_or_escaped(found);
+                write!(f, "`{found}` is no address\n  an address is HOST:PORT of a name that resolves, for example: 127.0.0.1:9000")
+            }
             Failure::Answer => f.write_str("the node's answer is malformed; nothing of it is shown"),
             Failure::Output(error) => write!(f, "the answer cannot be written: {error}"),
         }

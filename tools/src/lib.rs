@@ -15,6 +15,7 @@ mod errors;
 mod failure;
 mod host;
 mod init;
+mod latency;
 mod log;
 mod node;
 mod send;
@@ -70,6 +71,8 @@ enum Command {
     /// Measure
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Measure this host: gaps of a spinning core, cache lines between cores, TCP, the disk
+    Latency(latency::Arguments),
     /// Change what a host does to nodes, all at once, and put it back
     #[command(subcommand)]
     Tune(tune::Command),
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Actor(command) => actor::run(&command),
         Command::Config(command) => config::run(&command),
         Command::Bench(command) => bench::run(&command),
+        Command::Latency(arguments) => latency::run(&arguments),
         Command::Tune(command) => tune::run(&command),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Errors(arguments) => errors::run(&arguments),

@@ -79,6 +79,7 @@ mod command;
 mod defect;
 mod edges;
 mod host;
+mod latency;
 mod measuring;
 mod refusals;
 mod start;
@@ -89,6 +90,7 @@ pub use command::CommandCode;
 pub use defect::DefectCode;
 pub use edges::EdgeCode;
 pub use host::HostCode;
+pub use latency::LatencyCode;
 pub use measuring::MeasuringCode;
 pub use refusals::RefusalCode;
 pub use start::StartCode;
@@ -145,6 +147,10 @@ pub const REGISTRY: &[Part] = &[
     Part {
         title: "Tuning a host",
         codes: TuneCode::ENTRIES,
+    },
+    Part {
+        title: "Measuring a host",
+        codes: LatencyCode::ENTRIES,
     },
 ];
 
@@ -457,7 +463,7 @@ mod tests {
         for id in RefusalCode::ALL {
             assert_eq!(id.entry().number, *id as u16);
         }
-        for (part, thousands) in REGISTRY.iter().zip([1, 1, 1, 2, 3, 4, 5, 8, 9, 9]) {
+        for (part, thousands) in REGISTRY.iter().zip([1, 1, 1, 2, 3, 4, 5, 8, 9, 9, 9]) {
             let all = part.codes.iter().all(|code| code.number / 1_000 == thousands);
             assert!(all, "{} has a code outside of {thousands}000", part.title);
         }

@@ -44,8 +44,8 @@ mod template;
 mod voters;
 
 pub use codes::{
-    Code, CodeId, CommandCode, DefectCode, EdgeCode, HostCode, MeasuringCode, Part, REGISTRY, RefusalCode, StartCode,
-    TuneCode, WireCode,
+    Code, CodeId, CommandCode, DefectCode, EdgeCode, HostCode, LatencyCode, MeasuringCode, Part, REGISTRY, RefusalCode,
+    StartCode, TuneCode, WireCode,
 };
 pub use config::{
     CLIENTS_MAX, ClusterConfig, Compression, Defaults, History, Links, NodeConfig, NodePorts, PORTS_PER_NODE, Workers,

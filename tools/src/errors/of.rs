@@ -5,8 +5,8 @@
 
 use waterpark::NodeError;
 use waterpark::config::{
-    Code, CommandCode, ConfigError, EdgeCode, HostCode, InitError, MeasuringCode, RefusalCode, Severity, StartCode,
-    TuneCode, WireCode,
+    Code, CommandCode, ConfigError, EdgeCode, HostCode, InitError, LatencyCode, MeasuringCode, RefusalCode, Severity,
+    StartCode, TuneCode, WireCode,
 };
 use waterpark_bench::Verdict;
 use waterpark_bench::cluster::ClusterError;
@@ -24,6 +24,7 @@ use waterpark_wire::reply::Outcome;
 use waterpark_wire::{ConnectionRefusal, FrameError};
 
 use crate::failure::Failure;
+use crate::latency::LatencyError;
 use crate::tune::TuneError;
 
 /// An error of the registry.
@@ -59,7 +60,7 @@ impl Coded for Failure {
     fn code(&self) -> &'static Code {
         match self {
             Failure::Key { error, .. } => error.code(),
-            Failure::Address { .. } => CommandCode::Address.entry(),
+            Failure::Address { .. } | Failure::PeerAddress { .. } => CommandCode::Address.entry(),
             Failure::LinesAndMessage => CommandCode::LinesAndMessage.entry(),
             Failure::NoConfig => CommandCode::NoConfig.entry(),
             Failure::Config(error) => error.code(),
@@ -79,9 +80,23 @@ impl Coded for Failure {
             Failure::MllpUnreachable { .. } => EdgeCode::MllpUnreachable.entry(),
             Failure::NotMllp { .. } => EdgeCode::NotMllp.entry(),
             Failure::Tune(error) => error.code(),
+            Failure::Latency(error) => error.code(),
             Failure::Answer => CommandCode::Answer.entry(),
             Failure::Output(_) => CommandCode::Output.entry(),
         }
+    }
+}
+
+impl Coded for LatencyError {
+    fn code(&self) -> &'static Code {
+        let code = match self {
+            LatencyError::Listen { .. } => LatencyCode::Listen,
+            LatencyError::Peer { .. } => LatencyCode::Peer,
+            LatencyError::NotPeer { .. } => LatencyCode::NotPeer,
+            LatencyError::Folder { .. } => LatencyCode::Folder,
+            LatencyError::Core(_) | LatencyError::CoresUnknown(_) => LatencyCode::Core,
+        };
+        code.entry()
     }
 }
 

@@ -20,6 +20,7 @@ use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::{ConnectionRefusal, FrameError};
 
+use crate::latency::LatencyError;
 use crate::tune::TuneError;
 
 /// The page, as it lies in the repository.
@@ -119,6 +120,29 @@ fn failures() -> Vec<Failure> {
         Failure::Output(refused()),
     ]);
     failures.extend(tunings().into_iter().map(Failure::Tune));
+    let address = || "127.0.0.1:1".to_owned();
+    let latencies = [
+        LatencyError::Listen {
+            address: address(),
+            cause: refused(),
+        },
+        LatencyError::Peer {
+            address: address(),
+            cause: refused(),
+        },
+        LatencyError::NotPeer {
+            address: address(),
+            cause: refused(),
+        },
+        LatencyError::Folder {
+            folder: PathBuf::from("data"),
+            cause: refused(),
+        },
+        LatencyError::Core(PinError::Kernel { core: 0, errno: 1 }),
+        LatencyError::CoresUnknown(refused()),
+    ];
+    failures.extend(latencies.map(Failure::Latency));
+    failures.push(Failure::PeerAddress { found: address() });
     failures
 }
 
