@@ -98,6 +98,18 @@ impl Placement {
         Ok(Self::follow(Some(&previous.table), topology))
     }
 
+    /// The placement that somebody recorded, slot by slot, the first one being group 0's. What is recorded stands, whatever a rule would say.
+    ///
+    /// # Errors
+    ///
+    /// If their number is not one that groups can have.
+    pub fn recorded(cluster: ClusterId, slots: Vec<Slot>) -> Result<Self, SlotError> {
+        Ok(Self {
+            cluster,
+            table: SlotTable::new(slots)?,
+        })
+    }
+
     /// The placement that the groups of a topology are born with.
     pub(crate) fn born(topology: &Topology) -> Self {
         Self::follow(None, topology)

@@ -6,7 +6,7 @@
 //! depend on the order in which nodes or bindings were given.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::facilities::Facilities;
 use crate::hash_ring::{HashMode, HashRing};
@@ -45,6 +45,40 @@ pub struct NodeSpec {
     pub port: u16,
     /// Shards, each a pinned thread, from 1 to [`SHARDS_MAX`].
     pub shards: u16,
+}
+
+impl NodeSpec {
+    /// Whether it can be a node, whatever others there are.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that it breaks.
+    pub fn check(&self) -> Result<(), TopologyError> {
+        let name = &self.name;
+        if NodeName::parse(name).is_none() {
+            return Err(TopologyError::NodeName {
+                name: name.clone(),
+                suggestion: node_name::suggest(name),
+            });
+        }
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        if self.host.is_empty() || self.host.len() > HOST_BYTES_MAX || self.host.contains(blank) {
+            return Err(TopologyError::Host { name: name.clone() });
+        }
+        if self.port > PORT_MAX {
+            return Err(TopologyError::Port {
+                name: name.clone(),
+                port: self.port,
+            });
+        }
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            return Err(TopologyError::Shards {
+                name: name.clone(),
+                shards: self.shards,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// What a topology is made of, in any order and not yet checked.
@@ -131,6 +165,8 @@ pub struct Topology {
     canonical: Vec<u8>,
     /// Computed at the first question for it: placing takes milliseconds, and most topologies are asked for less.
     birth: OnceLock<Placement>,
+    /// The topology that the cluster was made with, where nodes have joined or left since.
+    founding: Option<Arc<Topology>>,
 }
 
 impl Topology {
@@ -162,7 +198,38 @@ impl Topology {
             homes,
             canonical,
             birth: OnceLock::new(),
+            founding: None,
         })
+    }
+
+    /// The same cluster after these nodes joined it and those left. A node that is there already is as it joins.
+    ///
+    /// Classes keep their homes for as long as these have a node: a new data centre is nobody's home before somebody says so.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the nodes break. One that decides the topology log cannot leave.
+    pub fn grown(&self, joined: &[NodeSpec], left: &[NodeId]) -> Result<Self, TopologyError> {
+        let mut spec = self.spec.clone();
+        spec.nodes.retain(|node| joined.iter().all(|new| new.id != node.id));
+        spec.nodes.extend_from_slice(joined);
+        spec.nodes.retain(|node| !left.contains(&node.id));
+        let founding = self.founding.clone().unwrap_or_else(|| Arc::new(self.clone()));
+        let has_node = |dc: &str| {
+            let mut names = spec.nodes.iter().filter_map(|node| NodeName::parse(&node.name));
+            names.any(|name| name.dc == dc)
+        };
+        let homes = (0..spec.classes).map(|class| (class, founding.home_of(class).to_owned()));
+        spec.homes = homes.filter(|(_, dc)| has_node(dc)).collect();
+        let mut grown = Self::new(spec)?;
+        grown.founding = Some(founding);
+        Ok(grown)
+    }
+
+    /// The topology that the cluster was made with: what all its nodes have in their configurations, whoever joined or left since.
+    #[must_use]
+    pub fn founding(&self) -> &Self {
+        self.founding.as_deref().unwrap_or(self)
     }
 
     /// Reads a topology that a peer sent as [`canonical`](Self::canonical) bytes.
@@ -380,29 +447,8 @@ fn check_nodes(nodes: &[NodeSpec]) -> Result<(), TopologyError> {
     let mut names = BTreeSet::new();
     let mut ids = BTreeMap::new();
     for node in nodes {
+        node.check()?;
         let name = &node.name;
-        if NodeName::parse(name).is_none() {
-            return Err(TopologyError::NodeName {
-                name: name.clone(),
-                suggestion: node_name::suggest(name),
-            });
-        }
-        let blank = |c: char| c.is_whitespace() || c.is_control();
-        if node.host.is_empty() || node.host.len() > HOST_BYTES_MAX || node.host.contains(blank) {
-            return Err(TopologyError::Host { name: name.clone() });
-        }
-        if node.port > PORT_MAX {
-            return Err(TopologyError::Port {
-                name: name.clone(),
-                port: node.port,
-            });
-        }
-        if !(1..=SHARDS_MAX).contains(&node.shards) {
-            return Err(TopologyError::Shards {
-                name: name.clone(),
-                shards: node.shards,
-            });
-        }
         if !names.insert(name) {
             return Err(TopologyError::RepeatedName { name: name.clone() });
         }

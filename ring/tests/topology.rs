@@ -357,3 +357,49 @@ fn what_is_no_topology_is_refused_by_name() {
     let error = with(|spec| spec.facilities = (0..65_536).map(|id| (id.to_string(), 0)).collect()).unwrap_err();
     assert_eq!(error, TopologyError::TooManyFacilities { facilities: 65_536 });
 }
+
+#[test]
+fn nodes_join_and_leave_and_classes_keep_their_homes_for_as_long_as_these_have_a_node() {
+    let founding = topology();
+    let homes =
+        |topology: &Topology| -> Vec<String> { (0..4).map(|class| topology.home_of(class).to_owned()).collect() };
+    // A data centre that stands first in their order would otherwise be the home of a class, and move three others.
+    let joined = [node(40, "AZ-A-1"), node(41, "FL-A-9")];
+    let grown = founding.grown(&joined, &[NodeId(1)]).expect("well-formed");
+    assert_eq!(grown.nodes().len(), 33);
+    assert_eq!(
+        (
+            grown.node(NodeId(40)).map(|node| node.name.as_str()),
+            grown.node(NodeId(1))
+        ),
+        (Some("AZ-A-1"), None)
+    );
+    assert_eq!(homes(&grown), homes(&founding));
+    assert_eq!(
+        (grown.founding(), grown.founding().digest()),
+        (&founding, founding.digest())
+    );
+    assert_ne!(grown.digest(), founding.digest());
+    // In however many steps, and said twice, it comes to the same.
+    let steps = founding
+        .grown(&joined[..1], &[])
+        .and_then(|one| one.grown(&joined, &[NodeId(1)]));
+    assert_eq!(steps.as_ref(), Ok(&grown));
+    assert_eq!(steps.expect("the same").founding(), &founding);
+    let florida: Vec<NodeId> = (1..=8).map(NodeId).chain([NodeId(41)]).collect();
+    let without = grown
+        .grown(&[], &florida)
+        .expect("three data centres and a new one are left");
+    assert!(homes(&without).iter().all(|home| home != "FL"));
+    assert_eq!(homes(&without)[1..], homes(&founding)[1..]);
+
+    assert!(matches!(
+        founding.grown(&[node(33, "FL-A-1")], &[]),
+        Err(TopologyError::RepeatedName { .. })
+    ));
+    let voting = with(|spec| spec.voters = vec![NodeId(1)]).expect("well-formed");
+    assert_eq!(
+        voting.grown(&[], &[NodeId(1)]),
+        Err(TopologyError::Voter { id: NodeId(1) })
+    );
+}

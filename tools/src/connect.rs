@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use clap::Args;
-use waterpark::config::{self, ClusterKey, Duration};
+use waterpark::config::{self, ClusterKey, Duration, Loaded, NodeConfig};
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_client::{Address, ClientError, ReadOptions};
 use waterpark_ring::{ClusterId, FACILITY_FIELD, Key, KeyRef, Keyspace, NodeName};
@@ -64,24 +64,7 @@ impl Reach {
     /// # Errors
     /// What is wrong with the command line, the configuration or the key file; or why no node let us in.
     pub(crate) fn connect(&self) -> Result<Cluster, Failure> {
-        let Entries { addresses, key, voters } = self.entries()?;
-        let shown: Vec<String> = addresses.0.iter().map(Address::to_string).collect();
-        let failed = |error| Failure::Connect {
-            entries: shown.join(", "),
-            error,
-        };
-        let client = enter(addresses.0, key, self.timeout_ms().min(CONNECT_MS_MAX)).map_err(&failed)?;
-        let read = ReadOptions {
-            timeout_ms: self.timeout_ms(),
-            ..ReadOptions::default()
-        };
-        let table = client.slot_table(&read).map_err(&failed)?;
-        Ok(Cluster {
-            client,
-            key,
-            voters,
-            table,
-        })
+        self.entries()?.enter(self.timeout_ms())
     }
 
     fn entries(&self) -> Result<Entries, Failure> {
@@ -109,17 +92,78 @@ impl Reach {
             None if Path::new(CONFIG_DEFAULT).exists() => Path::new(CONFIG_DEFAULT),
             None => return Err(Failure::NoConfig),
         };
-        let loaded = config::load(path, environment()).map_err(|error| Failure::Config(Box::new(error)))?;
-        for warning in &loaded.warnings {
-            eprintln!("{warning}");
-        }
-        let key = loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes());
-        Ok(Entries {
-            addresses: ClusterAddresses(waterpark_bench::cluster::addresses(&loaded.config)),
-            key,
+        Ok(Entries::of(&load(path)?, |_| true))
+    }
+}
+
+impl Entries {
+    /// Through these nodes of a configuration.
+    fn of(loaded: &Loaded, wanted: impl Fn(&NodeConfig) -> bool) -> Entries {
+        let nodes = loaded.config.nodes.iter().filter(|node| wanted(node));
+        Entries {
+            addresses: ClusterAddresses(nodes.map(address).collect()),
+            key: key(loaded),
             voters: Some(loaded.config.voters.iter().map(|voter| voter.0).collect()),
+        }
+    }
+
+    fn enter(self, timeout_ms: u32) -> Result<Cluster, Failure> {
+        let Entries { addresses, key, voters } = self;
+        let shown: Vec<String> = addresses.0.iter().map(Address::to_string).collect();
+        let failed = |error| Failure::Connect {
+            entries: shown.join(", "),
+            error,
+        };
+        let client = enter(addresses.0, key, timeout_ms.min(CONNECT_MS_MAX)).map_err(&failed)?;
+        let read = ReadOptions {
+            timeout_ms,
+            ..ReadOptions::default()
+        };
+        let table = client.slot_table(&read).map_err(&failed)?;
+        Ok(Cluster {
+            client,
+            key,
+            voters,
+            table,
         })
     }
+}
+
+/// Reads a configuration, and tells what is probably not meant by it.
+///
+/// # Errors
+/// `Config` with everything that is wrong.
+pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
+    let loaded = config::load(path, environment()).map_err(|error| Failure::Config(Box::new(error)))?;
+    for warning in &loaded.warnings {
+        eprintln!("{warning}");
+    }
+    Ok(loaded)
+}
+
+/// The key of a cluster; zeros where it has none.
+pub(crate) fn key(loaded: &Loaded) -> [u8; 32] {
+    loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes())
+}
+
+/// Where clients enter a node.
+pub(crate) fn address(node: &NodeConfig) -> Address {
+    Address {
+        host: node.host.clone(),
+        port: node.ports().native(0),
+    }
+}
+
+/// Connects through these nodes of a configuration alone.
+///
+/// # Errors
+/// As [`Reach::connect`].
+pub(crate) fn through(
+    loaded: &Loaded,
+    wanted: impl Fn(&NodeConfig) -> bool,
+    timeout_ms: u32,
+) -> Result<Cluster, Failure> {
+    Entries::of(loaded, wanted).enter(timeout_ms)
 }
 
 /// Connects through the first entry that lets us in. Each has a head start over the next and goes on beside it, so that neither one that is

@@ -143,7 +143,7 @@ fn refused(why: String) -> Failure {
 
 /// Refuses a drill on a cluster that is not well, and one that would stop groups, unless that is asked for.
 fn look_before(cluster: &Cluster, topology: &TopologyBody, victims: &[u16], anyway: bool) -> Result<(), Failure> {
-    let is_away = |presence: &str| !matches!(presence, "up" | "gone");
+    let is_away = |presence: &str| !matches!(presence, "up" | "gone" | "left");
     let away = topology.nodes.iter().filter(|node| is_away(&node.presence));
     let away: Vec<String> = away
         .map(|node| format!("{} is {}", cluster.name(node.id), node.presence))

@@ -58,8 +58,6 @@ pub(crate) enum Failure {
     Config(Box<ConfigError>),
     /// The key file cannot be used; nothing was sent. The operator mends it.
     KeyFile(Box<Problem>),
-    /// The configuration has no node of that name; nothing was looked at. The operator names another.
-    NodeName(Box<Problem>),
     /// The input cannot be read; what was read before was sent.
     Input {
         /// Its name.
@@ -73,6 +71,22 @@ pub(crate) enum Failure {
         name: String,
         /// The longest message, in bytes.
         bytes_max: u64,
+    },
+    /// The configuration has no node of that name; nothing was sent. The caller names another.
+    NodeName(Box<Problem>),
+    /// The configuration has the node as one that the cluster was made with; nothing was sent. The operator marks the one that joins.
+    NotJoining {
+        /// The node.
+        node: String,
+    },
+    /// The node that shall join does not answer as itself; nothing was changed. The operator starts it.
+    Joiner {
+        /// The node.
+        node: String,
+        /// Where its clients enter.
+        address: String,
+        /// What happened there.
+        why: String,
     },
     /// The cluster was made without a topology log; nothing was changed. The operator makes one with it.
     NoTopologyLog,
@@ -171,9 +185,13 @@ impl Failure {
             | Failure::RawToTerminal
             | Failure::UnknownNode { .. }
             | Failure::NotMember { .. } => code::USAGE,
-            Failure::NoConfig | Failure::Config(_) | Failure::KeyFile(_) | Failure::NodeName(_) => code::CONFIGURATION,
+            Failure::NoConfig
+            | Failure::Config(_)
+            | Failure::KeyFile(_)
+            | Failure::NodeName(_)
+            | Failure::NotJoining { .. } => code::CONFIGURATION,
             Failure::Connect { error, .. } | Failure::Call(error) => exit_code_of(error),
-            Failure::MllpUnreachable { .. } | Failure::NotMllp { .. } => code::CANNOT_REACH,
+            Failure::MllpUnreachable { .. } | Failure::NotMllp { .. } | Failure::Joiner { .. } => code::CANNOT_REACH,
             Failure::Tune(error) => error.exit_code(),
             Failure::Latency(error) => error.exit_code(),
             Failure::Table => code::UNHEALTHY,
@@ -239,6 +257,16 @@ impl fmt::Display for Failure {
             ),
             Failure::Config(error) => error.fmt(f),
             Failure::KeyFile(problem) | Failure::NodeName(problem) => problem.fmt(f),
+            Failure::NotJoining { node } => write!(
+                f,
+                "the configuration has {node} as one of the nodes that the cluster was made with; nothing was sent\n  \
+                 a node that joins later is a [[node]] of its own, with `joins = true`"
+            ),
+            Failure::Joiner { node, address, why } => write!(
+                f,
+                "{node} does not answer at {address}, so it was not let in: {why}\n  \
+                 start it first: `waterpark node --name {node} --config FILE`; it waits until it belongs to the cluster"
+            ),
             Failure::Input { name, cause } => write!(f, "{name} cannot be read: {cause}"),
             Failure::InputTooLong { name, bytes_max } => {
                 write!(f, "a message from {name} has more than {bytes_max} bytes, which no cluster takes; it was not sent")

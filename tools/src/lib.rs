@@ -56,7 +56,7 @@ enum Command {
     Topology(topology::Arguments),
     /// Say why a key is where it is, who holds copies, and what may fail next
     Explain(topology::explain::Arguments),
-    /// Mend a cluster that has lost more than it can bear
+    /// Let nodes join and leave, and mend a cluster that has lost more than it can bear
     #[command(subcommand)]
     Cluster(topology::recover::Command),
     /// Let nodes stand still as if they were lost, and judge what it cost

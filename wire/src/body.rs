@@ -242,6 +242,8 @@ pub struct OrderBody {
     pub for_ms: u32,
     /// The operator's words.
     pub reason: String,
+    /// The topology of a configuration, in canonical bytes; empty where none is meant.
+    pub topology: Vec<u8>,
 }
 
 /// The node shall lose all its memberships.
@@ -255,6 +257,10 @@ pub const ORDER_RECOVER: u8 = 3;
 pub const ORDER_FORGET: u8 = 4;
 /// The node that is given it stands still for a while, as a process that is stopped: a drill.
 pub const ORDER_STAND_STILL: u8 = 5;
+/// The node joins the cluster: the topology is that of its configuration, the nodes that the cluster was made with and itself.
+pub const ORDER_JOIN: u8 = 6;
+/// The node, which is down and named by no group, leaves the cluster for good.
+pub const ORDER_LEAVE: u8 = 7;
 /// A node stands still for at most so many milliseconds.
 pub const STILL_MS_MAX: u32 = 60_000;
 

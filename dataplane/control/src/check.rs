@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use waterpark_ring::{FACILITIES_MAX, GROUPS_MIN, NODES_MAX, PORT_MAX};
 
 use crate::config::PORTS_PER_NODE;
-use crate::draft::Draft;
+use crate::draft::{Draft, DraftNode};
 use crate::fields::Got;
 use crate::names::NodeName;
 use crate::nearest::nearest;
@@ -52,13 +52,15 @@ fn check_groups(draft: &Draft, problems: &mut Vec<Problem>) {
 }
 
 fn check_members(draft: &Draft, problems: &mut Vec<Problem>) {
-    let nodes = draft.nodes.len();
+    // Whatever a cluster is made of it is made of those that it begins with.
+    let nodes = draft.nodes.iter().filter(|node| !node.is_joining()).count();
     if nodes == 0 && !draft.nodes_unread {
         problems.push(Problem::new(What::NoNodes, draft.file.clone()));
     }
-    if nodes > NODES_MAX {
+    let all = draft.nodes.len();
+    if all > NODES_MAX {
         problems.push(Problem::new(
-            What::NodesTooMany { nodes },
+            What::NodesTooMany { nodes: all },
             draft.nodes[NODES_MAX].header.clone(),
         ));
     }
@@ -76,7 +78,7 @@ fn check_members(draft: &Draft, problems: &mut Vec<Problem>) {
 
 /// Facilities and homes name classes that exist, homes data centres that have a node.
 fn check_classes(draft: &Draft, problems: &mut Vec<Problem>) {
-    let dcs = dcs(draft);
+    let dcs = dcs(draft.nodes.iter().filter(|node| !node.is_joining()));
     if let Some((_, first_too_many)) = draft.facilities.get(FACILITIES_MAX) {
         let what = What::FacilitiesTooMany {
             facilities: draft.facilities.len(),
@@ -106,7 +108,7 @@ fn check_classes(draft: &Draft, problems: &mut Vec<Problem>) {
 
 /// Each pair is given once, and both its data centres have a node.
 fn check_delays(draft: &Draft, problems: &mut Vec<Problem>) {
-    let dcs = dcs(draft);
+    let dcs = dcs(draft.nodes.iter());
     let mut given = BTreeMap::new();
     for delay in &draft.delays {
         let (a, b) = &delay.pair.value;
@@ -125,8 +127,8 @@ fn check_delays(draft: &Draft, problems: &mut Vec<Problem>) {
 
 /// The data centres of the nodes, each once, ascending. `None` while a node's name could not be read: it may be the one that stands
 /// in the data centre looked for, and the name is what has to be mended.
-fn dcs(draft: &Draft) -> Option<Vec<Box<str>>> {
-    let names: Option<Vec<&Got<NodeName>>> = draft.nodes.iter().map(|node| node.name.as_ref()).collect();
+fn dcs<'a>(nodes: impl Iterator<Item = &'a DraftNode>) -> Option<Vec<Box<str>>> {
+    let names: Option<Vec<&Got<NodeName>>> = nodes.map(|node| node.name.as_ref()).collect();
     let mut dcs: Vec<Box<str>> = names?.iter().map(|name| name.dc().into()).collect();
     dcs.sort_unstable();
     dcs.dedup();

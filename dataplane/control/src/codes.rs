@@ -329,13 +329,17 @@ codes! {
         effect: NOT_USED,
         remedy: "Operator: restore the list with which the cluster was made.";
     VoterUnknown = 1324, "a voter is no node of the file",
-        cause: "A name in `voters` is that of no [[node]]; often mistyped, or the node was taken out of the file.",
+        cause: "A name in `voters` is that of no [[node]] with which the cluster was made; often mistyped, or the node was taken out of the file.",
         effect: NOT_USED,
         remedy: "Operator: restore the list and the nodes with which the cluster was made.";
     VoterAgain = 1325, "a voter is named twice",
         cause: "A name stands in `voters` twice. Two votes of one node would be lost together.",
         effect: NOT_USED,
         remedy: "Operator: restore the list with which the cluster was made; it names each voter once.";
+    JoinsWithoutVoters = 1326, "a node joins a cluster without a topology log",
+        cause: "A [[node]] has `joins = true`, and `voters` names nobody: what joins and leaves is said by the topology log alone.",
+        effect: NOT_USED,
+        remedy: "Operator: restore the list of voters with which the cluster was made. If it never had one, make a new cluster: `init` names voters unless `--fixed` is said.";
 
     VariableUnknown = 1401, "variable overrides nothing",
         cause: "A variable of the environment begins like an override, but no key has that name.",

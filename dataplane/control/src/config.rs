@@ -104,6 +104,8 @@ pub struct NodeConfig {
     pub workers: Workers,
     /// Memory budget of the whole node.
     pub memory: Bytes,
+    /// The cluster was not made with it: it belongs to it once an operator lets it join.
+    pub joins: bool,
 }
 
 /// Which cores run a node's shards.

@@ -62,11 +62,18 @@ pub(crate) struct DraftNode {
     pub(crate) workers: Option<Got<Workers>>,
     pub(crate) memory: Option<Got<Bytes>>,
     pub(crate) shards: Option<Got<u16>>,
+    /// It is no node that the cluster was made with; `None` if the file does not say.
+    pub(crate) joins: Option<Got<bool>>,
     /// There are `shards` or `workers`, but they could not be read; that is the problem then, not their absence.
     pub(crate) shards_unread: bool,
 }
 
 impl DraftNode {
+    /// Whether the cluster was not made with it.
+    pub(crate) fn is_joining(&self) -> bool {
+        self.joins.as_ref().is_some_and(|joins| joins.value)
+    }
+
     /// Where its shards run, and how many there are: what it says itself, else the defaults. A node that says its shards alone takes a
     /// default that is a mere count as replaced. `None` for the count if only the host can tell.
     pub(crate) fn workers_and_shards(&self, default: &Got<Workers>) -> (Got<Workers>, Option<Got<u16>>) {
@@ -210,7 +217,11 @@ impl DraftNode {
         ledger.note(key("shards"), &shards, shards.value);
         ledger.note(key("workers"), &workers, &workers.value);
         ledger.note(key("memory"), &memory, memory.value);
+        if let Some(joins) = &self.joins {
+            ledger.note(key("joins"), joins, joins.value);
+        }
         Some(NodeConfig {
+            joins: self.joins.is_some_and(|joins| joins.value),
             id: id.value,
             name: name.value,
             host: host.value.into(),

@@ -6,7 +6,7 @@ use crate::config::{ClusterConfig, NodeConfig};
 
 impl ClusterConfig {
     /// The topology at birth. Equal configurations give equal topologies, whatever the order of their nodes; memory, kinds and links
-    /// have no part in it.
+    /// have no part in it, nor have nodes that join.
     ///
     /// # Panics
     ///
@@ -14,6 +14,21 @@ impl ClusterConfig {
     #[must_use]
     pub fn topology(&self) -> Topology {
         Topology::new(self.topology_spec()).expect("a checked configuration makes a topology")
+    }
+
+    /// The topology as a node has it at its start: with itself, if the cluster was not made with it.
+    ///
+    /// # Panics
+    ///
+    /// As [`topology`](Self::topology).
+    #[must_use]
+    pub fn topology_of(&self, node: &NodeConfig) -> Topology {
+        let founding = self.topology();
+        if !node.joins {
+            return founding;
+        }
+        let grown = founding.grown(&[node.spec()], &[]);
+        grown.expect("a checked configuration makes a topology with each of its nodes")
     }
 
     fn topology_spec(&self) -> TopologySpec {
@@ -24,7 +39,14 @@ impl ClusterConfig {
             facilities: self.facilities.clone(),
             homes: self.class_homes.clone(),
             voters: self.voters.clone(),
-            ..TopologySpec::new(self.id, self.nodes.iter().map(NodeConfig::spec).collect())
+            ..TopologySpec::new(
+                self.id,
+                self.nodes
+                    .iter()
+                    .filter(|node| !node.joins)
+                    .map(NodeConfig::spec)
+                    .collect(),
+            )
         }
     }
 }

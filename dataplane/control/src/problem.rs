@@ -251,6 +251,7 @@ pub enum What {
     VoterAgain {
         found: Box<str>,
     },
+    JoinsWithoutVoters,
     // Variables.
     VariableUnknown {
         name: Box<str>,
@@ -326,6 +327,7 @@ impl What {
             What::DataFolder { .. } => CodeId::DataFolder,
             What::VotersCount { .. } => CodeId::VotersCount,
             What::VoterUnknown { .. } => CodeId::VoterUnknown,
+            What::JoinsWithoutVoters => CodeId::JoinsWithoutVoters,
             What::VoterAgain { .. } => CodeId::VoterAgain,
             What::NodesTooMany { .. } => CodeId::NodesTooMany,
             What::FacilitiesTooMany { .. } => CodeId::FacilitiesTooMany,
@@ -409,6 +411,7 @@ impl What {
             | What::Authority { .. }
             | What::DataFolder { .. }
             | What::VotersCount { .. }
+            | What::JoinsWithoutVoters
             | What::VoterAgain { .. }
             | What::NodeNameTaken { .. }
             | What::PortTooHigh { .. }
@@ -562,6 +565,10 @@ impl fmt::Display for What {
             What::Host { found } => write!(f, "`{found}` is no host to listen at"),
             What::VotersCount { found } => write!(f, "a cluster begins with 1 to {VOTERS_MAX} voters, not {found}"),
             What::VoterUnknown { found, .. } => write!(f, "the voter `{found}` is no node of the file"),
+            What::JoinsWithoutVoters => write!(
+                f,
+                "a node joins, and no voters are named: there is no topology log to say so"
+            ),
             What::VoterAgain { found } => write!(f, "the voter `{found}` was named before"),
             What::VariableUnknown { name, .. } => write!(f, "{name} overrides nothing"),
             What::VariableFixed { name } => write!(f, "{name} would change what was fixed with the cluster"),

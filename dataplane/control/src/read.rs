@@ -387,8 +387,16 @@ fn read_node<'a>(reader: &mut Reader<'a>, table: &'a DeTable<'a>, header: Place)
     let unread = |unset: bool, read: bool| !unset && !read;
     let shards_unread =
         unread(fields.is_unset("workers"), workers.is_some()) || unread(fields.is_unset("shards"), shards.is_some());
+    let joins = if fields.is_unset("joins") {
+        // Asked for all the same, so that a mistyped one is told what was meant.
+        fields.value("joins");
+        None
+    } else {
+        fields.flag("joins")
+    };
     fields.finish();
     DraftNode {
+        joins,
         header,
         id,
         name,

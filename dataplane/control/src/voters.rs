@@ -114,16 +114,23 @@ pub(crate) fn read_data(top: &mut Fields<'_, '_>) -> Option<Got<Box<str>>> {
 /// One to seven voters, each a node of the file, each once.
 pub(crate) fn check_voters(draft: &Draft, problems: &mut Vec<Problem>) {
     let Some(voters) = &draft.voters else { return };
+    if voters.value.is_empty() {
+        for joins in draft
+            .nodes
+            .iter()
+            .filter(|node| node.is_joining())
+            .filter_map(|node| node.joins.as_ref())
+        {
+            problems.push(Problem::new(What::JoinsWithoutVoters, joins.place.clone()));
+        }
+    }
     let count = voters.value.len();
     if voters.origin != Origin::Default && !(1..=VOTERS_MAX).contains(&count) {
         problems.push(Problem::new(What::VotersCount { found: count }, voters.place.clone()));
     }
     // While a node's name could not be read it may be the one that is looked for, and the name is what has to be mended.
-    let names: Option<Vec<&str>> = draft
-        .nodes
-        .iter()
-        .map(|node| node.name.as_ref().map(|name| name.as_str()))
-        .collect();
+    let first = draft.nodes.iter().filter(|node| !node.is_joining());
+    let names: Option<Vec<&str>> = first.map(|node| node.name.as_ref().map(|name| name.as_str())).collect();
     let names = names.filter(|names| !names.is_empty());
     let mut first_places: BTreeMap<&str, &Place> = BTreeMap::new();
     for voter in &voters.value {

@@ -228,3 +228,56 @@ fn names_that_make_no_cluster_make_no_voters_either() {
         assert!(!error.to_string().contains("voter"), "{error}");
     }
 }
+
+const SIXTH: &str =
+    "\n[[node]]\nid = 6\nname = \"FL-B-2\"\nhost = \"127.0.0.1\"\nport = 8280\nworkers = 1\njoins = true\n";
+
+#[test]
+fn a_node_that_joins_changes_nothing_of_what_the_others_agree_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = plan(&options(folder.path()), &ENTROPY)
+        .unwrap()
+        .config_text()
+        .to_owned();
+    let before = parse("cluster.toml", &text, []).unwrap().config;
+    let with = parse("cluster.toml", &(text.clone() + SIXTH), []).unwrap().config;
+    assert_eq!((with.nodes.len(), with.nodes[5].joins), (6, true));
+    assert_eq!(with.topology(), before.topology());
+    // It has itself beside them, and no other that joins.
+    let seventh = SIXTH
+        .replace("= 6", "= 7")
+        .replace("FL-B-2", "AZ-A-1")
+        .replace("8280", "8536");
+    let two = parse("cluster.toml", &(text.clone() + SIXTH + &seventh), [])
+        .unwrap()
+        .config;
+    let own = two.topology_of(&two.nodes[5]);
+    assert_eq!((own.nodes().len(), own.node(NodeId(7))), (6, None));
+    assert_eq!(
+        (own.founding(), &own),
+        (&before.topology(), &with.topology_of(&with.nodes[5]))
+    );
+    assert_eq!(two.topology_of(&two.nodes[0]), before.topology());
+}
+
+#[test]
+fn a_node_that_joins_needs_a_topology_log_and_has_no_vote_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = plan(&options(folder.path()), &ENTROPY)
+        .unwrap()
+        .config_text()
+        .to_owned();
+    let all = "[\"FL-A-1\", \"FL-B-1\", \"TN-A-1\", \"TX-A-1\", \"UT-A-1\"]";
+    let refused = |text: String| parse("cluster.toml", &(text + SIXTH), []).unwrap_err().to_string();
+    let votes = refused(text.replace(all, "[\"FL-A-1\", \"FL-B-2\", \"TN-A-1\"]"));
+    assert!(votes.contains("WP-1324") && votes.contains("`FL-B-2`"), "{votes}");
+    let fixed = InitOptions {
+        with_voters: false,
+        ..options(folder.path())
+    };
+    let without = refused(plan(&fixed, &ENTROPY).unwrap().config_text().to_owned());
+    assert!(
+        without.contains("WP-1326") && without.contains("joins = true"),
+        "{without}"
+    );
+}

@@ -101,7 +101,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             memory_used: usage.used,
             memory_budget: usage.budget,
             groups: (0..self.groups.len()).map(|index| self.group_body(index)).collect(),
-            links: self.links.iter().map(link).collect(),
+            links: (self.links.iter().zip(&self.link_infos))
+                .filter(|(_, info)| !info.left)
+                .map(|(row, _)| link(row))
+                .collect(),
             counters: (self.counters.named().into_iter())
                 .chain(self.account().named())
                 .map(|(name, value)| CounterBody {

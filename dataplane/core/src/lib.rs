@@ -22,6 +22,7 @@ mod local;
 pub mod log;
 mod mailroom;
 pub mod memory;
+mod nodes;
 mod orders;
 mod outbox;
 mod pending;

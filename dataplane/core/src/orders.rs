@@ -3,9 +3,11 @@
 //! An order is judged by what this node knows of the log, proposed, and forgotten: whoever gave it looks at the log and gives it again. It
 //! decides nothing. **Invariant:** what cannot be carried out is refused with its reason, and nothing is proposed.
 
+mod nodes;
+
 use waterpark_wire::body::{
-    ConfigBody, GroupStateBody, HappeningBody, MemberBody, NodeStateBody, ORDER_DRAIN, ORDER_FORGET, ORDER_RECOVER,
-    ORDER_STAND_STILL, ORDER_UNDRAIN, OrderBody, OrderedBody, STILL_MS_MAX, TopologyBody,
+    ConfigBody, GroupStateBody, HappeningBody, MemberBody, NodeStateBody, ORDER_DRAIN, ORDER_FORGET, ORDER_JOIN,
+    ORDER_LEAVE, ORDER_RECOVER, ORDER_STAND_STILL, ORDER_UNDRAIN, OrderBody, OrderedBody, STILL_MS_MAX, TopologyBody,
 };
 
 use crate::behaviour::Behaviour;
@@ -83,11 +85,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if order.order == ORDER_RECOVER {
             return self.reopening(order);
         }
+        if order.order == ORDER_JOIN {
+            return self.joining(order);
+        }
         let node = NodeId(order.node);
+        if order.order == ORDER_LEAVE {
+            return self.leaving(node);
+        }
         let presence = self.decided.node(node).presence;
         match (order.order, presence) {
-            (ORDER_DRAIN | ORDER_UNDRAIN | ORDER_FORGET, Presence::Unknown) => {
+            (ORDER_DRAIN | ORDER_UNDRAIN | ORDER_FORGET, Presence::Unknown | Presence::Joined) => {
                 Err("no process of that node has ever joined".to_owned())
+            }
+            (ORDER_DRAIN | ORDER_UNDRAIN | ORDER_FORGET, Presence::Left) => {
+                Err("the node has left the cluster for good".to_owned())
             }
             (ORDER_FORGET, Presence::Up | Presence::Draining) => {
                 Err("its process is heard: end it first, or drain it".to_owned())
@@ -135,7 +146,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if reopens.is_some_and(|pending| pending.members.iter().all(is_up)) {
             return Ok(None);
         }
-        let of_ring = self.placement.members(id).nodes().iter().copied();
+        let wanted = state.placement(&self.topology);
+        let wanted = wanted.as_ref().unwrap_or(&self.placement);
+        let of_ring = wanted.members(id).nodes().iter().copied();
         let all = self.topology.nodes().iter().map(|node| node.id);
         let newest = |node: NodeId| Member {
             node,
@@ -171,6 +184,8 @@ fn word_of(presence: Presence) -> &'static str {
         Presence::Draining => "draining",
         Presence::Down => "down",
         Presence::Gone => "gone",
+        Presence::Joined => "joined",
+        Presence::Left => "left",
     }
 }
 

@@ -135,6 +135,8 @@ pub struct LinkInfo {
     pub peer_shard: u16,
     /// Whether this side dials.
     pub dials: bool,
+    /// The peer has left the cluster: the link is never made again.
+    pub left: bool,
 }
 
 /// A peer whose handshake is done.
@@ -251,11 +253,6 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         behaviour: B,
     ) -> Shard<R, M, B> {
         let nodes = settings.shards.len();
-        let (links, link_infos) = links(&settings, &topology);
-        let mut links_to = vec![Vec::new(); nodes];
-        for info in &link_infos {
-            links_to[usize::from(info.peer.0)].push(info.link);
-        }
         let mut shard = Shard {
             group_at: vec![NO_GROUP; placement.table().groups() as usize],
             mail: vec![Vec::new(); usize::from(settings.shards_of(settings.node))],
@@ -270,9 +267,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             memory,
             behaviour,
             groups: Vec::new(),
-            links,
-            link_infos,
-            links_to,
+            links: Vec::new(),
+            link_infos: Vec::new(),
+            links_to: vec![Vec::new(); nodes],
             clients: HashMap::default(),
             listed_clients: Vec::new(),
             out: false,
@@ -300,6 +297,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             snapshots: Snapshots::default(),
             census: Census::default(),
         };
+        let own = shard.settings.node;
+        let peers = shard.topology.nodes().iter().map(|node| node.id);
+        let peers: Vec<NodeId> = peers.filter(|peer| *peer != own).collect();
+        for peer in peers {
+            shard.add_links(peer);
+        }
         if shard.settings.births == Births::Writer {
             shard.make_groups();
         }
@@ -360,6 +363,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// What the world counted, shown in the status document behind this shard's own counters.
     pub fn world_counters_mut(&mut self) -> &mut Vec<CounterBody> {
         &mut self.world_counters
+    }
+
+    /// The nodes that belong to the cluster, as far as this shard knows.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// What it was told at its start.
@@ -810,29 +819,4 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let index = *self.group_at.get(group.0 as usize)?;
         (index != NO_GROUP).then_some(index as usize)
     }
-}
-
-/// The links of one shard: link k of two nodes joins their shards k modulo how many each has.
-fn links(settings: &Settings, topology: &Topology) -> (Vec<Link>, Vec<LinkInfo>) {
-    let own = settings.shards_of(settings.node);
-    let own_name = &settings.names[usize::from(settings.node.0)];
-    let mut links = Vec::new();
-    let mut infos = Vec::new();
-    for node in topology.nodes().iter().filter(|node| node.id != settings.node) {
-        let theirs = settings.shards_of(node.id);
-        for number in (0..own.max(theirs)).filter(|number| number % own == settings.shard.0) {
-            let link = LinkId(u32::try_from(links.len()).expect("links are counted in 32 bits"));
-            let peer_shard = number % theirs;
-            links.push(Link::new(node.id, peer_shard));
-            let dials = own_name.as_bytes() < node.name.as_bytes();
-            infos.push(LinkInfo {
-                link,
-                peer: node.id,
-                number,
-                peer_shard,
-                dials,
-            });
-        }
-    }
-    (links, infos)
 }

@@ -2,7 +2,7 @@
 //!
 //! It never touches data, and no shard waits for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use waterpark_core::effects::Happened;
 use waterpark_core::ids::{NodeId, ShardId};
 use waterpark_reactor::Waker;
-use waterpark_reactor::event_loop::{Command, Report};
+use waterpark_reactor::event_loop::{Command, Report, Way};
 use waterpark_reactor::turn::{Judge, TurnCounter, Verdict};
-use waterpark_ring::Topology;
+use waterpark_ring::{NodeName, NodeSpec, Topology};
 use waterpark_wire::handshake::HandshakeRefusal;
 
 use crate::governance::{Fatal, Governance, Plan, Presences};
@@ -42,6 +42,8 @@ const REFUSALS_PER_SECOND: u32 = 20;
 pub(crate) struct Control {
     pub(crate) node: String,
     pub(crate) topology: Topology,
+    /// How long links to each other data centre are made to take.
+    pub(crate) ways: BTreeMap<String, Way>,
     /// The way to each shard.
     pub(crate) shards: Vec<Sender<Command>>,
     pub(crate) wakers: Arc<[OnceLock<Waker>]>,
@@ -75,6 +77,13 @@ pub(crate) fn run(mut control: Control) -> Ended {
     };
     control.opened.send(Ok(())).ok();
     Watch {
+        unresolved: control
+            .topology
+            .nodes()
+            .iter()
+            .filter(|node| is_named(node))
+            .map(|node| node.id)
+            .collect(),
         begun: Instant::now(),
         judge: Judge::new(Arc::clone(&control.turns), None),
         serving: 0,
@@ -105,19 +114,13 @@ struct Watch {
     drains_until: Option<Instant>,
     /// Until when it stands still, as in a drill.
     still_until: Option<Instant>,
+    /// Peers whose host's name has no address yet.
+    unresolved: BTreeSet<NodeId>,
     lines: Lines,
 }
 
 impl Watch {
     fn run(mut self) -> Ended {
-        let mut unresolved: BTreeSet<NodeId> = self
-            .control
-            .topology
-            .nodes()
-            .iter()
-            .filter(|node| node.host.parse::<std::net::IpAddr>().is_err())
-            .map(|node| node.id)
-            .collect();
         let mut resolve_at = self.begun;
         loop {
             let mut report = self.wait();
@@ -154,9 +157,12 @@ impl Watch {
                 tracing::error!("the shards do not stop");
                 return self.failed("the shards do not stop".to_owned());
             }
-            if !unresolved.is_empty() && now >= resolve_at {
+            if self.heed_topology() {
+                resolve_at = now;
+            }
+            if !self.unresolved.is_empty() && now >= resolve_at {
                 resolve_at = now + RESOLVE_AGAIN;
-                resolve(&self.control, &mut unresolved);
+                resolve(&self.control, &mut self.unresolved);
             }
         }
     }
@@ -212,6 +218,30 @@ impl Watch {
             }
         };
         governance.turn(&control.shards, wake)
+    }
+
+    /// Nodes joined or left: their names, and how they are reached. Whether a host's name has to be looked up.
+    fn heed_topology(&mut self) -> bool {
+        let Some(topology) = self.governance.as_mut().and_then(Governance::take_topology) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut self.control.topology, topology);
+        let nodes = self.control.topology.nodes().iter();
+        let joined: Vec<&NodeSpec> = nodes.filter(|node| before.node(node.id).is_none()).collect();
+        for node in &joined {
+            let dc = NodeName::parse(&node.name).map_or("", |name| name.dc);
+            if let Some(way) = self.control.ways.get(dc).copied() {
+                each(&self.control, || Command::Way { peer: node.id, way });
+            }
+        }
+        let named: BTreeSet<NodeId> = joined
+            .iter()
+            .filter(|node| is_named(node))
+            .map(|node| node.id)
+            .collect();
+        let is_new = !named.is_empty();
+        self.unresolved.extend(named);
+        is_new
     }
 
     /// As if the whole process were stopped: its shards and its controller do nothing, and nobody is told.
@@ -312,6 +342,11 @@ fn each(control: &Control, command: impl Fn() -> Command) {
     for (shard, waker) in control.shards.iter().zip(control.wakers.iter()) {
         tell(shard, waker.get(), command());
     }
+}
+
+/// Whether a node's host is a name, not an address.
+fn is_named(node: &NodeSpec) -> bool {
+    node.host.parse::<std::net::IpAddr>().is_err()
 }
 
 fn resolve(control: &Control, unresolved: &mut BTreeSet<NodeId>) {

@@ -41,6 +41,8 @@ pub(crate) struct Governance {
     controller: Controller<Production>,
     file: Option<VoterFile>,
     topology: Topology,
+    /// It is another one than was last looked at.
+    has_other_nodes: bool,
     /// What the log says of the nodes, for the node's owner to look at.
     presences: Arc<Mutex<Presences>>,
     ticked_ns: u64,
@@ -63,6 +65,21 @@ pub(crate) enum Fatal {
          start this node again: it comes back empty, and gets its groups from the others"
     )]
     Gone,
+    #[error(
+        "the topology log has this node as {name} at {host}:{port} with {shards} shards, and its configuration has it otherwise\n  \
+         give it the configuration with which it joined"
+    )]
+    Differs {
+        name: String,
+        host: String,
+        port: u16,
+        shards: u16,
+    },
+    #[error(
+        "this node has left the cluster for good (`waterpark cluster forget`)\n  \
+         a server that is to come back joins under another name and id"
+    )]
+    Left,
     #[error(
         "entry {position} of the topology log cannot be read here: {error}\n  \
          a newer release wrote it; start this node with that release"
@@ -98,6 +115,7 @@ impl Governance {
             controller,
             file,
             topology,
+            has_other_nodes: false,
             presences,
             ticked_ns: 0,
             writes: Vec::new(),
@@ -130,6 +148,11 @@ impl Governance {
     /// Whether it has lost them.
     pub(crate) fn is_drained(&self) -> bool {
         self.controller.is_drained()
+    }
+
+    /// The nodes that belong to the cluster, if they are others than when this was last asked.
+    pub(crate) fn take_topology(&mut self) -> Option<Topology> {
+        std::mem::take(&mut self.has_other_nodes).then(|| self.topology.clone())
     }
 
     /// Does what the controller wants, once all reports that were there have been taken.
@@ -197,8 +220,21 @@ impl Governance {
                     send(shard, Command::Decided { position, stamp, entry });
                 }
             }
+            Doing::Note(Note::Topology(topology)) => {
+                self.topology = *topology;
+                self.has_other_nodes = true;
+            }
             Doing::Note(note) => self.note(note),
             Doing::End(End::Gone) => return Err(Fatal::Gone),
+            Doing::End(End::Left) => return Err(Fatal::Left),
+            Doing::End(End::Differs { logged }) => {
+                return Err(Fatal::Differs {
+                    name: logged.name,
+                    host: logged.host,
+                    port: logged.port,
+                    shards: logged.shards,
+                });
+            }
             Doing::End(End::Replaced { by }) => return Err(Fatal::Replaced { by: by.0 }),
             Doing::End(End::Unreadable { position, error }) => return Err(Fatal::Unreadable { position, error }),
         }
@@ -222,9 +258,13 @@ impl Governance {
                     Presence::Down => tracing::warn!(node, incarnation, "node down"),
                     Presence::Draining => tracing::info!(node, incarnation, "node drains"),
                     Presence::Gone => tracing::warn!(node, incarnation, "node gone for good, as an operator said"),
+                    Presence::Joined => tracing::info!(node, "node joined"),
+                    Presence::Left => tracing::info!(node, incarnation, "node left for good"),
                     Presence::Unknown => (),
                 }
             }
+            // Acted on where it came.
+            Note::Topology(_) => (),
             Note::Groups { active, pending } => tracing::info!(active, pending, "groups have new Configs"),
             Note::Refused { from, error } => {
                 tracing::warn!(peer = name(from), %error, "a controller's message was not taken");

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** either all of it runs or none: whatever fails during the start ends the threads that had begun.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -148,7 +149,7 @@ impl Node {
         let node = config.node(name).map_err(NodeError::Unknown)?;
         let plan = placement::plan(config, node)?;
         let kinds = kinds::configured(config, (options.kinds)())?;
-        let topology = config.topology();
+        let topology = config.topology_of(node);
         let own_ip = host::resolve(&node.host).map_err(|cause| NodeError::Host {
             node: node.name.to_string(),
             host: node.host.clone(),
@@ -165,7 +166,7 @@ impl Node {
                     node: node.id,
                     incarnation,
                 },
-                placement: topology.birth().clone(),
+                placement: topology.founding().birth().clone(),
                 topology: topology.clone(),
                 voters: config.voters.clone(),
                 heartbeat_ms: options.limits.heartbeat_ms,
@@ -249,7 +250,7 @@ impl Node {
             release = env!("CARGO_PKG_VERSION"),
             shards,
             groups = config.groups,
-            topology = hex(&topology.digest()),
+            topology = hex(&topology.founding().digest()),
             key = loaded.key.is_some(),
             "starting"
         );
@@ -274,6 +275,7 @@ impl Node {
         let last_words = Arc::default();
         let control = Control {
             node: node.name.to_string(),
+            ways: ways_by_dc(config, node, &options.way),
             topology,
             shards: commands.clone(),
             wakers: Arc::clone(&wakers),
@@ -453,7 +455,7 @@ fn run_shard(topology: Topology, plan: ShardPlan) {
     let make = |driver: &str| {
         let mut settings = settings;
         driver.clone_into(&mut settings.driver);
-        let placement = topology.birth().clone();
+        let placement = topology.founding().birth().clone();
         Shard::new(settings, topology, placement, memory, kinds)
     };
     let (event_loop, outcome) = match EventLoop::open(loop_config, make) {
@@ -496,8 +498,8 @@ fn identity(topology: &Topology, node: &NodeConfig, shard: ShardId, incarnation:
         shards: node.shards,
         out: false,
         epoch: 0,
-        topology_digest: topology.digest(),
-        topology: topology.canonical().into(),
+        topology_digest: topology.founding().digest(),
+        topology: topology.founding().canonical().into(),
     }
 }
 
@@ -516,23 +518,37 @@ fn hosts(topology: &Topology) -> Vec<Option<IpAddr>> {
     by_node(topology, |spec| spec.host.parse().ok())
 }
 
-/// The way to each node, by node id: half a round trip between the two data centres, with the jitter and loss of `beside`. Links within a
-/// data centre, and those that the configuration does not name, are direct.
+/// The way to each node, by node id.
 fn ways(config: &ClusterConfig, own: &NodeConfig, beside: &Way) -> Vec<Way> {
     let length = config.nodes.iter().map(|node| usize::from(node.id.0) + 1).max();
     let mut ways = vec![Way::default(); length.unwrap_or(1)];
+    let by_dc = ways_by_dc(config, own, beside);
     for node in &config.nodes {
-        let (a, b) = (own.name.dc(), node.name.dc());
-        let pair = if a < b { (a, b) } else { (b, a) };
-        let delay = config.links.delay.get(&(pair.0.to_owned(), pair.1.to_owned()));
-        if let Some(delay) = delay {
-            ways[usize::from(node.id.0)] = Way {
-                one_way_ns: delay.as_us().saturating_mul(500),
-                ..*beside
-            };
+        if let Some(way) = by_dc.get(node.name.dc()) {
+            ways[usize::from(node.id.0)] = *way;
         }
     }
     ways
+}
+
+/// The way to each data centre: half a round trip between the two, with the jitter and loss of `beside`. Links within a data centre, and those
+/// that the configuration does not name, are direct.
+fn ways_by_dc(config: &ClusterConfig, own: &NodeConfig, beside: &Way) -> BTreeMap<String, Way> {
+    let own = own.name.dc();
+    let other = |(a, b): &(String, String)| match (a == own, b == own) {
+        (true, false) => Some(b.clone()),
+        (false, true) => Some(a.clone()),
+        _ => None,
+    };
+    let delays = config.links.delay.iter();
+    let way = |(pair, delay): (&(String, String), &waterpark_control::Duration)| {
+        let way = Way {
+            one_way_ns: delay.as_us().saturating_mul(500),
+            ..*beside
+        };
+        Some((other(pair)?, way))
+    };
+    delays.filter_map(way).collect()
 }
 
 fn memory(node: &NodeConfig, bytes: u64, prefault: u64) -> Result<PoolMemory, NodeError> {

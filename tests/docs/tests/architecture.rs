@@ -123,7 +123,7 @@ fn what_the_page_calls_missing_is_missing() {
     let voter_file = source::code(&read("dataplane/waterpark/src/voter_file.rs"));
     let nodes = code_below("dataplane/").replace(&voter_file, "");
 
-    said("Other voters, other nodes.");
+    said("Other voters.");
     let node = source::code(&read("dataplane/waterpark/src/node.rs"));
     let voting = "dataplane/core/src/topology_log/consensus/";
     let besides = files("rs")

@@ -4,7 +4,7 @@ use waterpark_docs_tests::{files, read, source};
 
 /// Public types that stand for an idea of their own, with the term that explains them. Views, headers, builders and errors of a format go with
 /// the format's own entry.
-const TYPES: [(&str, &str, &str); 77] = [
+const TYPES: [(&str, &str, &str); 78] = [
     ("dataplane/core", "Account", "account"),
     ("dataplane/core", "Answer", "answer"),
     ("dataplane/core", "Behaviour", "behaviour"),
@@ -29,6 +29,7 @@ const TYPES: [(&str, &str, &str); 77] = [
     ("dataplane/core", "Memory", "memory"),
     ("dataplane/core", "Position", "position"),
     ("dataplane/core", "Controller", "controller"),
+    ("dataplane/core", "Placing", "placing"),
     ("dataplane/core", "Presence", "presence"),
     ("dataplane/core", "Proposal", "proposal"),
     ("dataplane/core", "Retention", "retention"),

@@ -7,6 +7,7 @@ mod checks;
 mod clients;
 mod controllers;
 mod event;
+mod joins;
 mod network;
 mod nodes;
 mod probes;
@@ -133,6 +134,8 @@ pub struct Cluster<R: Rules> {
     topology: Topology,
     /// What controllers know of nodes: the topology, and voters apart if there are any.
     governed: Topology,
+    /// The nodes that join, by their place among the nodes.
+    joining: BTreeMap<usize, NodeSpec>,
     nodes: Vec<Node<R>>,
     links: BTreeMap<LinkKey, Option<Epoch>>,
     epochs: u32,
@@ -262,6 +265,7 @@ impl<R: Rules> Cluster<R> {
             desks: Vec::new(),
             voters: Vec::new(),
             governed: topology.clone(),
+            joining: BTreeMap::new(),
             topology,
             nodes: Vec::new(),
             links,
@@ -497,6 +501,7 @@ impl<R: Rules> Cluster<R> {
             Event::Down { node, link, epoch } => self.on_down(node, link, epoch),
             Event::Dial { link } => self.on_dial(link),
             Event::Start { node } => self.on_start(node),
+            Event::Join { node } => self.on_join(node),
             Event::Step { client } => self.on_step(client),
             Event::Read { reader } => self.on_read_step(reader),
             Event::Fault => self.on_fault(),

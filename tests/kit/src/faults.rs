@@ -55,6 +55,8 @@ pub struct Faults {
     pub moves_ppm: u64,
     /// How long a node may be behind with what the topology log decided.
     pub learn_ms: u64,
+    /// Nodes that the cluster was not made with and that join it, where controllers keep the topology log.
+    pub joins: u64,
 }
 
 /// One way between two nodes takes at least so long where memory is little, in microseconds.
@@ -92,6 +94,7 @@ impl Faults {
             queue: None,
             moves_ppm: 0,
             learn_ms: 1,
+            joins: 0,
         }
     }
 
@@ -148,6 +151,7 @@ impl Faults {
             queue,
             moves_ppm: 0,
             learn_ms: 1,
+            joins: 0,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use waterpark_core::controller::End;
-use waterpark_core::ids::Member;
+use waterpark_core::ids::{Member, NodeId};
 use waterpark_ring::GroupId;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::ReadLevel;
@@ -88,6 +88,8 @@ pub enum Violation {
     TwoEntries(u64),
     /// The controller of a process that had no rival wanted it to end.
     Ended(Member, End),
+    /// A node that was let in is not there, or holds nothing, long after faults had stopped.
+    NeverJoined(NodeId),
     /// An assertion of a member failed.
     Asserted(String),
 }
@@ -98,7 +100,11 @@ impl Violation {
     pub fn is_of_liveness(&self) -> bool {
         matches!(
             self,
-            Violation::Stuck(_) | Violation::NeverEnded(..) | Violation::Restless(..) | Violation::ReadStuck(..)
+            Violation::Stuck(_)
+                | Violation::NeverEnded(..)
+                | Violation::Restless(..)
+                | Violation::ReadStuck(..)
+                | Violation::NeverJoined(_)
         )
     }
 }

@@ -89,6 +89,8 @@ faults! {
     MembersChanged = "members changed";
     /// Nodes began or ceased to learn a group.
     LearnersChanged = "learners changed";
+    /// A node joined that the cluster was not made with.
+    NodeJoined = "node joined";
     /// Clocks were apart.
     ClocksApart = "clocks apart";
     /// A copy of a request came very late.
@@ -367,7 +369,7 @@ impl Reached {
                 EventKind::NoRoom => Expect::Seldom("where groups change their members"),
                 EventKind::Quarantined => QUARANTINED,
             },
-            Reached::Fault(Fault::NodeCrashed | Fault::MembersChanged | Fault::LearnersChanged)
+            Reached::Fault(Fault::NodeCrashed | Fault::MembersChanged | Fault::LearnersChanged | Fault::NodeJoined)
             | Reached::Branch(_)
             | Reached::Rare(_) => Expect::Never("there is one view: groups keep their members"),
             Reached::Fault(_) | Reached::Bytes(_) | Reached::Counter(_) => Expect::Reached,
@@ -380,6 +382,7 @@ impl Reached {
             Reached::Reply(Outcome::Stopping) | Reached::Fault(Fault::NodeStopped | Fault::NodeRestarted) => {
                 Expect::Never("processes end without a word")
             }
+            Reached::Fault(Fault::NodeJoined) => Expect::Never("nodes join where controllers keep the log"),
             Reached::Reply(outcome) => reply(outcome),
             Reached::Cut(side, kind) => cut(side, kind),
             Reached::Event(event) => match event {

@@ -140,6 +140,7 @@ pub(crate) const KNOBS: &[Knob] = &[
     fault!("slow", slow_ms),
     fault!("sessions", session_ppm),
     fault!("moves", moves_ppm),
+    fault!("joins", joins),
     scarce!("memory", memory_bytes, Faults::has_little_memory),
     scarce!("lanes", lanes, |faults: &Faults| faults.lanes.is_some()),
     scarce!("queues", queue, |faults: &Faults| faults.queue.is_some()),

@@ -71,6 +71,7 @@ impl Profile {
             (Profile::Whole | Profile::Single, Reached::Fault(Fault::MembersChanged | Fault::LearnersChanged)) => {
                 Expect::Never("the planner moves groups, and no whim of the steward's")
             }
+            (Profile::Whole, Reached::Fault(Fault::NodeJoined)) => Expect::Reached,
             (Profile::Large, Reached::Counter(Counter::Crossed)) => Expect::Never("each node has one shard"),
             (Profile::Single, reached) => match reached.expect(self.births()) {
                 never @ Expect::Never(_) => never,
@@ -263,7 +264,11 @@ fn draw_whole(seed: u64) -> Draw {
         names,
         size: Size::SMALL,
         // Nothing moves without a reason.
-        faults: Faults { moves_ppm: 0, ..faults },
+        faults: Faults {
+            moves_ppm: 0,
+            joins: [0, 0, 0, 1, 1, 2][Rng::new(seed ^ 0x0010_14ED).index(6)],
+            ..faults
+        },
         requests: 40 + rng.below(260),
         faulty_ms: 4_000 + rng.below(10_000),
         run: 0,

@@ -44,6 +44,26 @@ fn every_ledger_is_clean_where_groups_change_their_members() {
 }
 
 #[test]
+fn every_ledger_is_clean_where_nodes_join_in_the_midst_of_faults() {
+    let seeds = 60;
+    let batch = batch(Profile::Whole, seeds);
+    let first = batch.failures.first().map(|(seed, report)| (seed, &report.violations));
+    assert_eq!(first, None);
+    assert!(batch.acked() > seeds * 50, "{} acks", batch.acked());
+    assert_eq!(
+        batch.wrongly_reached(Profile::Whole),
+        [],
+        "these cannot occur, it is said"
+    );
+    let joined = batch
+        .reached
+        .get(&Reached::Fault(Fault::NodeJoined))
+        .copied()
+        .unwrap_or_default();
+    assert!(joined.seeds > seeds / 3, "nodes joined in {} seeds", joined.seeds);
+}
+
+#[test]
 fn every_ledger_is_clean_in_clusters_of_32_nodes() {
     let batch = batch(Profile::Large, 4);
     let first = batch.failures.first().map(|(seed, report)| (seed, &report.violations));
@@ -74,6 +94,7 @@ fn the_same_scenario_gives_the_same_trace() {
         "fixed/17",
         "small/3",
         "small/17/cuts=0/run=2",
+        "whole/4",
         "large/1/requests=200/ms=500",
     ] {
         let scenario = Scenario::parse(token).expect("a token");

@@ -227,10 +227,10 @@ impl Stage {
                 Life::Serves(_) => NodeState::Up,
             };
             let log = match presences[place] {
-                Presence::Unknown => LogState::Unknown,
+                Presence::Unknown | Presence::Joined => LogState::Unknown,
                 Presence::Up => LogState::Up,
                 Presence::Draining => LogState::Draining,
-                Presence::Down | Presence::Gone => LogState::Down,
+                Presence::Down | Presence::Gone | Presence::Left => LogState::Down,
             };
             let before = std::mem::replace(&mut view.log, log);
             if before != log && before != LogState::Unknown {

@@ -65,6 +65,8 @@ impl Coded for Failure {
             Failure::NoConfig => CommandCode::NoConfig.entry(),
             Failure::Config(error) => error.code(),
             Failure::KeyFile(problem) | Failure::NodeName(problem) => problem.code().entry(),
+            Failure::NotJoining { .. } => CommandCode::NotJoining.entry(),
+            Failure::Joiner { .. } => CommandCode::JoinerAway.entry(),
             Failure::Input { .. } => CommandCode::Input.entry(),
             Failure::InputTooLong { .. } => CommandCode::InputTooLong.entry(),
             Failure::Connect { error, .. } | Failure::Call(error) => error.code(),

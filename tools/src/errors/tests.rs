@@ -90,6 +90,12 @@ fn failures() -> Vec<Failure> {
             entries: name(),
             error: ClientError::Unreachable { tried: 1 },
         },
+        Failure::NotJoining { node: name() },
+        Failure::Joiner {
+            node: name(),
+            address: name(),
+            why: name(),
+        },
         Failure::NoTopologyLog,
         Failure::Order { why: name() },
         Failure::OrderOpen {

@@ -4,6 +4,7 @@
 //! is one node's knowledge, whole, and never put together from several.
 
 pub(crate) mod explain;
+mod join;
 pub(crate) mod order;
 pub(crate) mod recover;
 

@@ -1,6 +1,7 @@
-//! `waterpark cluster recover|forget`: lost groups are opened again from what is left of them, and servers that are gone are said to be.
+//! `waterpark cluster recover|forget`: lost groups are opened again from what is left of them, servers that are gone are said to be, and nodes
+//! that hold nothing leave.
 //!
-//! Both may cost acked messages, so neither is done unasked: what would be lost is shown first. **Invariant:** what is said to be done was
+//! What may cost acked messages is not done unasked: what would be lost is shown first. **Invariant:** what is said to be done was
 //! seen in the topology log.
 
 use std::collections::BTreeSet;
@@ -9,20 +10,24 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use waterpark_wire::body::{GroupStateBody, ORDER_FORGET, ORDER_RECOVER, OrderBody, TopologyBody};
+use waterpark_wire::body::{GroupStateBody, ORDER_FORGET, ORDER_LEAVE, ORDER_RECOVER, OrderBody, TopologyBody};
 
+use super::join::{self, Join};
 use super::newest;
 use super::order::{LOOK_EVERY, give, left_ms};
 use crate::connect::{Cluster, Reach};
 use crate::failure::Failure;
 use crate::show;
 
-/// What is done to a cluster that has lost more than it can bear.
+/// What is done to a cluster as a whole.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Let a node that runs join the cluster: it gets its share of the groups, and nobody is restarted
+    Join(Join),
     /// Open lost groups again from what is left of them; acked messages that nobody left holds are lost
     Recover(Recover),
-    /// Say that a node's process, which is down, will never answer again: groups need not wait for what it holds
+    /// Let a node that is down, and that no group names any more, leave the cluster for good; or, with --accept-loss, say that its process
+    /// will never answer again, so that groups need not wait for what it holds
     Forget(Forget),
 }
 
@@ -46,8 +51,8 @@ pub(crate) struct Forget {
     /// The node
     #[arg(value_name = "NODE")]
     node: String,
-    /// What that process alone holds is lost, also if it comes back
-    #[arg(long, required = true)]
+    /// The process alone is forgotten, and what only it holds is lost, also if it comes back; another one of its name may
+    #[arg(long)]
     accept_loss: bool,
     #[command(flatten)]
     reach: Reach,
@@ -55,13 +60,14 @@ pub(crate) struct Forget {
 
 /// 0: done, or nothing is lost. 1: refused, or a loss was not accepted. 2: no such node. 4: no node answers. 6: out of time; the order stands.
 pub(crate) fn run(command: &Command) -> ExitCode {
-    let (reach, ended) = match command {
-        Command::Recover(recover) => (&recover.reach, run_recover(recover)),
-        Command::Forget(forget) => (&forget.reach, run_forget(forget)),
+    let (as_json, ended) = match command {
+        Command::Join(arguments) => (arguments.json, join::run(arguments)),
+        Command::Recover(recover) => (recover.reach.json, run_recover(recover)),
+        Command::Forget(forget) => (forget.reach.json, run_forget(forget)),
     };
     match ended.and_then(|()| show::flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.end(reach.json),
+        Err(failure) => failure.end(as_json),
     }
 }
 
@@ -162,8 +168,13 @@ fn run_forget(forget: &Forget) -> Result<(), Failure> {
     let until = Instant::now() + Duration::from_millis(forget.reach.timeout_ms().into());
     let cluster = forget.reach.connect()?;
     let node = cluster.node_named(&forget.node)?;
+    let (number, wanted) = if forget.accept_loss {
+        (ORDER_FORGET, "gone")
+    } else {
+        (ORDER_LEAVE, "left")
+    };
     let order = OrderBody {
-        order: ORDER_FORGET,
+        order: number,
         node,
         ..OrderBody::default()
     };
@@ -180,7 +191,7 @@ fn run_forget(forget: &Forget) -> Result<(), Failure> {
         if topology
             .nodes
             .iter()
-            .any(|row| row.id == node && row.presence == "gone")
+            .any(|row| row.id == node && row.presence == wanted)
         {
             break;
         }
@@ -188,8 +199,14 @@ fn run_forget(forget: &Forget) -> Result<(), Failure> {
     }
     if forget.reach.json {
         let object =
-            json!({ "schema": "waterpark.forget.1", "complete": true, "node": forget.node, "presence": "gone" });
+            json!({ "schema": "waterpark.forget.1", "complete": true, "node": forget.node, "presence": wanted });
         return show::print(&object.to_string());
+    }
+    if !forget.accept_loss {
+        return show::print(&format!(
+            "{} has left the cluster for good; its name and id are given to nobody again",
+            forget.node
+        ));
     }
     show::print(&format!(
         "{} is gone for good; a process of that name that starts from now on is another one, and empty",

@@ -63,8 +63,10 @@ refusals! {
         ours: [u8; 16] = [0; 16],
     }, "the topologies differ, theirs {:032x}, ours {:032x}: give both nodes the same configuration",
         u128::from_be_bytes(*theirs), u128::from_be_bytes(*ours);
-    /// The topology has no node with the id that the dialer claims. The operator should correct its configuration.
-    UnknownNode = 262, "the topology has no node of that id: correct the dialer's configuration";
+    /// No node with the id that the dialer claims belongs to the cluster. The operator should let it join, or correct its configuration; one
+    /// that left takes another name and id.
+    UnknownNode = 262,
+        "no node of that id belongs to the cluster: let it join (`waterpark cluster join`), or correct the dialer's configuration";
     /// A process has dialled itself. The operator should correct the address of one node.
     Oneself = 263, "the process has dialled itself: two nodes have the same address in the configuration";
     /// The other node dials this link. The dialer has to be mended.

@@ -53,6 +53,10 @@ codes! {
         cause: "The seq is another actor's, was never given, or its entry is dropped.",
         effect: "Nothing is shown.",
         remedy: "Caller: choose a seq that `waterpark actor history KEY` shows.";
+    NotJoining = 1717, "the node is one that the cluster was made with",
+        cause: "`waterpark cluster join` lets in what a configuration marks with `joins = true`, and this node has no such mark.",
+        effect: NOT_SENT,
+        remedy: "Operator: write a [[node]] with an id, name and port of its own, and `joins = true`.";
 
     Input = 1721, "input cannot be read",
         cause: "The file does not exist, is a folder, or this user may not read it; or stdin broke off.",
@@ -103,4 +107,8 @@ codes! {
         cause: "The voters have no leader at the moment, or groups take longer to move than the command waits.",
         effect: "The order may stand, and is carried out as soon as it can be.",
         remedy: "Operator: look at `waterpark topology`; give the order again if it does not show it.";
+    JoinerAway = 1740, "the node that shall join does not answer",
+        cause: "At the address that its configuration says nobody answers, or another node or cluster does.",
+        effect: "Nothing was changed: a node that is let in and does not run would be waited for.",
+        remedy: "Operator: start the node with the configuration that is named, then give the order again.";
 }

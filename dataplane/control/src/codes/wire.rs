@@ -56,9 +56,9 @@ codes! {
         effect: NOT_JOINED,
         remedy: "Operator: give both nodes the same cluster.toml and start the one that had the wrong one again.";
     HandshakeUnknownNode = 2107, "no node of that id",
-        cause: "The dialer claims an id that the topology does not have.",
+        cause: "The dialer claims the id of a node that does not belong to the cluster: it has not joined, or has left.",
         effect: NOT_JOINED,
-        remedy: "Operator: correct the dialer's configuration.";
+        remedy: "Operator: let it join with `waterpark cluster join`, or correct its configuration; one that left takes another name and id.";
     HandshakeOneself = 2108, "a process dialled itself",
         cause: "Two nodes have the same address in the configuration.",
         effect: NOT_JOINED,

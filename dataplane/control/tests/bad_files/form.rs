@@ -216,7 +216,7 @@ error[WP-1207]: unknown key `colour` in [[node]]
    |
 32 | colour = "blue"
    | ^^^^^^
-   = help: allowed here: id, name, host, port, workers, memory, shards
+   = help: allowed here: id, name, host, port, workers, memory, shards, joins
 
 1 error; the configuration was not used"#,
     },

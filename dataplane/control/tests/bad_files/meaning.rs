@@ -296,6 +296,22 @@ error[WP-1324]: the voter `nobody` is no node of the file
 3 errors; the configuration was not used"#,
     },
     Case {
+        fact: "a node that joins, and no voters",
+        edits: &[(
+            "port = 7512\n",
+            "port = 7512\n\n[[node]]\nid = 4\nname = \"TN-B-1\"\nhost = \"127.0.0.1\"\nport = 7768\njoins = true\n",
+        )],
+        said: r#"
+error[WP-1326]: a node joins, and no voters are named: there is no topology log to say so
+  --> cluster.toml:50:9
+   |
+50 | joins = true
+   |         ^^^^
+   = help: restore the list of voters with which the cluster was made. If it never had one, make a new cluster: `init` names voters unless `--fixed` is said
+
+1 error; the configuration was not used"#,
+    },
+    Case {
         fact: "no voters",
         edits: &[("format = 1\n", "format = 1\nvoters = []\n")],
         said: r#"

@@ -12,7 +12,7 @@ use crate::detection::{
 };
 use crate::ids::{Member, NodeId};
 use crate::topology_log::planner::site::Site;
-use crate::topology_log::{Presence, TopologyState};
+use crate::topology_log::{NodeState, Presence, TopologyState};
 
 /// The eyes of one node.
 #[derive(Debug)]
@@ -30,16 +30,8 @@ pub(super) struct Eyes {
 impl Eyes {
     pub(super) fn new(own: Member, topology: &Topology, heartbeat_ns: u64, now_ns: u64) -> Eyes {
         let clock = LivedClock::new(now_ns);
-        let site = Site::new(topology);
-        let dcs = topology.nodes().iter().map(|node| {
-            let place = site.place(node.id).expect("it is a node of this topology");
-            (
-                node.id,
-                u16::try_from(place.dc).expect("data centres are counted in 16 bits"),
-            )
-        });
         Eyes {
-            dcs: dcs.collect(),
+            dcs: dcs(topology),
             watch: Watch::new(own, heartbeat_ns, clock.now()),
             matrix: LinkMatrix::new(own, heartbeat_ns),
             judge: Judge::new(),
@@ -58,10 +50,23 @@ impl Eyes {
         self.clock.now()
     }
 
+    /// Other nodes belong to the cluster.
+    pub(super) fn on_topology(&mut self, topology: &Topology) {
+        let before = core::mem::replace(&mut self.dcs, dcs(topology));
+        let left = before.into_keys().filter(|node| !self.dcs.contains_key(node));
+        for node in left {
+            self.watch.forget(node);
+            self.matrix.forget(node);
+        }
+    }
+
     /// The topology log says who is there.
     pub(super) fn on_state(&mut self, state: &TopologyState) {
         let now = self.clock.now();
-        let known = state.nodes().map(|(node, row)| Known {
+        // Of one that has just joined there is no process yet, and nobody looks for one that left.
+        let is_known = |row: &NodeState| !matches!(row.presence, Presence::Joined | Presence::Left);
+        let known = state.nodes().filter(|(_, row)| is_known(row));
+        let known = known.map(|(node, row)| Known {
             member: Member {
                 node,
                 incarnation: row.incarnation,
@@ -123,4 +128,14 @@ impl Eyes {
         let sighting = self.watch.sees(member.node, now);
         sighting.is_some_and(|sighting| sighting.of(member.incarnation) == Some(Seen::Up))
     }
+}
+
+fn dcs(topology: &Topology) -> BTreeMap<NodeId, u16> {
+    let site = Site::new(topology);
+    let nodes = topology.nodes().iter().map(|node| {
+        let place = site.place(node.id).expect("it is a node of this topology");
+        let dc = u16::try_from(place.dc).expect("data centres are counted in 16 bits");
+        (node.id, dc)
+    });
+    nodes.collect()
 }

@@ -14,6 +14,7 @@
 
 mod eyes;
 mod message;
+mod nodes;
 mod report;
 mod seat;
 #[cfg(test)]
@@ -22,7 +23,7 @@ mod wants;
 
 use std::collections::BTreeMap;
 
-use waterpark_ring::{Placement, Topology};
+use waterpark_ring::{NodeSpec, Placement, Topology};
 
 use self::eyes::Eyes;
 pub use self::message::{Message, MessageError, REPORTS_MAX};
@@ -42,9 +43,9 @@ use crate::topology_log::{Changed, Entry, EntryError, Limits, Planner, Presence,
 pub struct Setup {
     /// This process.
     pub own: Member,
-    /// All nodes.
+    /// The nodes of the configuration: those that the cluster was made with, and this one.
     pub topology: Topology,
-    /// Where the groups should be.
+    /// Where the groups should be at their birth.
     pub placement: Placement,
     /// The first voters, in the order of their ids.
     pub voters: Vec<NodeId>,
@@ -93,6 +94,8 @@ pub enum Note {
         /// Whether it is there.
         presence: Presence,
     },
+    /// Other nodes belong to the cluster now.
+    Topology(Box<Topology>),
     /// Groups have other active or pending Configs.
     Groups {
         /// Now in force.
@@ -110,7 +113,7 @@ pub enum Note {
 }
 
 /// Why a process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// A newer process of this node's name is there: two of one name, or a start by hand beside the old one.
     Replaced {
@@ -119,6 +122,13 @@ pub enum End {
     },
     /// An operator said that this process will never answer again, and groups may go on without what it holds.
     Gone,
+    /// The log has this node under another name, address or number of shards than its configuration has.
+    Differs {
+        /// As the log has it.
+        logged: Box<NodeSpec>,
+    },
+    /// This node has left the cluster for good.
+    Left,
     /// A decided entry cannot be read: a newer release wrote it, and this one would go another way than the others.
     Unreadable {
         /// Its position.
@@ -133,7 +143,8 @@ pub enum End {
 pub struct Controller<R: Rules> {
     own: Member,
     voters: Vec<NodeId>,
-    nodes: Vec<NodeId>,
+    /// The nodes of the configuration, those that joined, and not those that left.
+    topology: Topology,
     seat: Seat<R>,
     state: TopologyState,
     eyes: Eyes,
@@ -183,13 +194,12 @@ impl<R: Rules> Controller<R> {
             limits,
         } = setup;
         let (seat, good) = Seat::take(own.incarnation, vote)?;
-        let nodes = topology.nodes().iter().map(|node| node.id);
         let mut controller = Controller {
             own,
-            nodes: nodes.filter(|node| *node != own.node).collect(),
             eyes: Eyes::new(own, &topology, heartbeat_ms * MS, now.monotonic_ns),
             members: topology.members(),
-            planner: Planner::new(topology, placement, limits),
+            planner: Planner::new(topology.clone(), placement, limits),
+            topology,
             voters,
             seat,
             state: TopologyState::default(),
@@ -323,7 +333,9 @@ impl<R: Rules> Controller<R> {
 
     /// A shard of this node wants an entry, or an operator does. It may get lost.
     pub fn propose(&mut self, entry: &Entry) {
-        self.propose_entry(entry);
+        if let Some(entry) = self.placed(entry) {
+            self.propose_entry(&entry);
+        }
         self.settle();
     }
 
@@ -489,11 +501,17 @@ impl<R: Rules> Controller<R> {
             }
         };
         let changed = self.state.apply(position, &entry);
+        if changed.placing {
+            self.on_nodes();
+        }
         self.note(&changed);
         if changed.node.is_some() {
             self.eyes.on_state(&self.state);
-            let by = self.state.node(self.own.node).incarnation;
-            if by > self.own.incarnation {
+            let own = self.state.node(self.own.node);
+            let by = own.incarnation;
+            if own.presence == Presence::Left {
+                self.doing.push(Doing::End(End::Left));
+            } else if by > self.own.incarnation {
                 self.doing.push(Doing::End(End::Replaced { by }));
             } else if !self.state.may_answer(self.own) {
                 self.doing.push(Doing::End(End::Gone));
@@ -525,10 +543,7 @@ impl<R: Rules> Controller<R> {
         if !self.seat.is_leader() {
             return;
         }
-        for node in self.nodes.clone() {
-            if let Some(next) = self.told.get(&node).copied() {
-                self.tell(node, next);
-            }
-        }
+        let others: Vec<(NodeId, u64)> = self.told.iter().map(|(node, next)| (*node, *next)).collect();
+        others.into_iter().for_each(|(node, next)| self.tell(node, next));
     }
 }

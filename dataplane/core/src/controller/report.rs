@@ -50,6 +50,11 @@ impl Reports {
         self.nodes.insert(from.node, (from, now, reports));
     }
 
+    /// Nodes left that nobody asks about any more.
+    pub(super) fn forget(&mut self, has_left: impl Fn(&NodeId) -> bool) {
+        self.nodes.retain(|node, _| !has_left(node));
+    }
+
     /// What a planner is told of the groups.
     pub(super) fn seen(&self, state: &TopologyState, now: Lived) -> BTreeMap<GroupId, GroupSeen> {
         let mut seen: BTreeMap<GroupId, GroupSeen> = BTreeMap::new();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use waterpark_ring::{ClusterId, NodeSpec, Topology, TopologySpec};
 
 use super::*;
+use crate::config::Config;
 use crate::ids::{GroupId, View};
 use crate::rules::Production;
 use crate::topology_log::consensus::{Birth, VoterId};
@@ -58,13 +59,18 @@ impl World {
 
     /// A process of a node starts, with the first bytes of its voter file: nothing else of it is needed here.
     fn start(&mut self, node: u16, incarnation: u64) {
+        self.start_with(node, incarnation, self.topology.clone());
+    }
+
+    /// The same, with a configuration of its own.
+    fn start_with(&mut self, node: u16, incarnation: u64, topology: Topology) {
         let own = Member {
             node: NodeId(node),
             incarnation: Incarnation(incarnation),
         };
         let setup = Setup {
             own,
-            topology: self.topology.clone(),
+            topology,
             placement: self.topology.birth().clone(),
             voters: (1..=VOTERS).map(NodeId).collect(),
             heartbeat_ms: 100,
@@ -321,4 +327,143 @@ fn what_shards_report_reaches_the_one_who_plans() {
     let seen = controller.reports.seen(&controller.state, now);
     assert_eq!(seen[&group].trouble, Some((view, Trouble::Stalled)));
     assert_ne!(view, View(0));
+}
+
+/// The sixth node, of the zone of the second.
+fn sixth() -> NodeSpec {
+    NodeSpec {
+        id: NodeId(6),
+        name: "FL-B-2".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: 7000 + 256 * 6,
+        shards: 1,
+    }
+}
+
+fn joined(node: NodeSpec) -> Entry {
+    let placing = crate::topology_log::Placing::default();
+    Entry::NodeJoined { node, placing }
+}
+
+fn left(node: u16) -> Entry {
+    let placing = crate::topology_log::Placing::default();
+    Entry::NodeLeft {
+        node: NodeId(node),
+        placing,
+    }
+}
+
+fn placement(world: &World, seen_by: u16) -> Placement {
+    let controller = &world.seats[&NodeId(seen_by)].1.controller;
+    controller.state().placement(controller.topology()).unwrap()
+}
+
+#[test]
+fn a_node_joins_whoever_is_asked_and_gets_its_share_for_at_most_a_twentieth_more_than_must_move() {
+    let mut world = born();
+    let before = placement(&world, 4);
+    // Nobody has met it yet, and who is asked is no voter; a second order changes nothing.
+    for asked in [4, 5] {
+        world.seat(asked).controller.propose(&joined(sixth()));
+        world.run(20);
+    }
+    for node in 1..=5 {
+        assert_eq!(
+            world.state(node).node(NodeId(6)).presence,
+            Presence::Joined,
+            "node {node}"
+        );
+        assert_eq!(world.state(node).joined(), [sixth()]);
+    }
+    let own = world.topology.grown(&[sixth()], &[]).unwrap();
+    world.start_with(6, 1, own);
+    world.run(500);
+    assert_eq!(world.state(1).node(NodeId(6)).presence, Presence::Up);
+    assert_eq!(world.seat(6).controller.topology().nodes().len(), 6);
+    assert!(!world.seat(6).controller.is_voter() && world.seat(6).ends.is_empty());
+
+    let after = placement(&world, 1);
+    assert_eq!(placement(&world, 6), after, "all know where groups should be");
+    // One member of each group stands in FL-B, which it shares with one other: it gets as many as that keeps.
+    let least = 64 / 2;
+    let moved = after.movement_since(&before).members;
+    assert!(
+        moved >= least && moved * 20 <= least * 21,
+        "{moved} memberships move, {least} must"
+    );
+    let holds = |placement: &Placement, node| {
+        (0..64)
+            .filter(|group| placement.members(GroupId(*group)).nodes().contains(&NodeId(node)))
+            .count() as u64
+    };
+    assert_eq!(holds(&after, 6), moved, "it alone gets any");
+    // The planner begins with it as soon as views have grown old enough.
+    world.run(3_000);
+    let learns = |state: &TopologyState| {
+        let mut learners = state.groups().flat_map(|(_, group)| &group.learners);
+        learners.any(|member| member.node == NodeId(6))
+    };
+    assert!(learns(world.state(1)), "it learns groups");
+}
+
+#[test]
+fn a_node_whose_configuration_differs_from_what_joined_is_told_to_end() {
+    let mut world = born();
+    world.seat(1).controller.propose(&joined(sixth()));
+    world.run(20);
+    let moved = NodeSpec { port: 9_000, ..sixth() };
+    let own = world.topology.grown(&[moved], &[]).unwrap();
+    world.start_with(6, 1, own);
+    world.run(500);
+    let logged = Box::new(sixth());
+    assert_eq!(world.seat(6).ends, [End::Differs { logged }]);
+}
+
+#[test]
+fn a_node_leaves_once_it_is_down_and_nothing_should_be_on_it_any_more() {
+    let mut world = born();
+    let before = placement(&world, 1);
+    world.seat(1).controller.propose(&joined(sixth()));
+    world.run(20);
+    let own = world.topology.grown(&[sixth()], &[]).unwrap();
+    world.start_with(6, 1, own);
+    world.run(500);
+    world.seat(2).controller.propose(&left(6));
+    world.run(20);
+    assert_eq!(world.state(1).node(NodeId(6)).presence, Presence::Up, "it is there");
+    world.kill(6);
+    world.run(20);
+    let free = |state: &TopologyState| {
+        let names = |config: &Config| config.position(NodeId(6)).is_some();
+        state.groups().all(|(_, group)| !names(&group.active))
+    };
+    assert!(free(world.state(1)), "nothing was copied to it yet");
+    world.seat(2).controller.propose(&left(6));
+    world.run(20);
+    for node in 1..=5 {
+        assert_eq!(
+            world.state(node).node(NodeId(6)).presence,
+            Presence::Left,
+            "node {node}"
+        );
+        assert_eq!(world.seat(node).controller.topology().nodes().len(), 5);
+    }
+    let after = placement(&world, 1);
+    let wants = |placement: &Placement, group: GroupId| {
+        let mut nodes = placement.members(group).nodes().to_vec();
+        nodes.sort_unstable();
+        nodes
+    };
+    let groups = (0..64).map(GroupId);
+    assert!(
+        groups
+            .into_iter()
+            .all(|group| wants(&after, group) == wants(&before, group))
+    );
+    // Another process of it is not let in, and one that hears of that ends.
+    let own = world.topology.grown(&[sixth()], &[]).unwrap();
+    world.start_with(6, 2, own);
+    world.run(500);
+    assert_eq!(world.state(1).node(NodeId(6)).presence, Presence::Left);
+    assert_eq!(world.seat(6).ends.first(), Some(&End::Left));
 }

@@ -15,16 +15,22 @@
 //! 8 Reopen        proposal · u32 length · reason, UTF-8
 //! 9 NodeUndraining  u16 node
 //! 10 NodeGone       member
+//! 11 NodeJoined     u16 id · text name · text host · u16 port · u16 shards · placing
+//! 12 NodeLeft       u16 node · placing
 //! member     u16 node · u64 incarnation
 //! roll       u8 count · u8 W · u8 R · member*
 //! proposal   u32 group · u64 sees active · u64 sees pending · u8 why · roll
+//! placing    u64 sees · u32 count · (u32 group · u8 count · u16 node*)*
+//! text       u8 length · UTF-8
 //! ```
 
 use core::fmt;
 
+use waterpark_ring::{NodeSpec, Slot};
+
 use crate::config::{Config, MEMBERS_MAX};
 use crate::ids::{GroupId, Incarnation, Lineage, Member, NodeId, View};
-use crate::topology_log::entry::{Entry, Proposal, Roll, Stamp, Why};
+use crate::topology_log::entry::{Entry, Placing, Proposal, Roll, Stamp, Why};
 
 /// The schema that this release writes. It stands first, so that a later one can be told before anything of it is read.
 pub const SCHEMA: u16 = 2;
@@ -33,6 +39,7 @@ const MEMBER_BYTES: usize = 10;
 const ROLL_BYTES_MIN: usize = 3 + MEMBER_BYTES;
 const PROPOSAL_HEAD_BYTES: usize = 21;
 const ACTIVATION_BYTES: usize = 12;
+const SLOT_BYTES_MIN: usize = 7;
 
 const NODE_UP: u8 = 1;
 const NODE_DOWN: u8 = 2;
@@ -44,6 +51,8 @@ const ACTIVATE: u8 = 7;
 const REOPEN: u8 = 8;
 const NODE_UNDRAINING: u8 = 9;
 const NODE_GONE: u8 = 10;
+const NODE_JOINED: u8 = 11;
+const NODE_LEFT: u8 = 12;
 
 /// Why bytes are no entry. The fault of whoever sent or kept them; nothing was taken from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +85,10 @@ pub enum EntryError {
         /// The number found.
         why: u8,
     },
+    /// A node that cannot be one: its id, name, host, port or number of shards.
+    Node,
+    /// Nodes where a group should be that cannot be its members: none, too many, or one twice.
+    Slot,
 }
 
 impl fmt::Display for EntryError {
@@ -89,6 +102,8 @@ impl fmt::Display for EntryError {
             EntryError::Learners => f.write_str("a topology entry names learners that cannot be a group's"),
             EntryError::Reason => f.write_str("the reason in a topology entry is not UTF-8"),
             EntryError::Why { why } => write!(f, "reason {why} of a proposal is unknown"),
+            EntryError::Node => f.write_str("a topology entry names a node that cannot be one"),
+            EntryError::Slot => f.write_str("a topology entry places a group on nodes that cannot be its members"),
         }
     }
 }
@@ -156,6 +171,16 @@ pub fn encode(stamp: Stamp, entry: &Entry) -> Vec<u8> {
             out.count(reason.len());
             out.0.extend_from_slice(reason.as_bytes());
         }
+        Entry::NodeJoined { node, placing } => {
+            out.u8(NODE_JOINED);
+            out.node(node);
+            out.placing(placing);
+        }
+        Entry::NodeLeft { node, placing } => {
+            out.u8(NODE_LEFT);
+            out.u16(node.0);
+            out.placing(placing);
+        }
     }
     out.0
 }
@@ -195,6 +220,14 @@ pub fn decode(bytes: &[u8]) -> Result<(Stamp, Entry), EntryError> {
         REOPEN => Entry::Reopen {
             proposal: bytes.proposal()?,
             reason: bytes.reason()?,
+        },
+        NODE_JOINED => Entry::NodeJoined {
+            node: bytes.node()?,
+            placing: bytes.placing()?,
+        },
+        NODE_LEFT => Entry::NodeLeft {
+            node: NodeId(bytes.u16()?),
+            placing: bytes.placing()?,
         },
         kind => return Err(EntryError::Kind { kind }),
     };
@@ -256,6 +289,29 @@ impl Writer {
         let why = Why::ALL.iter().position(|why| *why == proposal.why);
         self.short_count(why.expect("every reason is in the list"));
         self.roll(&proposal.roll);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.short_count(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn node(&mut self, node: &NodeSpec) {
+        self.u16(node.id.0);
+        self.text(&node.name);
+        self.text(&node.host);
+        self.u16(node.port);
+        self.u16(node.shards);
+    }
+
+    fn placing(&mut self, placing: &Placing) {
+        self.u64(placing.sees);
+        self.count(placing.slots.len());
+        for (group, slot) in &placing.slots {
+            self.u32(group.0);
+            self.short_count(slot.nodes().len());
+            slot.nodes().iter().for_each(|node| self.u16(node.0));
+        }
     }
 }
 
@@ -359,6 +415,40 @@ impl<'a> Reader<'a> {
     fn why(&mut self) -> Result<Why, EntryError> {
         let why = self.u8()?;
         Why::ALL.get(usize::from(why)).copied().ok_or(EntryError::Why { why })
+    }
+
+    fn text(&mut self) -> Result<String, EntryError> {
+        let length = usize::from(self.u8()?);
+        let text = core::str::from_utf8(self.take(length)?).map_err(|_| EntryError::Node)?;
+        Ok(text.to_owned())
+    }
+
+    fn node(&mut self) -> Result<NodeSpec, EntryError> {
+        let node = NodeSpec {
+            id: NodeId(self.u16()?),
+            name: self.text()?,
+            host: self.text()?,
+            port: self.u16()?,
+            shards: self.u16()?,
+        };
+        // The fold makes a topology of it, which must not fail there.
+        let is_sound = node.id != NodeId(0) && node.check().is_ok();
+        is_sound.then_some(node).ok_or(EntryError::Node)
+    }
+
+    fn placing(&mut self) -> Result<Placing, EntryError> {
+        let slot = |bytes: &mut Self| {
+            let (group, count) = (GroupId(bytes.u32()?), bytes.u8()?);
+            if usize::from(count) > MEMBERS_MAX {
+                return Err(EntryError::Slot);
+            }
+            let nodes: Result<Vec<NodeId>, EntryError> = (0..count).map(|_| Ok(NodeId(bytes.u16()?))).collect();
+            Ok((group, Slot::new(&nodes?).map_err(|_| EntryError::Slot)?))
+        };
+        Ok(Placing {
+            sees: self.u64()?,
+            slots: self.list(SLOT_BYTES_MIN, slot)?,
+        })
     }
 
     fn reason(&mut self) -> Result<String, EntryError> {

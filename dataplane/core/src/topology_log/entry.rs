@@ -1,5 +1,7 @@
 //! The entries of the topology log. Each is a compare-and-set: one that is lost is proposed again, one that comes twice changes nothing.
 
+use waterpark_ring::{NodeSpec, Slot};
+
 use crate::ids::{GroupId, Incarnation, Member, NodeId, View};
 
 /// Members of a group as a Propose or Create names them, the writer first, with their quorums.
@@ -100,6 +102,15 @@ pub struct Proposal {
     pub why: Why,
 }
 
+/// Where groups should be once there are other nodes: a result, so that no two releases can come to two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placing {
+    /// The position of the entry that last said where groups should be; 0 where only the Create did.
+    pub sees: u64,
+    /// The groups that should have other members, each with all of them.
+    pub slots: Vec<(GroupId, Slot)>,
+}
+
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -137,5 +148,20 @@ pub enum Entry {
         proposal: Proposal,
         /// Who decided it, and why.
         reason: String,
+    },
+    /// A node that the cluster was not made with belongs to it from now on. Taken if nothing was said of its id or name, and where groups
+    /// should be still stands as its proposer saw it.
+    NodeJoined {
+        /// As the others reach it.
+        node: NodeSpec,
+        /// With it.
+        placing: Placing,
+    },
+    /// A node belongs to the cluster no more, for good. Taken if its process is not there and no group names it.
+    NodeLeft {
+        /// Whose id and name nobody gets again.
+        node: NodeId,
+        /// Without it.
+        placing: Placing,
     },
 }

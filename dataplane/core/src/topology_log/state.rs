@@ -1,5 +1,9 @@
 //! What a prefix of the topology log says. A pure fold: it knows no time, no peer and no member's log.
 
+mod nodes;
+
+use waterpark_ring::{NodeSpec, Slot};
+
 use crate::config::Config;
 use crate::ids::{GroupId, Incarnation, Lineage, Member, NodeId, View};
 use crate::topology_log::entry::{Entry, Proposal, Roll};
@@ -18,6 +22,10 @@ pub enum Presence {
     Down,
     /// It will never be heard again, an operator said.
     Gone,
+    /// It belongs to the cluster since this was made, and no process of it was ever there.
+    Joined,
+    /// It belongs to the cluster no more, for good.
+    Left,
 }
 
 /// What the log says of a node.
@@ -53,6 +61,8 @@ pub struct Changed {
     pub learners: Vec<GroupId>,
     /// A node whose row is another now.
     pub node: Option<NodeId>,
+    /// Other nodes belong to the cluster now, and groups should be elsewhere.
+    pub placing: bool,
 }
 
 /// The state after a prefix of the log.
@@ -61,6 +71,12 @@ pub struct TopologyState {
     position: u64,
     nodes: Vec<NodeState>,
     groups: Vec<GroupState>,
+    /// Where each group should be; none before the Create.
+    slots: Vec<Slot>,
+    /// The position of the entry that last changed that; 0 where only the Create did.
+    placing: u64,
+    /// Nodes that joined, those among them that left too.
+    joined: Vec<NodeSpec>,
 }
 
 impl TopologyState {
@@ -99,7 +115,11 @@ impl TopologyState {
     #[must_use]
     pub fn may_answer(&self, member: Member) -> bool {
         let node = self.node(member.node);
-        let is_gone = node.presence == Presence::Gone && node.incarnation == member.incarnation;
+        let is_gone = match node.presence {
+            Presence::Gone => node.incarnation == member.incarnation,
+            Presence::Left => true,
+            _ => false,
+        };
         node.incarnation <= member.incarnation && !is_gone
     }
 
@@ -143,7 +163,8 @@ impl TopologyState {
                 // A late copy must not end a draining: that has an entry of its own.
                 let again = node.incarnation == member.incarnation && node.presence == Presence::Down;
                 let newer = node.incarnation == *replaces && member.incarnation > *replaces;
-                if again || newer {
+                let has_left = node.presence == Presence::Left;
+                if (again || newer) && !has_left {
                     *node = NodeState {
                         incarnation: member.incarnation,
                         presence: Presence::Up,
@@ -161,7 +182,8 @@ impl TopologyState {
             }
             Entry::NodeGone(member) => {
                 let node = self.node_mut(member.node);
-                if node.incarnation == member.incarnation && node.presence != Presence::Gone {
+                let is_over = matches!(node.presence, Presence::Gone | Presence::Left);
+                if node.incarnation == member.incarnation && !is_over {
                     node.presence = Presence::Gone;
                     changed.node = Some(member.node);
                 }
@@ -201,6 +223,8 @@ impl TopologyState {
                     self.propose(proposal, Lineage(position), &mut changed);
                 }
             }
+            Entry::NodeJoined { node, placing } => self.join(node, placing, &mut changed),
+            Entry::NodeLeft { node, placing } => self.leave(*node, placing, &mut changed),
         }
         changed
     }
@@ -227,6 +251,11 @@ impl TopologyState {
             return;
         };
         changed.active.extend(configs.iter().map(|config| config.group));
+        let slot = |config: &Config| {
+            let nodes: Vec<NodeId> = config.members.iter().map(|member| member.node).collect();
+            Slot::new(&nodes).expect("the members of a Config stand on nodes of their own")
+        };
+        self.slots = configs.iter().map(slot).collect();
         let born = |active| GroupState {
             active,
             pending: None,
@@ -243,6 +272,11 @@ impl TopologyState {
         };
         let pending = group.pending.as_ref().map_or(View::default(), |pending| pending.view);
         if group.active.view != proposal.sees_active || pending != proposal.sees_pending {
+            return;
+        }
+        // It was proposed before a node left that it names.
+        let left = |member: &Member| has_left(&self.nodes, member.node);
+        if proposal.roll.members.iter().any(left) {
             return;
         }
         if let Some(config) = config_of(proposal.group, view, lineage, &proposal.roll) {
@@ -265,6 +299,11 @@ impl TopologyState {
             changed.active.push(id);
         }
     }
+}
+
+fn has_left(nodes: &[NodeState], node: NodeId) -> bool {
+    let row = nodes.get(usize::from(node.0));
+    row.is_some_and(|row| row.presence == Presence::Left)
 }
 
 fn config_of(group: GroupId, view: View, lineage: Lineage, roll: &Roll) -> Option<Config> {

@@ -22,6 +22,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// If an entry is left out: a bug in this process, which hands them on in order.
     pub fn on_decided(&mut self, now: Now, position: u64, stamp: Stamp, entry: &Entry) {
         let changed = self.decided.apply(position, entry);
+        if changed.placing {
+            self.on_nodes();
+        }
         // One shard of a node tells who asks.
         if self.settings.shard.0 == 0 {
             self.history.record(&self.decided, stamp, entry, &changed);

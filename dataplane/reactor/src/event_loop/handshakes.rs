@@ -457,6 +457,9 @@ impl Judge<'_> {
         }
         let of_link = |row: &&LinkRow| row.info.peer.0 == claim.node && row.info.number == number;
         let row = self.links.iter().find(of_link).ok_or(HandshakeRefusal::WrongLink)?;
+        if row.info.left {
+            return Err(HandshakeRefusal::UnknownNode);
+        }
         if row.info.dials {
             return Err(HandshakeRefusal::WrongDialer);
         }

@@ -93,7 +93,7 @@ impl LinkRow {
     /// A connection is wanted and none is under way: when it is to be dialled.
     fn due_ns(&self) -> Option<u64> {
         let idle = self.connection.is_none() && self.dialing.is_none() && !self.line.way.is_cut;
-        (self.info.dials && idle && self.host.is_some()).then_some(self.dial_at_ns)
+        (self.info.dials && !self.info.left && idle && self.host.is_some()).then_some(self.dial_at_ns)
     }
 }
 
@@ -125,6 +125,31 @@ pub(super) fn feed_link(
 }
 
 impl<B: Behaviour> EventLoop<B> {
+    /// The shard may have other links than before: those to nodes that joined are made, and those to nodes that left end.
+    pub(super) fn on_nodes(&mut self, now: Now) {
+        let placing = self.shard.decided().placing();
+        if std::mem::replace(&mut self.placing, placing) == placing {
+            return;
+        }
+        for at in self.links.len()..self.shard.links().len() {
+            let info = self.shard.links()[at];
+            let node = self.shard.topology().node(info.peer);
+            let node = node.expect("a shard makes links to nodes of its topology");
+            // A name is looked up by the control thread, which says what it found.
+            let host = node.host.parse().ok();
+            self.links.push(LinkRow::new(info, node.port, host, Way::default()));
+        }
+        for at in 0..self.links.len() {
+            let info = self.shard.links()[at];
+            let row = &mut self.links[at];
+            if info.left && !std::mem::replace(&mut row.info.left, true) {
+                row.dialing = None;
+                self.cut_link(now, info.link, LinkEnd::Left);
+            }
+        }
+        self.timers_at_ns = 0;
+    }
+
     /// Dials what is due; the next instant at which something is, monotonic ns.
     pub(super) fn dial(&mut self, now: Now) -> u64 {
         let mut next_ns = u64::MAX;
@@ -206,7 +231,7 @@ impl<B: Behaviour> EventLoop<B> {
     /// The side that is dialled asks once whether anybody listens there still: a process that was killed is known by that.
     fn probe(&mut self, index: usize) {
         let row = &self.links[index];
-        if row.info.dials || row.info.number != 0 || row.probe.is_some() || row.line.way.is_cut {
+        if row.info.dials || row.info.left || row.info.number != 0 || row.probe.is_some() || row.line.way.is_cut {
             return;
         }
         if let Some(address) = row.address() {

@@ -201,6 +201,8 @@ pub struct EventLoop<B: Behaviour> {
     entropy: Entropy,
     table: Table,
     links: Vec<LinkRow>,
+    /// The nodes that links are made to: the position of the entry that last changed them.
+    placing: u64,
     /// Connections whose handshake may still run, by deadline.
     young: VecDeque<(u64, ConnectionId)>,
     /// Crossings that found no room in their ring, by shard, in order.
@@ -307,6 +309,7 @@ impl<B: Behaviour> EventLoop<B> {
             bounds: config.bounds,
             entropy,
             table: Table::default(),
+            placing: 0,
             young: VecDeque::new(),
             counters: LoopCounters {
                 memory_buffers_bytes,
@@ -534,7 +537,10 @@ impl<B: Behaviour> EventLoop<B> {
                 }
                 Ok(Command::Way { peer, way }) => self.set_way(peer, way),
                 Ok(Command::Control { to, message }) => self.shard.send_control(to, &message),
-                Ok(Command::Decided { position, stamp, entry }) => self.shard.on_decided(now, position, stamp, &entry),
+                Ok(Command::Decided { position, stamp, entry }) => {
+                    self.shard.on_decided(now, position, stamp, &entry);
+                    self.on_nodes(now);
+                }
                 Ok(Command::Pause) => self.paused = true,
                 Ok(Command::Resume) => self.paused = false,
                 Ok(Command::Die) => {
@@ -597,7 +603,10 @@ impl<B: Behaviour> EventLoop<B> {
             self.reports.tell(Report::Serving { out });
         } else if now.monotonic_ns >= self.waiting_at_ns {
             self.waiting_at_ns = now.after_ms(WAITING_MS);
-            let missing = self.links.iter().filter(|row| row.connection.is_none());
+            let missing = self
+                .links
+                .iter()
+                .filter(|row| row.connection.is_none() && !row.info.left);
             let mut missing: Vec<NodeId> = missing.map(|row| row.info.peer).collect();
             missing.dedup();
             self.reports.tell(Report::Waiting { open, groups, missing });

@@ -137,6 +137,8 @@ pub enum LinkEnd {
     PeerClosed,
     /// The kernel gave up on it.
     Failed(std::io::ErrorKind),
+    /// The peer has left the cluster.
+    Left,
     /// The peer made a new one.
     Replaced,
 }

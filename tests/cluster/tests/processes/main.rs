@@ -10,6 +10,7 @@ mod demo;
 mod end;
 mod failover;
 mod garbage;
+mod joins;
 mod limits;
 mod links;
 mod losses;

@@ -115,6 +115,7 @@ impl<R: Rules> Cluster<R> {
 
     /// What must hold when all is quiet: every acked entry on every member that lived, the same bytes everywhere, each request once.
     pub(super) fn check(&mut self) {
+        self.check_joins();
         let mut violations = Vec::new();
         for (token, id, outcome) in self.ledger.acked() {
             let Some(message) = self.history.message(id) else {
@@ -320,11 +321,9 @@ impl<R: Rules> Cluster<R> {
     }
 
     pub(super) fn name(&self, node: usize) -> &str {
-        let spec = self
-            .topology
-            .nodes()
-            .iter()
-            .find(|spec| usize::from(spec.id.0) == node + 1);
+        let nodes = self.topology.nodes().iter().chain(self.joining.values());
+        let mut nodes = nodes.filter(|spec| usize::from(spec.id.0) == node + 1);
+        let spec = nodes.next();
         &spec.expect("every node has its specification").name
     }
 

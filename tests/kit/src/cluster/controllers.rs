@@ -38,6 +38,18 @@ pub(super) struct Desk<R: Rules> {
     written_ns: u64,
 }
 
+impl<R: Rules> Desk<R> {
+    /// Of a node that does not vote.
+    pub(super) fn without_file() -> Desk<R> {
+        Desk {
+            controller: None,
+            file: None,
+            birth: None,
+            written_ns: 0,
+        }
+    }
+}
+
 /// What a controller is told.
 #[derive(Clone, Debug)]
 pub(super) enum ControlInput {
@@ -58,7 +70,7 @@ impl<R: Rules> Cluster<R> {
         let count = self.nodes.len().min(VOTERS_MAX);
         let count = count - usize::from(count.is_multiple_of(2));
         let voters: Vec<usize> = (0..count).collect();
-        self.with_voters(&voters)
+        self.with_voters(&voters).with_joins()
     }
 
     /// The same, and these nodes vote.
@@ -78,10 +90,9 @@ impl<R: Rules> Cluster<R> {
             Some(Birth::first(cluster, ids[at], &ids).expect("few voters"))
         };
         let desk = |node: usize| Desk {
-            controller: None,
             file: birth(node).map(|birth| birth.file()),
             birth: birth(node),
-            written_ns: 0,
+            ..Desk::without_file()
         };
         self.desks = (0..self.nodes.len()).map(desk).collect();
         self
@@ -110,7 +121,7 @@ impl<R: Rules> Cluster<R> {
 
     /// Whether a node is a voter apart: a controller without shards.
     fn is_apart(&self, node: usize) -> bool {
-        node >= self.topology.nodes().len()
+        node >= self.topology.nodes().len() && !self.joining.contains_key(&node)
     }
 
     /// The processes that a controller hears though no link joins them.
@@ -127,7 +138,7 @@ impl<R: Rules> Cluster<R> {
         let own = self.member(node);
         let setup = Setup {
             own,
-            topology: self.governed.clone(),
+            topology: self.topology_at(node, &self.governed),
             placement: self.topology.birth().clone(),
             voters: self.voters.clone(),
             heartbeat_ms: self.limits.heartbeat_ms,

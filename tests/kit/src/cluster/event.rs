@@ -63,6 +63,9 @@ pub(super) enum Event {
     Start {
         node: usize,
     },
+    Join {
+        node: usize,
+    },
     Step {
         client: u32,
     },

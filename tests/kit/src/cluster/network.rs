@@ -189,6 +189,13 @@ impl<R: Rules> Cluster<R> {
             return;
         }
         let is_silent = self.is_silent(a, b) || self.is_silent(b, a);
+        // A side that does not know the other as a node of its cluster takes no link with it, and says so.
+        let is_strange = can(&self.nodes[a])
+            && can(&self.nodes[b])
+            && (self.link_id(a, link).is_none() || self.link_id(b, link).is_none());
+        if is_strange {
+            return self.schedule(now_ns + REDIAL_MS * MS, Event::Dial { link });
+        }
         if is_silent || !can(&self.nodes[a]) || !can(&self.nodes[b]) {
             if !is_silent {
                 self.tell_refused(a, b);

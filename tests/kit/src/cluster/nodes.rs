@@ -179,15 +179,12 @@ impl<R: Rules> Cluster<R> {
         self.nodes[node].learned = 0;
         self.nodes[node].paused_until_ns = 0;
         self.trace(&[4, node as u64, incarnation.0]);
-        let names: Vec<String> = {
-            let mut names = vec![String::new(); self.topology.nodes().len() + 1];
-            for spec in self.topology.nodes() {
-                names[usize::from(spec.id.0)].clone_from(&spec.name);
-            }
-            names
-        };
-        let mut shards = vec![0; self.topology.nodes().len() + 1];
-        for spec in self.topology.nodes() {
+        let topology = self.topology_at(node, &self.topology);
+        let rows = topology.nodes().iter().map(|spec| usize::from(spec.id.0) + 1).max();
+        let mut names = vec![String::new(); rows.unwrap_or(1)];
+        let mut shards = vec![0; rows.unwrap_or(1)];
+        for spec in topology.nodes() {
+            names[usize::from(spec.id.0)].clone_from(&spec.name);
             shards[usize::from(spec.id.0)] = spec.shards;
         }
         let id = NodeId(u16::try_from(node + 1).expect("few"));
@@ -207,7 +204,7 @@ impl<R: Rules> Cluster<R> {
             let placement = self.topology.birth().clone();
             Shard::new(
                 settings,
-                self.topology.clone(),
+                topology.clone(),
                 placement,
                 HeapMemory::new(self.faults.memory_bytes),
                 retention::kinds(),

@@ -30,13 +30,31 @@ fn proposal(group: u32) -> Proposal {
     }
 }
 
+fn node() -> NodeSpec {
+    NodeSpec {
+        id: NodeId(6),
+        name: "FL-B-2".to_owned(),
+        host: "10.0.0.6".to_owned(),
+        port: 7000,
+        shards: 2,
+    }
+}
+
+fn placing(nodes: &[u16]) -> Placing {
+    let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
+    Placing {
+        sees: 4,
+        slots: vec![(GroupId(7), Slot::new(&nodes).unwrap())],
+    }
+}
+
 const STAMP: Stamp = Stamp {
     by: NodeId(7),
     wall_ms: 9,
 };
 
 /// One entry of each kind, and the bytes that it will always be.
-fn golden() -> [(Entry, &'static str); 10] {
+fn golden() -> [(Entry, &'static str); 12] {
     [
         (
             Entry::NodeUp {
@@ -82,6 +100,21 @@ fn golden() -> [(Entry, &'static str); 10] {
             },
             "0200 0700 0900000000000000 08 07000000 0500000000000000 0000000000000000 07 030202 \
              0100 0001000000000000 0200 0001000000000000 0300 0001000000000000 04000000 6469736b",
+        ),
+        (
+            Entry::NodeJoined {
+                node: node(),
+                placing: placing(&[1, 6]),
+            },
+            "0200 0700 0900000000000000 0b 0600 06 464c2d422d32 08 31302e302e302e36 581b 0200 \
+             0400000000000000 01000000 07000000 02 0100 0600",
+        ),
+        (
+            Entry::NodeLeft {
+                node: NodeId(6),
+                placing: placing(&[1, 2]),
+            },
+            "0200 0700 0900000000000000 0c 0600 0400000000000000 01000000 07000000 02 0100 0200",
         ),
     ]
 }
@@ -140,7 +173,7 @@ fn what_no_entry_can_be_is_refused_by_name() {
         ("0300 01", EntryError::Schema { schema: 3 }),
         ("0000 01", EntryError::Schema { schema: 0 }),
         ("0200 0700 0900000000000000 00", EntryError::Kind { kind: 0 }),
-        ("0200 0700 0900000000000000 0b", EntryError::Kind { kind: 11 }),
+        ("0200 0700 0900000000000000 0d", EntryError::Kind { kind: 13 }),
         // A count beyond what there is.
         (
             "0200 0700 0900000000000000 07 ffffffff 01000000 0600000000000000",
@@ -195,8 +228,9 @@ fn what_no_entry_can_be_is_refused_by_name() {
 fn bytes_of_any_kind_are_an_entry_in_its_one_form_or_refused() {
     let mut random = Lcg(4);
     let (mut read, mut refused) = (0, 0);
+    let golden = golden();
     for round in 0..200_000 {
-        let (entry, hex) = &golden()[random.below(8)];
+        let (entry, hex) = &golden[random.below(golden.len())];
         let mut bytes = bytes(hex);
         if round % 2 == 0 {
             // An entry with a few bytes changed, most of them small: those come furthest.
@@ -225,4 +259,44 @@ fn a_proposal_takes_as_many_bytes_as_it_says() {
     let one = encode(STAMP, &Entry::Propose(vec![proposal(7)])).len();
     let two = encode(STAMP, &Entry::Propose(vec![proposal(7), proposal(8)])).len();
     assert_eq!(two - one, proposal_bytes(&proposal(8)));
+}
+
+#[test]
+fn nodes_and_places_that_there_cannot_be_are_refused() {
+    let joined = |node| {
+        let placing = Placing::default();
+        encode(STAMP, &Entry::NodeJoined { node, placing })
+    };
+    assert!(decode(&joined(node())).is_ok());
+    let wrong = [
+        NodeSpec {
+            id: NodeId(0),
+            ..node()
+        },
+        NodeSpec {
+            name: "six".to_owned(),
+            ..node()
+        },
+        NodeSpec {
+            host: String::new(),
+            ..node()
+        },
+        NodeSpec {
+            port: u16::MAX,
+            ..node()
+        },
+        NodeSpec { shards: 0, ..node() },
+    ];
+    for node in wrong {
+        assert_eq!(decode(&joined(node.clone())), Err(EntryError::Node), "{node:?}");
+    }
+    let left = |slot: &str| bytes(&format!("0200 0700 0900000000000000 0c 0600 0400000000000000 {slot}"));
+    for slot in [
+        "01000000 07000000 00 0000",
+        "01000000 07000000 02 0100 0100",
+        "01000000 07000000 06 0100 0200",
+    ] {
+        assert_eq!(decode(&left(slot)), Err(EntryError::Slot), "{slot}");
+    }
+    assert_eq!(decode(&left("ffffffff 07000000 01 0100")), Err(EntryError::Truncated));
 }
