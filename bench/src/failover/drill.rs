@@ -171,6 +171,7 @@ pub fn drill(plan: DrillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
         cluster_key: plan.cluster_key,
         workload,
         every: plan.every,
+        reads: false,
     })?;
     let calm_ns = load.now_ns();
     say(&format!("{keys} keys are written; nothing is done for {CALM:?}"));

@@ -110,6 +110,7 @@ mod tests {
                 reason: "nothing is known".to_owned(),
             }],
             repeats: 1,
+            reads: Vec::new(),
         };
         let round = Round {
             victims: vec!["FL-A-1".to_owned()],

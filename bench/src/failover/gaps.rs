@@ -5,7 +5,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::load::{End, Lane};
+use super::load::{End, Lane, Row};
 
 /// Longest gap that a histogram tells, in µs.
 const LONGEST_US: u64 = 600_000_000;
@@ -55,6 +55,10 @@ pub struct Gaps {
     pub never: u64,
     /// Of the keys that a victim wrote, by round.
     pub by_round: Vec<Histogram<u64>>,
+    /// What session reads of the keys that a victim wrote took at most, beyond the slowest in the calm before.
+    pub reads: Histogram<u64>,
+    /// Session reads that were not answered.
+    pub reads_failed: u64,
 }
 
 fn histogram() -> Histogram<u64> {
@@ -63,12 +67,34 @@ fn histogram() -> Histogram<u64> {
 
 /// Acks by key, in the order in which they came.
 pub(super) fn acks(lanes: &[Lane], keys: u64) -> Vec<Vec<Ack>> {
+    by_key(lanes.iter().flat_map(|lane| &lane.rows), keys)
+}
+
+impl Gaps {
+    /// Adds what session reads cost in these rounds.
+    pub(super) fn add_reads(&mut self, lanes: &[Lane], keys: u64, rounds: &[Round]) {
+        let reads = || lanes.iter().flat_map(|lane| &lane.reads);
+        self.reads_failed = reads().filter(|row| row.end != End::Acked).count() as u64;
+        let answers = by_key(reads(), keys);
+        for round in rounds {
+            let touched = answers.iter().zip(&round.touched).filter(|(_, touched)| **touched);
+            for (answers, _) in touched {
+                let slowest = |is_within: &dyn Fn(&Ack) -> bool| {
+                    let within = answers.iter().filter(|ack| is_within(ack));
+                    within.map(|ack| ack.ended_ns - ack.sent_ns).max().unwrap_or(0)
+                };
+                let usual_ns = slowest(&|ack| ack.sent_ns >= round.calm_ns && ack.ended_ns < round.fault_ns);
+                let cost_ns = slowest(&|ack| ack.ended_ns >= round.fault_ns && ack.sent_ns < round.until_ns);
+                self.reads.saturating_record(cost_ns.saturating_sub(usual_ns) / 1_000);
+            }
+        }
+    }
+}
+
+/// What was answered of these rows, by key.
+fn by_key<'a>(rows: impl Iterator<Item = &'a Row>, keys: u64) -> Vec<Vec<Ack>> {
     let mut acks = vec![Vec::new(); usize::try_from(keys).expect("keys are few")];
-    for row in lanes
-        .iter()
-        .flat_map(|lane| &lane.rows)
-        .filter(|row| row.end == End::Acked)
-    {
+    for row in rows.filter(|row| row.end == End::Acked) {
         let key = usize::try_from(row.serial % keys).expect("keys are few");
         acks[key].push(Ack {
             sent_ns: row.sent_ns,
@@ -88,6 +114,8 @@ pub(super) fn gaps(acks: &[Vec<Ack>], rounds: &[Round], is_direct: impl Fn(usize
         calm: histogram(),
         whole: histogram(),
         never: 0,
+        reads: histogram(),
+        reads_failed: 0,
         by_round: Vec::new(),
     };
     for round in rounds {
@@ -188,6 +216,34 @@ mod tests {
         assert_eq!((gaps.touched.len(), gaps.others.len(), gaps.never), (1, 1, 0));
         assert!(gaps.direct.is_empty(), "the key that was hit is sent through mailrooms");
         assert!(gaps.calm.max() < 10_000, "the calm has no gap: {}", gaps.calm.max());
+    }
+
+    #[test]
+    fn a_session_read_costs_what_it_took_beyond_the_slowest_of_the_calm() {
+        let read = |key, sent_ms: u64, ended_ms: u64, end| Row {
+            serial: key,
+            sent_ns: sent_ms * MS,
+            ended_ns: ended_ms * MS,
+            end,
+        };
+        let lane = Lane {
+            reads: vec![
+                read(0, 10, 12, End::Acked),
+                read(0, 20, 25, End::Acked),
+                // Under way when the fault came, and longer than any before it.
+                read(0, 40, 60, End::Acked),
+                read(1, 10, 20, End::Acked),
+                read(1, 50, 58, End::Acked),
+                read(2, 50, 400, End::Acked),
+                read(1, 90, 95, End::Failed),
+            ],
+            ..Lane::default()
+        };
+        let mut gaps = gaps(&[Vec::new(), Vec::new(), Vec::new()], &[], |_| false);
+        gaps.add_reads(&[lane], 3, &[round(&[true, true, false])]);
+        assert_eq!((gaps.reads.len(), gaps.reads_failed), (2, 1));
+        assert_eq!(gaps.reads.min(), 0, "no read of the second key took longer than before");
+        assert!(gaps.reads.max().abs_diff(15_000) < 15, "{}", gaps.reads.max());
     }
 
     #[test]

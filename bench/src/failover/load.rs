@@ -1,4 +1,5 @@
-//! Sends to each key, one message at a time: the next is due when the one before has ended, and not before its instant.
+//! Sends to each key, one message at a time: the next is due when the one before has ended, and not before its instant. Beside that it reads
+//! each key in the same way, at level session with the token of its newest ack, where that is wanted.
 //!
 //! A thread for each client; a client enters through a node of its own, and every second one learns the writers and speaks to them itself.
 //! It deliberately knows of no fault: what a fault cost is read from the rows afterwards. **Invariant:** a client sends the messages to one
@@ -11,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use waterpark_client::blocking::{ClusterAddresses, ConnectOptions};
 use waterpark_client::polled::Polled;
-use waterpark_client::{ClientError, ClientOptions, SendOptions};
+use waterpark_client::{ClientError, ClientOptions, ReadOptions, SendOptions, Token};
 use waterpark_wire::reply::Outcome;
+use waterpark_wire::request::ReadLevel;
 
 use crate::run::{CONNECT, RunError};
 use crate::workload::{KeyText, Workload};
@@ -71,6 +73,8 @@ pub struct Lane {
     pub failures: Vec<Failure>,
     /// Copies that were sent beyond the first.
     pub repeats: u64,
+    /// The session reads, in order; the serial is the key.
+    pub reads: Vec<Row>,
 }
 
 /// What the load is to be.
@@ -81,9 +85,14 @@ pub(super) struct LoadPlan {
     pub(super) cluster_key: [u8; 32],
     /// Messages as a function of their serial; its actors are the keys.
     pub(super) workload: Workload,
-    /// A key's messages are due no faster than this.
+    /// A key's messages are due no faster than this, and its reads.
     pub(super) every: Duration,
+    /// Whether keys are read too.
+    pub(super) reads: bool,
 }
+
+/// In the tag of a read, beside its place.
+const READ: u64 = 1 << 63;
 
 /// What clients say while they run.
 #[derive(Debug)]
@@ -164,6 +173,10 @@ struct Turn {
     sent: u64,
     /// When its next message is due; `u64::MAX` while one is under way.
     due_ns: u64,
+    /// The same of its next read; `u64::MAX` also before the first ack.
+    read_due_ns: u64,
+    /// Of its newest ack.
+    token: Option<Token>,
 }
 
 /// One client.
@@ -173,6 +186,7 @@ struct Sender {
     behind_ns: u64,
     workload: Workload,
     every_ns: u64,
+    reads: bool,
     turns: Vec<Turn>,
     lane: Lane,
     shared: Arc<Shared>,
@@ -205,12 +219,15 @@ impl Sender {
             sent: 0,
             // Evenly, so that keys of one group do not stay together.
             due_ns: begun_ns + every_ns * key / plan.workload.actors,
+            read_due_ns: u64::MAX,
+            token: None,
         };
         Ok(Sender {
             behind_ns: nanos(client.start().saturating_duration_since(epoch)),
             client,
             workload: plan.workload,
             every_ns,
+            reads: plan.reads,
             turns: own.map(turn).collect(),
             lane: Lane::default(),
             shared,
@@ -235,7 +252,10 @@ impl Sender {
                 if !stopping && self.turns[at].due_ns <= now_ns {
                     self.send(at, now_ns, &mut message, &mut text);
                 }
-                next_ns = next_ns.min(self.turns[at].due_ns);
+                if !stopping && self.turns[at].read_due_ns <= now_ns {
+                    self.read(at, now_ns, &mut text);
+                }
+                next_ns = next_ns.min(self.turns[at].due_ns).min(self.turns[at].read_due_ns);
             }
             let wait = if stopping {
                 TURN
@@ -276,6 +296,33 @@ impl Sender {
         });
     }
 
+    fn read(&mut self, at: usize, now_ns: u64, text: &mut KeyText) {
+        let turn = &mut self.turns[at];
+        let key = self
+            .workload
+            .key(turn.key, text)
+            .expect("the workload's keys are well formed");
+        let options = ReadOptions {
+            timeout_ms: TIMEOUT_MS,
+            level: ReadLevel::Session,
+            token: turn.token,
+            tag: READ | self.lane.reads.len() as u64,
+            ..ReadOptions::default()
+        };
+        let client_now_ns = self.client.now_ns();
+        let core = self.client.core_mut();
+        let prepared = core.prepare(key).expect("the slot table was learnt");
+        core.get(client_now_ns, prepared, &options)
+            .expect("a read of each key is far less than a client may have open");
+        turn.read_due_ns = u64::MAX;
+        self.lane.reads.push(Row {
+            serial: turn.key,
+            sent_ns: now_ns,
+            ended_ns: u64::MAX,
+            end: End::Open,
+        });
+    }
+
     fn take(&mut self) {
         if !self.client.core().has_completions() {
             return;
@@ -283,15 +330,29 @@ impl Sender {
         let (now_ns, keys) = (self.now_ns(), self.workload.actors);
         let clients = self.turns.get(1).map_or(1, |second| second.key - self.turns[0].key);
         let (lane, turns, shared, every_ns) = (&mut self.lane, &mut self.turns, &self.shared, self.every_ns);
+        let (first, reads) = (turns[0].key, self.reads);
+        let place = |key: u64| usize::try_from((key - first) / clients).expect("keys are few");
         self.client.core_mut().take_completions(|completion| {
+            if completion.tag & READ != 0 {
+                let row = usize::try_from(completion.tag ^ READ).expect("the place of a row");
+                let row = &mut lane.reads[row];
+                (row.ended_ns, row.end) = (now_ns, end_of(completion.result));
+                turns[place(row.serial)].read_due_ns = now_ns.max(row.sent_ns + every_ns);
+                return;
+            }
             let row = &mut lane.rows[usize::try_from(completion.tag).expect("the place of a row")];
             let key = row.serial % keys;
             row.ended_ns = now_ns;
             row.end = end_of(completion.result);
             lane.repeats += u64::from(completion.attempts.saturating_sub(1));
+            let turn = &mut turns[place(key)];
             if row.end == End::Acked {
                 let place = usize::try_from(key).expect("keys are few");
                 shared.acked_sent_ns[place].store(row.sent_ns, Ordering::Relaxed);
+                if reads && turn.token.is_none() {
+                    turn.read_due_ns = now_ns;
+                }
+                turn.token = completion.token;
             } else {
                 let reason = match completion.result {
                     Ok(outcome) => format!("{outcome:?}"),
@@ -303,8 +364,7 @@ impl Sender {
                     reason,
                 });
             }
-            let at = usize::try_from((key - turns[0].key) / clients).expect("keys are few");
-            turns[at].due_ns = now_ns.max(row.sent_ns + every_ns);
+            turn.due_ns = now_ns.max(row.sent_ns + every_ns);
         });
     }
 }

@@ -137,6 +137,7 @@ fn one(
         cluster_key: cluster.key(),
         workload,
         every: plan.every,
+        reads: true,
     };
     let mut stage = Stage::open(cluster, groups, go_on)?;
     let load = Load::start(&load_plan)?;
@@ -148,7 +149,8 @@ fn one(
     say("waiting for the last ends, and reading everything back");
     let lanes = load.finish();
     let is_direct = |key: usize| load::is_direct(key % lanes.len());
-    let gaps = gaps::gaps(&gaps::acks(&lanes, plan.keys), &rounds, is_direct);
+    let mut gaps = gaps::gaps(&gaps::acks(&lanes, plan.keys), &rounds, is_direct);
+    gaps.add_reads(&lanes, plan.keys, &rounds);
     let findings = stage.read_back(Books::new(workload, stage.groups_of_keys().to_vec(), &lanes));
     if let Some(folder) = &plan.logs {
         stage.keep_logs(folder, scenario.name());

@@ -98,6 +98,11 @@ impl ScenarioReport {
         }
         if matches!(self.scenario, Scenario::Drain | Scenario::Rolling) {
             targets.push(target("failed", (self.ends.failed + self.ends.unknown) as f64, 0.0));
+            targets.push(target("session_reads_failed", self.gaps.reads_failed as f64, 0.0));
+        }
+        if self.scenario == Scenario::Drain && !self.gaps.reads.is_empty() {
+            targets.push(target("session_reads_ms.p50", ms(&self.gaps.reads, 0.5), 0.0));
+            targets.push(target("session_reads_ms.p99", ms(&self.gaps.reads, 0.99), 0.0));
         }
         targets
     }
@@ -128,6 +133,8 @@ impl ScenarioReport {
             "back_ms": quantiles(&self.gaps.back),
             "calm_ms": quantiles(&self.gaps.calm),
             "whole_after_ms": quantiles(&self.gaps.whole),
+            "session_reads_ms": quantiles(&self.gaps.reads),
+            "session_reads_failed": self.gaps.reads_failed,
             "never_again": self.gaps.never,
             "whole": self.whole,
             "sent": self.ends.sent,
@@ -167,6 +174,7 @@ impl ScenarioReport {
             ("all, while nodes come back", &self.gaps.back),
             ("all, in the calm before", &self.gaps.calm),
             ("until all copies are back", &self.gaps.whole),
+            ("session reads, keys hit", &self.gaps.reads),
         ];
         for (name, of) in rows {
             let (p50, p99, max) = (ms(of, 0.5), ms(of, 0.99), ms(of, 1.0));
