@@ -315,8 +315,8 @@ impl<R: Rules> Cluster<R> {
         cluster
     }
 
-    /// A node that starts soon.
-    fn add_node(&mut self, node: usize) {
+    /// A node of which nothing has started.
+    fn push_node(&mut self) {
         let clock_ms = self.rng.below(self.faults.clock_ms + 1);
         self.nodes.push(Node {
             shards: Vec::new(),
@@ -327,6 +327,11 @@ impl<R: Rules> Cluster<R> {
             down: true,
             learned: 0,
         });
+    }
+
+    /// A node that starts soon.
+    fn add_node(&mut self, node: usize) {
+        self.push_node();
         let at = self.rng.below(200) * MS;
         self.schedule(at, Event::Start { node });
     }

@@ -68,13 +68,7 @@ const fn host(
     files: &'static [(&'static str, &'static str)],
     found: &'static [(i32, &'static str)],
 ) -> Case {
-    Case {
-        name,
-        files,
-        ring: OPENED,
-        config: None,
-        found,
-    }
+    ring(name, OPENED, files, found)
 }
 
 const fn ring(

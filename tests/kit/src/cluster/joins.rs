@@ -3,7 +3,7 @@
 //! Each starts with a configuration of its own, like a real one, and whoever is asked to lets it in. **Invariant:** nobody is told of such a
 //! node but by the topology log.
 
-use waterpark_core::ids::{Incarnation, NodeId};
+use waterpark_core::ids::NodeId;
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
 use waterpark_core::topology_log::{Entry, Placing, Presence};
@@ -11,7 +11,7 @@ use waterpark_ring::Topology;
 
 use super::controllers::{ControlInput, Desk};
 use super::event::Event;
-use super::{Cluster, Node, node_spec};
+use super::{Cluster, node_spec};
 use crate::ledger::Violation;
 use crate::reach::Fault;
 
@@ -54,16 +54,7 @@ impl<R: Rules> Cluster<R> {
         self.joining.insert(node, node_spec(id, name, shards));
         self.silent_until_ns.iter_mut().for_each(|row| row.push(0));
         self.silent_until_ns.push(vec![0; node + 1]);
-        let clock_ms = self.rng.below(self.faults.clock_ms + 1);
-        self.nodes.push(Node {
-            shards: Vec::new(),
-            incarnation: Incarnation(1 << 16),
-            restarts: 0,
-            paused_until_ns: 0,
-            clock_ms,
-            down: true,
-            learned: 0,
-        });
+        self.push_node();
         self.desks.push(Desk::without_file());
         let at_ms = 300 + self.rng.below(WITHIN_MS);
         self.schedule(at_ms * MS, Event::Start { node });
