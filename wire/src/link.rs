@@ -299,7 +299,7 @@ pub fn confirm<'a>(item: &Item<'a>) -> Result<(u64, &'a [GroupView]), FrameError
 pub const FETCH_STATE: u8 = 1;
 /// The state that came was not what its hash says: it is to be made anew.
 pub const FETCH_ANEW: u8 = 2;
-/// Everything came: nothing more is asked for.
+/// Nothing more of the view is asked for: everything came, or there is no room for it, or it is not wanted any more.
 pub const FETCH_DONE: u8 = 4;
 /// The last piece of a portion.
 pub const PIECE_LAST: u8 = 1;

@@ -45,11 +45,11 @@ pub fn judge_burden(burden: &Burden, usage: Usage, limits: &Limits) -> Option<Vi
     let rows = [
         ("requests passed on", burden.pending, limits.pending_max),
         ("requests held", burden.held, limits.held_per_group_max),
-        // Those that were logged by a writer that opens the next view come on top.
+        // At a writer that opens the next view there come on top what it logged, and the reads that waited for a confirmation.
         (
             "requests queued",
             burden.queued,
-            limits.held_per_group_max + limits.waiting_per_group_max,
+            limits.held_per_group_max + 2 * limits.waiting_per_group_max,
         ),
         ("lanes", burden.lanes, limits.lanes_per_group_max),
         (

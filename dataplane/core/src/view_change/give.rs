@@ -95,17 +95,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let state = (join_hash(fetch.state_hash), fetch.state_bytes.get());
         let had = (Seq(marks[0].seq.get()), state.1);
         let is_done = flags & FETCH_DONE != 0;
+        let view = View(fetch.view.get());
         let window_max = self.settings.limits.transfer_window_bytes_max;
         let transfers = &mut self.links[link.0 as usize].transfers;
         transfers
             .window
-            .answered(id, (!is_done).then_some(had), now.monotonic_ns, window_max);
+            .answered(id, view, (!is_done).then_some(had), now.monotonic_ns, window_max);
         if is_done {
-            self.snapshots.forget(id, from);
+            self.snapshots.forget_upto(id, view, from);
             return Ok(());
         }
         let group = &mut self.groups[index];
-        let view = View(fetch.view.get());
         if view < group.promised {
             let promised = group.promised;
             self.nack(from, id, view, promised);
@@ -361,7 +361,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.links[link]
             .transfers
             .window
-            .begin(portion.group, portion.had, room);
+            .begin(portion.group, portion.view, portion.had, room);
         Some(room)
     }
 }

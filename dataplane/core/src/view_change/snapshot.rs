@@ -77,9 +77,15 @@ impl Snapshots {
         });
     }
 
-    /// A member has what it asked for, or wants another one.
+    /// A member wants another one.
     pub(crate) fn forget(&mut self, group: GroupId, to: Member) {
         self.kept.retain(|kept| kept.group != group || kept.to != to);
+    }
+
+    /// A member wants no more of a view, or of an older one.
+    pub(crate) fn forget_upto(&mut self, group: GroupId, view: View, to: Member) {
+        self.kept
+            .retain(|kept| kept.group != group || kept.to != to || kept.view > view);
     }
 
     /// A group has left its view: nothing of it is given any more.

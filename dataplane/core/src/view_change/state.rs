@@ -85,12 +85,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// Sweeps that this member has not done on the part of the log that it keeps: those under way, and those that it has not applied.
-    fn open_sweeps(&self, index: usize, after: Seq) -> Vec<Seq> {
+    pub(super) fn open_sweeps(&self, index: usize, after: Seq) -> Vec<Seq> {
         let group = &self.groups[index];
         // One that it decided itself, in a part of its log that is gone, was never decided.
         let own = group.retained.sweeps.iter().map(|sweep| sweep.seq);
         let mut seqs: Vec<Seq> = own.filter(|seq| *seq <= after).collect();
-        let mut at = group.log.find(&self.memory, group.applied.next());
+        // What it had applied behind `after` was of a log that is gone.
+        let applied = group.applied.min(after);
+        let mut at = group.log.find(&self.memory, applied.next());
         while let Some(run) = at.and_then(|at| group.log.run_at(&self.memory, at)) {
             let bytes = &self.memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
             let view = waterpark_wire::run::RunView::framed(bytes).expect("it was checked when it came to rest");

@@ -251,7 +251,7 @@ impl Three {
         three
     }
 
-    fn link(&self, node: usize, peer: usize) -> LinkId {
+    pub(super) fn link(&self, node: usize, peer: usize) -> LinkId {
         let mut infos = self.shards[node].links().iter();
         infos.find(|info| info.peer == member(peer).node).unwrap().link
     }

@@ -4,6 +4,7 @@ use waterpark_wire::ItemKind;
 use waterpark_wire::item::Item;
 use waterpark_wire::link::{Nack, PIECE_STATE, Piece};
 use waterpark_wire::reply::Outcome;
+use waterpark_wire::run::SWEEP;
 
 use super::testing::{Sent, Three, member};
 use super::{ASK_AGAIN_MS, Answer};
@@ -261,6 +262,44 @@ fn a_group_that_was_swept_is_handed_over_with_its_state() {
     assert!(three.tables(2, GROUP) == tables && three.tables(1, GROUP) == tables);
     assert_eq!(three.shards[0].counters().states_refused, 0);
     assert_eq!(three.shards[0].snapshots.len(), 0, "who has everything says so");
+}
+
+#[test]
+fn who_applied_another_log_behind_where_they_part_has_done_none_of_the_sweeps_that_follow() {
+    let mut three = swept();
+    let index = three.shards[1].row_of(GROUP).unwrap();
+    let row = three.group(1, GROUP);
+    let is_sweep = |seq: &u64| {
+        let (entry, _, _) = row.log.entry(three.shards[1].memory(), Seq(*seq)).unwrap();
+        entry.header.flags.get() & SWEEP != 0
+    };
+    let sweep = (1..=row.log.sealed_seq().0).find(is_sweep).expect("a sweep was logged");
+    let open = |after: u64| three.shards[1].open_sweeps(index, Seq(after));
+    assert!(!open(sweep).contains(&Seq(sweep)), "it is done there");
+    assert!(open(sweep - 1).contains(&Seq(sweep)));
+}
+
+#[test]
+fn a_member_without_room_or_whose_view_is_over_keeps_no_window_from_other_groups() {
+    let mut three = Three::new(&[0, 1], &short());
+    write(&mut three, GROUP, "note", 40, 300);
+    three.shards[2].memory_mut().fill();
+    three.propose(&[GROUP], &[0, 1, 2]);
+    three.settle();
+    let link = three.link(0, 2);
+    let under_way = |three: &Three| three.shards[0].links[link.0 as usize].transfers.under_way();
+    assert_eq!(under_way(&three), 0, "who has no room said so");
+    let mut three = Three::new(&[0, 1], &short());
+    write(&mut three, GROUP, "note", 40, 300);
+    three.propose(&[GROUP], &[0, 1, 2]);
+    while let Some(sent) = three.next() {
+        if sent.to == 2 && sent.has(ItemKind::Piece) {
+            let index = three.shards[2].row_of(GROUP).unwrap();
+            three.turn(2, |shard, _| shard.drop_intake(index));
+        }
+        three.arrive(&sent);
+    }
+    assert_eq!(under_way(&three), 0, "who wants nothing said so");
 }
 
 #[test]

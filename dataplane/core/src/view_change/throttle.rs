@@ -7,7 +7,7 @@
 //!
 //! It knows no log and sends nothing. **Invariant:** a portion begins only if it fits the window, or if nothing is under way.
 
-use crate::ids::{GroupId, Seq};
+use crate::ids::{GroupId, Seq, View};
 use crate::time::MS;
 
 /// Portions may come through this much later than the quickest one, whatever that took: turns of a loaded shard differ by so much.
@@ -22,6 +22,7 @@ pub(crate) type Had = (Seq, u64);
 #[derive(Clone, Copy, Debug)]
 struct UnderWay {
     group: GroupId,
+    view: View,
     /// What its asker had.
     had: Had,
     bytes: usize,
@@ -61,10 +62,11 @@ impl Window {
     }
 
     /// A portion of a group begins.
-    pub(crate) fn begin(&mut self, group: GroupId, had: Had, bytes: usize) {
+    pub(crate) fn begin(&mut self, group: GroupId, view: View, had: Had, bytes: usize) {
         self.end(group);
         self.under_way.push(UnderWay {
             group,
+            view,
             had,
             bytes,
             left_ns: None,
@@ -79,9 +81,11 @@ impl Window {
         }
     }
 
-    /// The asker of a portion that has left asks again, or says that it has everything. Who asks for the same again has not got it.
-    pub(crate) fn answered(&mut self, group: GroupId, has: Option<Had>, now_ns: u64, bytes_max: usize) {
-        let Some(portion) = self.under_way.iter().find(|portion| portion.group == group).copied() else {
+    /// The asker of a portion that has left asks again, or says that it wants no more. Who asks for the same again has not got it; what is
+    /// said of an older view says nothing of this one.
+    pub(crate) fn answered(&mut self, group: GroupId, view: View, has: Option<Had>, now_ns: u64, bytes_max: usize) {
+        let is_meant = |portion: &&UnderWay| portion.group == group && portion.view <= view;
+        let Some(portion) = self.under_way.iter().find(is_meant).copied() else {
             return;
         };
         let Some(left_ns) = portion.left_ns else { return };
@@ -128,9 +132,9 @@ mod tests {
         for _ in 0..portions {
             let now_ns = window.halved_ns + MS;
             let bytes = window.room(now_ns, LEAST, 1).expect("nothing is under way");
-            window.begin(GroupId(1), HAD, bytes);
+            window.begin(GroupId(1), View(4), HAD, bytes);
             window.left(GroupId(1), bytes, now_ns);
-            window.answered(GroupId(1), None, now_ns + took_ms * MS, MOST);
+            window.answered(GroupId(1), View(4), None, now_ns + took_ms * MS, MOST);
         }
         window.bytes
     }
@@ -139,7 +143,7 @@ mod tests {
     fn a_link_begins_with_one_portion_and_no_second_one_beside_it() {
         let mut window = Window::default();
         assert_eq!(window.room(0, LEAST, 7), Some(LEAST));
-        window.begin(GroupId(1), HAD, LEAST);
+        window.begin(GroupId(1), View(4), HAD, LEAST);
         assert_eq!(window.room(0, LEAST, 6), None);
         assert_eq!(window.under_way(), LEAST);
     }
@@ -166,10 +170,10 @@ mod tests {
         let mut window = Window::default();
         after(&mut window, 20, 1);
         for group in 1..=4 {
-            window.begin(GroupId(group), HAD, LEAST);
+            window.begin(GroupId(group), View(4), HAD, LEAST);
             window.left(GroupId(group), LEAST, MS);
         }
-        (1..=4).for_each(|group| window.answered(GroupId(group), None, 400 * MS, MOST));
+        (1..=4).for_each(|group| window.answered(GroupId(group), View(4), None, 400 * MS, MOST));
         assert_eq!(window.bytes, MOST / 2);
     }
 
@@ -184,11 +188,11 @@ mod tests {
     #[test]
     fn who_asks_for_the_same_again_says_nothing_of_the_way() {
         let mut window = Window::default();
-        window.begin(GroupId(1), HAD, LEAST);
-        window.answered(GroupId(1), Some(HAD), 3 * MS, MOST);
+        window.begin(GroupId(1), View(4), HAD, LEAST);
+        window.answered(GroupId(1), View(4), Some(HAD), 3 * MS, MOST);
         assert_eq!(window.under_way(), LEAST, "it has not left yet");
         window.left(GroupId(1), LEAST, 2 * MS);
-        window.answered(GroupId(1), Some(HAD), 3 * MS, MOST);
+        window.answered(GroupId(1), View(4), Some(HAD), 3 * MS, MOST);
         assert_eq!((window.under_way(), window.bytes), (0, 0));
         assert_eq!(window.room(4 * MS, LEAST, 1), Some(LEAST));
     }
@@ -196,7 +200,7 @@ mod tests {
     #[test]
     fn a_portion_that_nobody_answers_frees_its_place_after_a_while() {
         let mut window = Window::default();
-        window.begin(GroupId(1), HAD, LEAST);
+        window.begin(GroupId(1), View(4), HAD, LEAST);
         assert_eq!(window.room(LOST_NS * 2, LEAST, 1), None, "it has not left yet");
         window.left(GroupId(1), 100, MS);
         assert_eq!(window.room(LOST_NS, LEAST, 1), None);

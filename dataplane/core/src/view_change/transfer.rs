@@ -70,26 +70,30 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// Everything came: its giver need not keep anything for it, and has room for others.
+    /// Everything came, or there is no room for it: its giver need not keep anything for it, and has room for others.
     fn say_done(&mut self, index: usize) {
         let group = &self.groups[index];
         let Some(intake) = &group.intake else { return };
         let Some((_, beside)) = &intake.beside else { return };
-        let marks = [mark(beside.sealed_seq(), beside.last_hash())];
+        let end = mark(beside.sealed_seq(), beside.last_hash());
+        let (to, id, view) = (intake.from, group.id, intake.view);
+        self.let_go(to, id, view, end);
+    }
+
+    /// Nothing more of a view is asked for: else a portion that nobody answers keeps its giver's window from other groups.
+    fn let_go(&mut self, to: Member, group: GroupId, view: View, end: Mark) {
         let fetch = Fetch {
             item: ItemHeader {
                 flags: FETCH_DONE,
                 count: 1.into(),
-                group: group.id.0.into(),
+                group: group.0.into(),
                 ..ItemHeader::default()
             },
-            view: intake.view.0.into(),
-            log_view: intake.log_view.0.into(),
+            view: view.0.into(),
             ..Fetch::default()
         };
-        let (to, id) = (intake.from, group.id);
-        if let Some(bytes) = self.item_to(to, id) {
-            fetch.push(bytes, link::mark_bytes(&marks));
+        if let Some(bytes) = self.item_to(to, group) {
+            fetch.push(bytes, link::mark_bytes(&[end]));
         }
     }
 
@@ -113,13 +117,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let group = &mut self.groups[index];
         let id = group.id;
-        let Some(intake) = &mut group.intake else { return Ok(()) };
-        if intake.view != View(piece.view.get()) || intake.from != from {
+        let view = View(piece.view.get());
+        let flags = item.header.flags;
+        let is_asked = |intake: &&mut Box<Intake>| intake.view == view && intake.from == from;
+        let Some(intake) = group.intake.as_mut().filter(is_asked) else {
+            if flags & PIECE_LAST != 0 {
+                self.let_go(from, id, view, mark(Seq::ZERO, 0));
+            }
             return Ok(());
-        }
+        };
         intake.heard_ns = now.monotonic_ns;
         intake.giver_seq = Some(Seq(piece.last_seq.get()));
-        let flags = item.header.flags;
         let after = Seq(piece.after.get());
         if intake.beside.is_none() {
             // The giver chose one of the marks that were sent: a point of this very log, with everything committed before it.
@@ -149,6 +157,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     Ok(_) => intake.is_full = false,
                     Err(NotTaken::Gap) => {}
                     Err(NotTaken::Full) => {
+                        self.say_done(index);
                         self.lacks_room(now, index);
                         return Ok(());
                     }

@@ -18,6 +18,9 @@ use crate::client::RequestId;
 use crate::ledger::{Token, Violation};
 use crate::retention::{self, Wrong};
 
+/// What asks whether groups serve is sent so far apart.
+const APART_MS: u64 = 15;
+
 impl<R: Rules> Cluster<R> {
     /// When an ack arrives, a quorum of its Config holds its entry, or held it to its end; and in two data centres, where they can.
     pub(super) fn check_ack(&mut self, token: Token) {
@@ -64,13 +67,18 @@ impl<R: Rules> Cluster<R> {
     pub(super) fn check_liveness(&mut self) {
         let mut probes = Vec::new();
         let client = self.add_client((WALL_MS + self.now_ns / MS) / 1_000, false);
-        for key in self.keys.clone() {
+        for (position, key) in (0..).zip(self.keys.clone()) {
             let group = self.topology.locate(key.as_ref()).group;
             if !self.can_serve(group) {
                 continue;
             }
             let message = self.message(&key);
-            let id = self.clients[client as usize].open(group, key.clone(), message.clone());
+            let row = &mut self.clients[client as usize];
+            let id = row.open(group, key.clone(), message.clone());
+            if let Some(open) = row.open.get_mut(&(group, id.number)) {
+                // Apart from each other, as their refusals then are: nodes may keep no more than a few replies for a client.
+                open.again_ns = self.now_ns + position * APART_MS * MS;
+            }
             self.history.on_ask(id, key, message, self.now_ns);
             probes.push(id);
         }
