@@ -226,12 +226,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// The writer says how far a group is committed.
+    /// The writer says how far a group is committed. That stays true when a newer view was promised meanwhile: logs of one view are prefixes
+    /// of each other.
     pub(crate) fn on_commit(&mut self, id: GroupId, from: Member, view: View, commit: Seq) {
         let Some(index) = self.group_index(id) else { return };
         self.learn_commit_of(index, from, view, commit);
         let group = &mut self.groups[index];
-        if group.source == Some(from) && group.role == Role::Follower && group.log_view == view {
+        let follows = matches!(group.role, Role::Follower | Role::Sealed) && group.log_view == view;
+        if follows && group.source == Some(from) {
             group.commit = group.commit.max(commit.min(group.log.sealed_seq()));
             self.lag(index);
         }

@@ -15,10 +15,10 @@ use waterpark_wire::request::{HERE, ReadLevel, RequestView};
 
 use crate::behaviour::Behaviour;
 use crate::group::Role;
-use crate::ids::{GroupId, Lineage, Member, Seq, View};
+use crate::ids::{ClientId, GroupId, Lineage, Member, NodeId, Seq, View};
 use crate::memory::Memory;
 use crate::pending::{Pending, Sent};
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::time::{MS, Now};
 use crate::waiting::{Arrival, Held, Origin};
@@ -59,20 +59,56 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.apply_committed(index);
         match self.serves(now, index, request, level) {
             Stands::Reached => {
-                let seq = self.groups[index].applied;
-                let mut ready = self.answer_read(index, request, seq);
-                ready.header.detail = self.groups[index].reads.age_ms(now).into();
-                self.counters.reads += 1;
-                self.send_reply(arrival.origin, &ready.header, &ready.body);
+                self.answer_settled(now, index, request, arrival);
             }
             Stands::Lost => self.refuse(arrival.origin, request, Outcome::LineageLost, 0),
             Stands::Behind => {
                 if level == ReadLevel::Bounded {
                     self.echo(now, index);
                 }
-                self.hold_or_redirect(now, index, request, arrival);
+                self.read_elsewhere(now, index, request, arrival);
             }
         }
+    }
+
+    /// A read that cannot be answered here now. A writer that has stopped may learn with the next view alone what became of its last entries:
+    /// another member need not wait for that.
+    fn read_elsewhere(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival) {
+        let (id, own) = (self.groups[index].id, self.settings.node);
+        let has_stopped = self.writer_of(id) == Some(own) && self.groups[index].role == Role::Sealed;
+        if !has_stopped || request.has(HERE) || self.is_settled(index, request) {
+            return self.hold_or_redirect(now, index, request, arrival);
+        }
+        match (arrival.origin, self.other_member(now, id)) {
+            (Origin::Client(client), Some(other)) if self.pendings.has_room() => {
+                self.keep_and_pass_on(now, index, request, arrival, client, other);
+            }
+            (Origin::Peer { .. }, _) => self.refuse(arrival.origin, request, Outcome::NotWriter, u32::from(own.0)),
+            _ => self.hold_or_redirect(now, index, request, arrival),
+        }
+    }
+
+    /// Answers from what is committed: of what took effect beyond that, nothing is of the actor that is read.
+    pub(crate) fn answer_settled(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival) {
+        let group = &self.groups[index];
+        let seq = group.commit.min(group.last_effect());
+        let mut ready = self.answer_read(index, request, seq);
+        ready.header.detail = self.groups[index].reads.age_ms(now).into();
+        self.counters.reads += 1;
+        self.send_reply(arrival.origin, &ready.header, &ready.body);
+    }
+
+    /// Whether everything that took effect on the actor that is read is committed. Who writes, has stopped writing, or took a state over,
+    /// may have applied more than is.
+    pub(crate) fn is_settled(&self, index: usize, request: &RequestView<'_>) -> bool {
+        let group = &self.groups[index];
+        if group.last_effect() <= group.commit || R::breaks(Rule::ReadOfUncommitted) {
+            return true;
+        }
+        let hash = Self::hash_of(&self.topology, &self.behaviour, request.key);
+        let number = hash.and_then(|(hash, _)| group.registry.find(hash, request.key));
+        let actor = number.and_then(|number| group.registry.actor(number));
+        actor.is_none_or(|actor| actor.last_seq <= group.commit)
     }
 
     fn apply_committed(&mut self, index: usize) {
@@ -84,11 +120,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Whether what is committed here is fresh enough for a read.
     fn serves(&self, now: Now, index: usize, request: &RequestView<'_>, level: ReadLevel) -> Stands {
-        let group = &self.groups[index];
-        // Who has stopped writing, or took a state over, may have applied more than is committed.
-        if group.applied > group.commit {
+        if !self.is_settled(index, request) {
             return Stands::Behind;
         }
+        let group = &self.groups[index];
         match (level, request.freshness) {
             (ReadLevel::Session, _) => self.stands_to(index, request),
             (ReadLevel::Bounded, Some(freshness)) if group.reads.age_ms(now) > freshness.age_ms.get() => Stands::Behind,
@@ -193,11 +228,23 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             Origin::Client(client) if !request.has(HERE) && self.pendings.has_room() => client,
             _ => return self.refuse(arrival.origin, request, Outcome::NotWriter, u32::from(writer.0)),
         };
+        self.keep_and_pass_on(now, index, request, arrival, client, writer);
+    }
+
+    fn keep_and_pass_on(
+        &mut self,
+        now: Now,
+        index: usize,
+        request: &RequestView<'_>,
+        arrival: &Arrival,
+        client: ClientId,
+        to: NodeId,
+    ) {
         let correlation = self.pendings.keep(Pending {
             client,
             correlation: request.header.correlation.get(),
-            to: writer,
-            group: id,
+            to,
+            group: self.groups[index].id,
             number: 0,
             bytes: request.bytes.to_vec(),
             arrived_ns: now.monotonic_ns,

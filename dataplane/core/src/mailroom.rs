@@ -6,7 +6,7 @@
 
 use waterpark_wire::item::{Item, ItemHeader, ItemKind, Items};
 use waterpark_wire::reply::{self, MAYBE, Outcome, ReplyHeader, ReplyView};
-use waterpark_wire::request::{self, FORWARDED, HERE, ReadLevel, RequestHeader, RequestView, SENT_BEFORE};
+use waterpark_wire::request::{self, FORWARDED, HERE, Operation, ReadLevel, RequestHeader, RequestView, SENT_BEFORE};
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
 use crate::behaviour::{Behaviour, KindId};
@@ -197,8 +197,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let may_stay = !request.operation.is_numbered() && request.level != ReadLevel::Linearizable;
         let holds = (may_stay || request.has(HERE)) && self.holds(group);
         let here = request.has(HERE) || holds;
+        let other = (!here && is_anyones(request))
+            .then(|| self.reader_of(now, group))
+            .flatten();
         // Before the groups are born a request waits here.
-        let to = self.writer_of(group).filter(|_| !here).unwrap_or(self.settings.node);
+        let to = other.or_else(|| self.writer_of(group)).filter(|_| !here);
+        let to = to.unwrap_or(self.settings.node);
         if here && !holds {
             return self.refuse(origin, request, Outcome::NotMember, 0);
         }
@@ -245,6 +249,28 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 (self.decided.group(group)).is_some_and(|group| group.active.members.contains(&self.own_member()))
             }
         }
+    }
+
+    /// Who answers what any member may while another view is pending, and the writer may have stopped. Else the writer does, who knows most.
+    fn reader_of(&self, now: Now, group: GroupId) -> Option<NodeId> {
+        let is_pending = self.decided.group(group).is_some_and(|group| group.pending.is_some());
+        is_pending.then(|| self.other_member(now, group)).flatten()
+    }
+
+    /// A member beside this one and the writer that was heard lately, in this data centre if there is any.
+    pub(crate) fn other_member(&self, now: Now, group: GroupId) -> Option<NodeId> {
+        let silence_ns = self.settings.limits.silence_ms * MS;
+        let is_heard = |node: &NodeId| {
+            let mut links = self.links_to[usize::from(node.0)].iter();
+            links.any(|link| self.links[link.0 as usize].is_heard(now.monotonic_ns, silence_ns))
+        };
+        let followers = &self.decided.group(group)?.active.members[1..];
+        let nodes = followers.iter().map(|member| member.node);
+        let mut heard = nodes.filter(|node| *node != self.settings.node).filter(is_heard);
+        let first = heard.next()?;
+        let mut all = core::iter::once(first).chain(heard);
+        let near = all.find(|node| self.shares_data_centre(*node));
+        Some(near.unwrap_or(first))
     }
 
     /// Whether a client's request waits for the topology log: this member should write its group, and does not, nor will it soon.
@@ -451,12 +477,19 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let (group, asked) = (pending.group, pending.to);
         let is_for_asked =
             held_request(&pending.bytes).is_none_or(|request| request.has(HERE) && !request.operation.is_numbered());
-        let writer = self.writer_of(group).filter(|writer| *writer != asked && !is_for_asked);
+        // A writer that has stopped and cannot tell knows no more than its followers. One of them is asked once: all may be in doubt.
+        let is_first = pending.sent == Sent::Times(1);
+        let is_anyones = is_first && held_request(&pending.bytes).is_some_and(|request| is_anyones(&request));
+        let writer = self.writer_of(group);
+        let other = (is_anyones && writer == Some(asked))
+            .then(|| self.other_member(now, group))
+            .flatten();
+        let next = other.or(writer).filter(|next| *next != asked && !is_for_asked);
         let Some(pending) = self.pendings.get(correlation) else {
             return false;
         };
-        if let Some(writer) = writer {
-            pending.to = writer;
+        if let Some(next) = next {
+            pending.to = next;
             self.pass_on(now, correlation);
             return true;
         }
@@ -544,6 +577,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn is_open(&self, index: usize) -> bool {
         self.groups[index].role == Role::Writer && !self.out
     }
+}
+
+/// Whether a read may be answered by any member that has what its token names. A bounded one needs the writer in any case.
+fn is_anyones(request: &RequestView<'_>) -> bool {
+    let level = matches!(request.level, ReadLevel::Session | ReadLevel::Any);
+    level && !request.operation.is_numbered() && request.operation != Operation::Where && !request.has(HERE)
 }
 
 fn due(pending: &Pending, hold_ns: u64) -> u64 {

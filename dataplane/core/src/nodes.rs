@@ -3,7 +3,7 @@
 //! Tables by node only ever grow, so that ids and links keep their places; a node that left keeps its row and gets no link. **Invariant:**
 //! what this shard knows of nodes changes in one step with the entry of the topology log that says so.
 
-use waterpark_ring::NodeSpec;
+use waterpark_ring::{NodeName, NodeSpec};
 
 use crate::behaviour::Behaviour;
 use crate::ids::{Incarnation, LinkId, NodeId};
@@ -33,6 +33,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 left: false,
             });
         }
+    }
+
+    /// Whether a node stands in this one's data centre.
+    pub(crate) fn shares_data_centre(&self, node: NodeId) -> bool {
+        let dc = |node: NodeId| {
+            let name = self.settings.names.get(usize::from(node.0));
+            name.and_then(|name| NodeName::parse(name)).map(|name| name.dc)
+        };
+        dc(node).is_some() && dc(node) == dc(self.settings.node)
     }
 
     /// Other nodes belong to the cluster.

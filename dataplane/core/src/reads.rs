@@ -90,6 +90,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if let Some(expected) = self.waits_for_number(index, request) {
             return self.hold_for_number(now, index, request, arrival, expected);
         }
+        let group = &self.groups[index];
+        let token = (request.freshness).map_or(Seq::ZERO, |token| Seq(token.seq.get()));
+        let is_reached = level != ReadLevel::Session || token <= group.commit;
+        if !confirms && is_reached && self.is_settled(index, request) {
+            return self.answer_settled(now, index, request, arrival);
+        }
         let group = &mut self.groups[index];
         group.log.seal(&mut self.memory, group.log_view);
         let seq = group.log.last_seq();

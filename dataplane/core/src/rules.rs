@@ -54,6 +54,7 @@ rules! {
     SecondBestOfSameR = "second-best-of-same-r", "when the best log cannot be fetched the next best of the same answers is taken";
     WaitKeptBySeq = "wait-kept-by-seq", "a reply waits on by its seq although another log was taken over";
     OpenCommitsWholeLog = "open-commits-whole-log", "an opener takes its log for committed before W members hold it";
+    CommitsUnopenedView = "commits-unopened-view", "who promises a newer view counts what was adopted of one that never opened as committed";
     DeposedKeepsState = "deposed-keeps-state", "a deposed writer keeps the state of entries that its new log does not have";
     AckedIsAdopted = "acked-is-adopted", "a member counts as having adopted a view once it was told to";
     CursorFromSent = "cursor-from-sent", "a new link goes on from what was sent, not from what was accepted";
@@ -67,6 +68,7 @@ rules! {
     LocalReadWithoutConfirmation = "local-read-without-confirmation", "a writer answers a read without asking whether its view stands";
     BoundedByUnconfirmedEcho = "bounded-by-unconfirmed-echo",
         "a writer tells its followers how fresh they are without asking whether its view stands";
+    ReadOfUncommitted = "read-of-uncommitted", "a member answers a read from what took effect on it, committed or not";
 }
 
 /// Which rule is broken: a type, so that where none is nothing of it is left in the code.

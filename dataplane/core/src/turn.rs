@@ -8,6 +8,7 @@ use waterpark_wire::link::Commit;
 
 use crate::behaviour::Behaviour;
 use crate::effects::{Crossing, Effect};
+use crate::group::Role;
 use crate::ids::{LinkId, Seq, ShardId};
 use crate::link::Record;
 use crate::memory::Memory;
@@ -202,10 +203,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.untold.retain(|local| {
             let group = &mut groups[*local as usize];
             let commit = group.commit;
-            group.is_untold = group
-                .followers
-                .iter()
-                .any(|progress| progress.adopted && progress.told < commit);
+            let has_followers = matches!(group.role, Role::Writer | Role::Sealed);
+            let mut followers = group.followers.iter();
+            group.is_untold = has_followers && followers.any(|progress| progress.adopted && progress.told < commit);
             group.is_untold
         });
     }

@@ -644,12 +644,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.advance(now, index);
     }
 
-    /// Commits what W members hold, and lets go what waited for it.
+    /// Commits what W members hold, and lets go what waited for it. Who has promised a newer view still learns what was committed in the
+    /// one that was open here: its followers held it before they promised, and so did it.
     pub(crate) fn advance(&mut self, _now: Now, index: usize) {
         let group = &mut self.groups[index];
-        let (Some(config), Role::Writer) = (&group.config, group.role) else {
+        let Some(config) = &group.config else { return };
+        // Something of the view is committed, so it was open.
+        let was_writer = group.role == Role::Sealed
+            && group.log_view < group.promised
+            && config.view == group.log_view
+            && (group.view_from <= group.commit || R::breaks(Rule::CommitsUnopenedView))
+            && config.writer().node == self.settings.node;
+        if group.role != Role::Writer && !was_writer {
             return;
-        };
+        }
         let mut held = [Seq::ZERO; crate::config::MEMBERS_MAX];
         held[0] = group.log.sealed_seq();
         for (held, progress) in held[1..].iter_mut().zip(&group.followers) {

@@ -77,6 +77,7 @@ pub static MUTANTS: &[Mutant] = &[
     Mutant::of(Rule::SecondBestOfSameR, Profile::Small),
     Mutant::of(Rule::WaitKeptBySeq, Profile::Small),
     Mutant::of(Rule::OpenCommitsWholeLog, Profile::Small),
+    Mutant::of(Rule::CommitsUnopenedView, Profile::Small),
     Mutant::of(Rule::DeposedKeepsState, Profile::Small),
     Mutant::of(Rule::AckedIsAdopted, Profile::Small),
     Mutant::of(Rule::CursorFromSent, Profile::Small),
@@ -85,5 +86,6 @@ pub static MUTANTS: &[Mutant] = &[
     Mutant::of(Rule::LeavesByAnOldEntry, Profile::Small),
     Mutant::of(Rule::LocalReadWithoutConfirmation, Profile::Small),
     Mutant::of(Rule::BoundedByUnconfirmedEcho, Profile::Small),
+    Mutant::of(Rule::ReadOfUncommitted, Profile::Small),
     Mutant::of(Rule::EmptyRestartKeepsIdentity, Profile::Small),
 ];

@@ -1,7 +1,7 @@
 //! The promise of a member: what is older than a view is not answered any more.
 
 use waterpark_wire::item::ItemHeader;
-use waterpark_wire::link::{self, Nack, Sealed};
+use waterpark_wire::link::{self, Commit, Nack, Sealed};
 
 use super::{Answer, Branch, Intake};
 use crate::behaviour::Behaviour;
@@ -107,12 +107,33 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.followers.iter_mut().for_each(|progress| progress.queued = false);
         group.list_unapplied(&self.memory);
         let opens = group.opener.as_ref().is_some_and(|opener| opener.view() == view);
+        self.tell_last_commit(index);
         if opens {
             // What was confirmed of the old view says nothing of the next one.
             let mut reads = self.take_confirming(index);
             self.groups[index].queued.append(&mut reads);
         } else {
             self.reroute(now, index, Seq::ZERO);
+        }
+    }
+
+    /// What was acked can be read at every follower that holds it, also while nobody writes: none of them learns of it by a run any more.
+    fn tell_last_commit(&mut self, index: usize) {
+        let group = &mut self.groups[index];
+        let commit = Commit {
+            item: ItemHeader {
+                group: group.id.0.into(),
+                ..ItemHeader::default()
+            },
+            view: group.log_view.0.into(),
+            commit: group.commit.0.into(),
+        };
+        for progress in &mut group.followers {
+            let link = &mut self.links[progress.link.0 as usize];
+            if progress.adopted && progress.told < group.commit && link.up.is_some() {
+                progress.told = group.commit;
+                commit.push(link.outbox.item(), &[]);
+            }
         }
     }
 

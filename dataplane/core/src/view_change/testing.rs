@@ -8,7 +8,7 @@ use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
 use waterpark_wire::frame::FRAME_BYTES_MAX;
 use waterpark_wire::item::{ItemHeader, Items};
 use waterpark_wire::reply::{Outcome, ReplyView};
-use waterpark_wire::request::{self, Operation, RequestHeader};
+use waterpark_wire::request::{self, Operation, ReadLevel, RequestHeader};
 use waterpark_wire::{FrameView, ItemKind};
 
 use crate::behaviour::{Answer, Behaviour, Event, KindId, Retention};
@@ -352,16 +352,41 @@ impl Three {
         self.turn(node, |shard, now| shard.on_local_items(now, &bytes));
     }
 
+    /// This node's own client reads an actor, of which any member may answer.
+    pub(super) fn read_any(&mut self, node: usize, kind: &str, id: u32) {
+        let key = Key::new(kind, &[("id", id.to_string().as_bytes())]).unwrap();
+        let header = RequestHeader {
+            item: ItemHeader {
+                group: self.group_of(kind, id).0.into(),
+                ..ItemHeader::default()
+            },
+            timeout_ms: 60_000.into(),
+            operation: Operation::Get as u8,
+            level: ReadLevel::Any as u8,
+            ..RequestHeader::default()
+        };
+        let mut bytes = Vec::new();
+        request::push(&mut bytes, &header, key.as_ref().bytes(), &[]);
+        self.turn(node, |shard, now| shard.on_local_items(now, &bytes));
+    }
+
     /// The outcomes of what this node's own client asked, since the last call.
     pub(super) fn outcomes(&mut self, node: usize) -> Vec<Outcome> {
+        let replies = self.replies(node);
+        replies.into_iter().map(|(outcome, _)| outcome).collect()
+    }
+
+    /// The same with the bodies.
+    pub(super) fn replies(&mut self, node: usize) -> Vec<(Outcome, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        self.shards[node].take_local_replies(&mut bytes);
+        let mut walk = Items::new(&bytes);
         let mut replies = Vec::new();
-        self.shards[node].take_local_replies(&mut replies);
-        let mut walk = Items::new(&replies);
-        let mut outcomes = Vec::new();
         while let Some(item) = walk.step().unwrap() {
-            outcomes.push(ReplyView::new_checked(&item).unwrap().outcome);
+            let reply = ReplyView::new_checked(&item).unwrap();
+            replies.push((reply.outcome, reply.body.to_vec()));
         }
-        outcomes
+        replies
     }
 
     /// One input to a shard, and what comes of it.

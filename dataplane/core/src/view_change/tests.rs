@@ -279,6 +279,80 @@ fn who_applied_another_log_behind_where_they_part_has_done_none_of_the_sweeps_th
     assert!(open(sweep - 1).contains(&Seq(sweep)));
 }
 
+/// Three members with an acked message for each of two actors, whose numbers and states are given back. Node 2 answers nothing, so that it
+/// is told of a commit by the next run alone.
+fn acked() -> (Three, Vec<u32>, Vec<Vec<(Outcome, Vec<u8>)>>) {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    let actors = three.actors_of("note", GROUP, 2);
+    let mut states = Vec::new();
+    for actor in &actors {
+        three.send(0, "note", *actor, b"acked");
+        three.pass_if(|sent| sent.from != 2);
+        three.outcomes(0);
+        three.read_any(0, "note", *actor);
+        states.push(three.replies(0));
+    }
+    assert_eq!(three.group(2, GROUP).commit, Seq(1));
+    (three, actors, states)
+}
+
+/// All of them promise a view that nobody opens.
+fn seal_all(three: &mut Three) {
+    for node in 0..3 {
+        three.turn(node, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    }
+    three.pass();
+    three.outcomes(0);
+    assert_eq!(three.group(0, GROUP).role, Role::Sealed);
+}
+
+#[test]
+fn a_writer_that_stops_tells_its_followers_how_far_it_committed() {
+    let (mut three, actors, states) = acked();
+    seal_all(&mut three);
+    for node in 0..3 {
+        assert_eq!(three.group(node, GROUP).commit, Seq(2));
+        for (actor, state) in actors.iter().zip(&states) {
+            three.read_any(node, "note", *actor);
+            assert_eq!(three.replies(node), *state);
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_stopped_shows_what_was_acked_and_asks_others_of_an_actor_whose_last_entry_is_in_doubt() {
+    let (mut three, actors, states) = acked();
+    three.send(0, "note", actors[1], b"of which nobody knows");
+    three.pass_if(|sent| sent.from != 0);
+    seal_all(&mut three);
+    three.read_any(0, "note", actors[0]);
+    assert_eq!(three.replies(0), states[0]);
+    three.read_any(0, "note", actors[1]);
+    assert_eq!(three.replies(0), [], "it is passed on");
+    three.pass();
+    assert_eq!(three.replies(0), states[1]);
+}
+
+#[test]
+fn who_stopped_writing_learns_what_was_committed_and_nothing_of_a_view_that_never_opened() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    three.send(0, "note", actor, b"held by all");
+    // Followers have it, and their acks are on the way when the writer stops.
+    three.pass_if(|sent| sent.to != 0);
+    three.sent.clear();
+    let index = three.shards[0].row_of(GROUP).unwrap();
+    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    three.shards[0].groups[index].followers[0].accepted = Seq(1);
+    three.turn(0, |shard, now| shard.advance(now, index));
+    assert_eq!(three.group(0, GROUP).commit, Seq(1));
+    // As an opener holds it that adopted a view, and promised a newer one before it could open.
+    three.shards[0].groups[index].view_from = Seq(2);
+    three.shards[0].groups[index].commit = Seq::ZERO;
+    three.turn(0, |shard, now| shard.advance(now, index));
+    assert_eq!(three.group(0, GROUP).commit, Seq::ZERO);
+}
+
 #[test]
 fn a_member_without_room_or_whose_view_is_over_keeps_no_window_from_other_groups() {
     let mut three = Three::new(&[0, 1], &short());
