@@ -43,7 +43,7 @@ pub enum Verdict {
     Done,
     /// Refused: logged without an event.
     Refused,
-    /// The handler failed: logged without an event.
+    /// The handler failed: logged without an event and without a reply, whatever it had written.
     Trapped,
     /// The same message came before and is an entry already. Its number and the reply are logged; message and event are not.
     Known,
@@ -68,6 +68,13 @@ impl Answer {
         self.event = Event::None;
         self.event_bytes.clear();
         self.reply.clear();
+    }
+
+    /// Drops event and reply: the verdict is all that is left.
+    pub fn leave_nothing(&mut self) {
+        let verdict = self.verdict;
+        self.clear();
+        self.verdict = verdict;
     }
 
     /// Sets the reply's bytes.

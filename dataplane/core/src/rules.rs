@@ -68,6 +68,7 @@ rules! {
     LocalReadWithoutConfirmation = "local-read-without-confirmation", "a writer answers a read without asking whether its view stands";
     BoundedByUnconfirmedEcho = "bounded-by-unconfirmed-echo",
         "a writer tells its followers how fresh they are without asking whether its view stands";
+    FailedHandlerLeavesEvent = "failed-handler-leaves-event", "what a handler had written when it failed takes effect";
     ReadOfUncommitted = "read-of-uncommitted", "a member answers a read from what took effect on it, committed or not";
 }
 

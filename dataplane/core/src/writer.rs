@@ -406,6 +406,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     .execute(kind, &B::State::default(), request.message, &mut self.answer),
             }
         }
+        if self.answer.verdict == Verdict::Trapped && !R::breaks(Rule::FailedHandlerLeavesEvent) {
+            // Whatever it had written when it failed is not meant.
+            self.answer.leave_nothing();
+        }
         let seq = group.log.last_seq().next();
         let last = found
             .and_then(|number| group.registry.actor(number))

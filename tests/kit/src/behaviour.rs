@@ -2,7 +2,7 @@
 //!
 //! It knows no logs. **Invariant:** handlers are pure, so that a run can be had again.
 
-use waterpark_core::behaviour::{Answer, Behaviour, KindId, Retention, Verdict};
+use waterpark_core::behaviour::{Answer, Behaviour, Event, KindId, Retention, Verdict};
 use waterpark_handlers::{Handler, Kinds, State};
 
 /// The kind whose handler fails.
@@ -43,6 +43,9 @@ impl Behaviour for SimKinds {
 
     fn execute(&self, kind: KindId, state: &State, message: &[u8], answer: &mut Answer) {
         if kind == self.fragile && message == BREAKS {
+            // It fails in the midst of its work.
+            answer.event = Event::Message;
+            answer.reply.extend_from_slice(b"half of it");
             answer.verdict = Verdict::Trapped;
             return;
         }

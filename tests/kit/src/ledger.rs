@@ -7,6 +7,7 @@ use waterpark_core::ids::{Member, NodeId};
 use waterpark_ring::GroupId;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::ReadLevel;
+use waterpark_wire::run::EntryView;
 
 use crate::client::RequestId;
 
@@ -82,6 +83,8 @@ pub enum Violation {
     StatesDiffer(GroupId, u64),
     /// So much of something that is bounded was more than its bound.
     OverBound(&'static str, u64),
+    /// The entry of a message whose handler failed has an event or a reply.
+    LeftByFailed(Token),
     /// A member found its log contradicted.
     Quarantined(GroupId),
     /// Two nodes learned different entries for one position of the topology log.
@@ -142,6 +145,14 @@ impl Ledger {
         self.refused.insert(id, outcome);
     }
 
+    /// A handler that failed leaves an entry, and nothing in it but the message.
+    #[must_use]
+    pub fn judge_failed(token: Token, entry: &EntryView<'_>) -> Option<Violation> {
+        let failed = entry.header.outcome == Outcome::Trapped as u8;
+        let left = entry.event.is_some() || !entry.reply.is_empty();
+        (failed && left).then_some(Violation::LeftByFailed(token))
+    }
+
     /// What is broken by a request having its entry at a seq.
     #[must_use]
     pub fn judge_effect(&self, id: RequestId, seq: u64) -> Option<Violation> {
@@ -186,6 +197,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waterpark_wire::run::{EntryHeader, EntryParts};
 
     const fn id(number: u32) -> RequestId {
         RequestId {
@@ -246,6 +258,35 @@ mod tests {
             ledger.violations,
             [Violation::DefiniteInDoubt(id(1), Outcome::NoQuorum)]
         );
+    }
+
+    #[test]
+    fn forged_leavings_of_a_handler_that_failed_are_found() {
+        let token = Token {
+            group: GroupId(1),
+            view: 1,
+            seq: 2,
+        };
+        let judge = |outcome: Outcome, event: Option<&[u8]>, reply: &[u8]| {
+            let parts = EntryParts {
+                header: EntryHeader {
+                    outcome: outcome as u8,
+                    ..EntryHeader::default()
+                },
+                event,
+                reply,
+                ..EntryParts::default()
+            };
+            let mut bytes = vec![0; parts.length()];
+            parts.write(&mut bytes);
+            let (entry, _) = EntryView::new_checked(&bytes).unwrap();
+            Ledger::judge_failed(token, &entry)
+        };
+        let left = Some(Violation::LeftByFailed(token));
+        assert_eq!(judge(Outcome::Trapped, None, b""), None);
+        assert_eq!(judge(Outcome::Trapped, Some(b"half"), b""), left);
+        assert_eq!(judge(Outcome::Trapped, None, b"half"), left);
+        assert_eq!(judge(Outcome::Done, Some(b"all"), b"all"), None);
     }
 
     #[test]

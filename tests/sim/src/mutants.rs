@@ -86,6 +86,7 @@ pub static MUTANTS: &[Mutant] = &[
     Mutant::of(Rule::LeavesByAnOldEntry, Profile::Small),
     Mutant::of(Rule::LocalReadWithoutConfirmation, Profile::Small),
     Mutant::of(Rule::BoundedByUnconfirmedEcho, Profile::Small),
+    Mutant::of(Rule::FailedHandlerLeavesEvent, Profile::Small),
     Mutant::of(Rule::ReadOfUncommitted, Profile::Small),
     Mutant::of(Rule::EmptyRestartKeepsIdentity, Profile::Small),
 ];

@@ -15,7 +15,7 @@ use waterpark_wire::run::{DROPPED, EntryView, VOID};
 use super::event::Event;
 use super::{Cluster, WALL_MS};
 use crate::client::RequestId;
-use crate::ledger::{Token, Violation};
+use crate::ledger::{Ledger, Token, Violation};
 use crate::retention::{self, Wrong};
 
 /// What asks whether groups serve is sent so far apart.
@@ -243,6 +243,7 @@ impl<R: Rules> Cluster<R> {
                 violations.push(Violation::Diverged(group, seq));
                 return;
             };
+            violations.extend(Ledger::judge_failed(token, &entry));
             let lane = entry.header.lane.get();
             if let Some(session) = entry.session {
                 let client = self.clients.iter().position(|client| client.session().0 == *session);
