@@ -355,7 +355,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
                 return Err(Contradiction);
             }
             let sweep = Sweep::new(&view, seq, time_ms, |name| behaviour.kind(name));
-            self.retained.push(sweep, Seq(view.upto));
+            self.retained.push(sweep, Seq(view.upto), self.commit);
         }
         self.take_effect(
             behaviour,

@@ -85,9 +85,10 @@ impl Retained {
         (0..sweeps).map(|_| from.number().map(Seq)).collect()
     }
 
-    /// A sweep waits for its commit, or begins. Those that it covers need not run.
-    pub(crate) fn push(&mut self, sweep: Sweep, upto: Seq) {
-        while self.sweeps.back().is_some_and(|earlier| sweep.covers(earlier)) {
+    /// A sweep waits for its commit, or begins. Those that it covers need not run, if it is committed: else it may be cut off, and they stay.
+    pub(crate) fn push(&mut self, sweep: Sweep, upto: Seq, commit: Seq) {
+        let stays = sweep.seq <= commit;
+        while stays && self.sweeps.back().is_some_and(|earlier| sweep.covers(earlier)) {
             self.sweeps.pop_back();
         }
         self.upto = self.upto.max(upto);
@@ -145,7 +146,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.retained.sealed_bytes = group.log.sealed_bytes();
         let view = SweepView::new_checked(&message).expect("it was written above");
         let sweep = Sweep::new(&view, seq, time_ms, |name| self.behaviour.kind(name));
-        group.retained.push(sweep, upto);
+        group.retained.push(sweep, upto, group.commit);
         self.counters.sweeps += 1;
         if !std::mem::replace(&mut group.touched, true) {
             self.touched
@@ -261,5 +262,28 @@ fn rule_of(retention: Retention) -> Option<SweepRule> {
         Retention::Last(count) => Some(SweepRule::Last(count)),
         Retention::For(ms) => Some(SweepRule::For(ms)),
         Retention::None => Some(SweepRule::None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_stands_for_an_earlier_one_only_once_it_is_committed() {
+        let sweep = |seq: u64, upto: u64| {
+            let mut message = Vec::new();
+            push_sweep(&mut message, upto, &[(b"trace", SweepRule::None)]);
+            let view = SweepView::new_checked(&message).unwrap();
+            Sweep::new(&view, Seq(seq), seq, |_| Some(KindId(1)))
+        };
+        for (commit, left) in [(13, vec![Seq(13), Seq(14)]), (14, vec![Seq(14)])] {
+            let mut retained = Retained::default();
+            for (seq, upto) in [(13, 10), (14, 12)] {
+                retained.push(sweep(seq, upto), Seq(upto), Seq(commit));
+            }
+            let seqs: Vec<Seq> = retained.sweeps.iter().map(|sweep| sweep.seq).collect();
+            assert_eq!(seqs, left, "up to {commit}");
+        }
     }
 }

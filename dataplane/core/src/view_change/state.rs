@@ -47,17 +47,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Takes a state in the place of the group's own, whose log stays up to `after`. False if it is none, or of kinds that are not known
     /// here.
     pub(crate) fn load_state(&mut self, index: usize, after: Seq, bytes: &[u8]) -> bool {
-        let sweeps = self.open_sweeps(index, after);
+        let mut sweeps = self.open_sweeps(index, after);
         self.groups[index].forget_state();
         let Some(given) = self.load(index, bytes) else {
             return false;
         };
-        for seq in sweeps.into_iter().chain(given) {
-            if !self.push_sweep(index, seq) {
-                return false;
-            }
-        }
-        true
+        // In the order of the log, and none twice: the giver may have some of the own ones before it too.
+        sweeps.extend(given);
+        sweeps.sort_unstable();
+        sweeps.dedup();
+        sweeps.into_iter().all(|seq| self.push_sweep(index, seq))
     }
 
     fn load(&mut self, index: usize, bytes: &[u8]) -> Option<Vec<Seq>> {
@@ -119,7 +118,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let sweep = Sweep::new(&view, seq, time_ms, |name| self.behaviour.kind(name));
         let upto = Seq(view.upto);
-        group.retained.push(sweep, upto);
+        group.retained.push(sweep, upto, group.commit);
         true
     }
 }
