@@ -122,7 +122,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             account.groups += group.kept_bytes();
         }
         account.groups += bytes_of(&self.groups);
-        account.links = self.links.iter().map(crate::link::Link::kept_bytes).sum::<u64>() + bytes_of(&self.links);
+        account.links = self.links.iter().map(crate::link::Link::kept_bytes).sum::<u64>() + self.links.table_bytes();
         let clients = self.clients.values().map(crate::shard::Client::kept_bytes).sum::<u64>();
         let rows = self.clients.allocation_size() as u64;
         account.clients = clients + rows + self.pendings.kept_bytes();

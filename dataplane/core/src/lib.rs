@@ -18,6 +18,7 @@ mod group;
 pub mod ids;
 pub mod lane;
 mod link;
+mod links;
 mod local;
 pub mod log;
 mod mailroom;

@@ -282,6 +282,20 @@ impl Link {
         waterpark_wire::link::push_acked(self.outbox.item(), since, self.acked, &listed);
     }
 
+    /// Whether nothing waits for the end of a turn: no item, no run, no question, no portion, no ack.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let is_answered = self
+            .arrived
+            .front()
+            .is_none_or(|frame| !frame.came || frame.waiting > 0);
+        !self.outbox.has_items()
+            && self.queue.is_empty()
+            && self.asks.is_empty()
+            && self.transfers.is_empty()
+            && is_answered
+            && self.answered == self.acked
+    }
+
     /// Whether the peer was heard within `silence_ns`.
     pub(crate) fn is_heard(&self, now_ns: u64, silence_ns: u64) -> bool {
         self.up.is_some() && now_ns.saturating_sub(self.heard_ns) < silence_ns

@@ -16,7 +16,8 @@ use crate::config::{Births, Config, Settings};
 use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
 use crate::group::{Group, Progress, Role};
 use crate::ids::{ClientId, GroupId, Incarnation, Lineage, LinkId, Member, NodeId, Seq, ShardId, View};
-use crate::link::{Ack, Link, Up};
+use crate::link::{Ack, Up};
+use crate::links::Links;
 use crate::memory::{Memory, Outgoing};
 use crate::outbox::Outbox;
 use crate::pending::Pendings;
@@ -179,7 +180,7 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) groups: Vec<Group<B::State>>,
     /// This shard's index of each group of the cluster.
     pub(crate) group_at: Vec<u32>,
-    pub(crate) links: Vec<Link>,
+    pub(crate) links: Links,
     pub(crate) link_infos: Vec<LinkInfo>,
     /// The links to each node, by node id.
     pub(crate) links_to: Vec<Vec<LinkId>>,
@@ -267,7 +268,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             memory,
             behaviour,
             groups: Vec::new(),
-            links: Vec::new(),
+            links: Links::default(),
             link_infos: Vec::new(),
             links_to: vec![Vec::new(); nodes],
             clients: HashMap::default(),

@@ -99,7 +99,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         for client in self.clients.values() {
             load.client_bytes = load.client_bytes.max(client.outbox.backlog());
         }
-        for link in &self.links {
+        for link in self.links.iter() {
             load.link_bytes = load.link_bytes.max(link.outbox.backlog());
             load.link_frames = load.link_frames.max(link.unacked());
         }

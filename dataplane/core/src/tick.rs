@@ -89,17 +89,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// A link at rest carries a sign of life; one that is silent, or acks nothing, is cut. Each gives back what it has no need of.
     fn tick_links(&mut self, now: Now, before_ns: u64) {
         let rests = now.monotonic_ns / (REST_MS * MS) != before_ns / (REST_MS * MS);
-        let limits = self.settings.limits.clone();
+        let limits = &self.settings.limits;
+        let (dead_ns, heartbeat_ns) = (limits.link_dead_ms * MS, limits.heartbeat_ms * MS);
         let flags = if self.has_pressure() { HEARTBEAT_PRESSURE } else { 0 } | if self.out { HEARTBEAT_OUT } else { 0 };
         for index in 0..self.links.len() {
-            let link = &mut self.links[index];
             if rests {
-                link.outbox.rest();
+                self.links[index].outbox.rest();
             }
+            let link = &self.links[index];
             if link.up.is_none() {
                 continue;
             }
-            let dead_ns = limits.link_dead_ms * MS;
             let unheard = now.monotonic_ns.saturating_sub(link.heard_ns) >= dead_ns;
             let unacked = link.unacked() > 0 && now.monotonic_ns.saturating_sub(link.unacked_since_ns) >= dead_ns;
             if unheard || unacked {
@@ -109,7 +109,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 );
                 continue;
             }
-            if now.monotonic_ns.saturating_sub(link.left_ns) >= limits.heartbeat_ms * MS {
+            if now.monotonic_ns.saturating_sub(link.left_ns) >= heartbeat_ns {
                 let item = ItemHeader {
                     flags,
                     ..ItemHeader::default()
@@ -119,6 +119,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     wall_ms: now.wall_ms.into(),
                     sent: link.sent_number().into(),
                 };
+                let link = &mut self.links[index];
                 beat.push(link.outbox.item(), &[]);
                 // Not again before it has left.
                 link.left_ns = now.monotonic_ns;

@@ -23,6 +23,9 @@ const FOLD_BYTES_MIN: usize = 512;
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Seals what was appended, and lets go what can leave.
     pub fn on_turn_end(&mut self, now: Now) {
+        if self.is_at_rest() {
+            return;
+        }
         self.try_behind(now);
         self.take_own_mail(now);
         self.seal_touched(now);
@@ -43,9 +46,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 });
             }
         }
-        for link in 0..self.links.len() {
-            self.flush_link(now, link);
-        }
+        self.flush_links(now);
         if !self.activates.is_empty() {
             let views = std::mem::take(&mut self.activates);
             self.effects.push(Effect::Propose(Entry::Activate(views)));
@@ -74,6 +75,18 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.listed_clients = listed;
     }
 
+    /// Whether nothing waits for the end of a turn. Most turns are like that: a send is complete, or time has passed.
+    fn is_at_rest(&mut self) -> bool {
+        self.behind.is_empty()
+            && self.touched.is_empty()
+            && self.asking.is_empty()
+            && self.untold.is_empty()
+            && self.activates.is_empty()
+            && self.listed_clients.is_empty()
+            && self.mail.iter().all(Vec::is_empty)
+            && self.links.are_at_rest()
+    }
+
     /// Ends the runs of this turn, so that they can be sent.
     fn seal_touched(&mut self, now: Now) {
         // The list is put back for its memory: nothing in this loop adds to it.
@@ -99,6 +112,32 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let items = std::mem::take(&mut self.mail[own]);
             self.on_mail(now, &items);
         }
+    }
+
+    /// Whatever can leave leaves, link by link in the order of their places.
+    fn flush_links(&mut self, now: Now) {
+        // A commit that somebody was not told goes over whichever link is at rest.
+        if !self.untold.is_empty() {
+            self.links.mark_all();
+        }
+        let mut from = 0;
+        while let Some(index) = self.links.take_marked(from) {
+            if !self.untold.is_empty() || !self.links[index].is_at_rest() {
+                self.flush_link(now, index);
+                // What waits for a send, an ack or room is looked at with every turn.
+                let waits = !self.links[index].is_at_rest();
+                self.links.set_mark(index, waits);
+            }
+            from = index + 1;
+        }
+        debug_assert!({
+            let mut unmarked = self
+                .links
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| !self.links.is_marked(*index));
+            unmarked.all(|(_, link)| link.up.is_none() || link.is_at_rest())
+        });
     }
 
     fn flush_link(&mut self, now: Now, index: usize) {

@@ -8,6 +8,7 @@ mod clients;
 mod controllers;
 mod event;
 mod joins;
+mod links;
 mod network;
 mod nodes;
 mod probes;
@@ -16,10 +17,11 @@ mod splits;
 mod steward;
 mod watch;
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use waterpark_core::Shard;
 use waterpark_core::config::{Births, Limits};
+use waterpark_core::controller::Doing;
 use waterpark_core::effects::Effect;
 use waterpark_core::ids::{Incarnation, NodeId};
 use waterpark_core::lane::{SESSION_AHEAD_MS, SESSION_MS};
@@ -38,7 +40,8 @@ use crate::reach::{Fault, Reached};
 use crate::retention::RULED;
 use crate::rng::Rng;
 use controllers::Desk;
-use event::{Event, Scheduled};
+use event::{Event, Queue};
+use links::Links;
 use probes::Probes;
 use readers::Readers;
 use splits::Cuts;
@@ -73,16 +76,6 @@ struct Node<R: Rules> {
     /// Entries of the topology log that it has learned.
     learned: usize,
 }
-
-/// One epoch of one link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Epoch {
-    number: u32,
-    incarnations: [Incarnation; 2],
-}
-
-/// A link between two nodes, the smaller index first, and its number.
-type LinkKey = (usize, usize, u16);
 
 /// What one run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,10 +130,9 @@ pub struct Cluster<R: Rules> {
     /// The nodes that join, by their place among the nodes.
     joining: BTreeMap<usize, NodeSpec>,
     nodes: Vec<Node<R>>,
-    links: BTreeMap<LinkKey, Option<Epoch>>,
+    links: Links,
     epochs: u32,
-    queue: BinaryHeap<Scheduled>,
-    scheduled: u64,
+    queue: Queue,
     now_ns: u64,
     rng: Rng,
     faults: Faults,
@@ -163,6 +155,7 @@ pub struct Cluster<R: Rules> {
     watch: Watch<R>,
     report: Report,
     effects: Vec<Effect>,
+    doing: Vec<Doing>,
 }
 
 impl<R: Rules> Cluster<R> {
@@ -193,14 +186,9 @@ impl<R: Rules> Cluster<R> {
         let specs = (1u16..).zip(names).zip(shards);
         let specs = specs.map(|((id, name), shards)| node_spec(id, name, *shards)).collect();
         let topology = topology_of(specs, size.groups);
-        let mut links = BTreeMap::new();
-        for a in 0..names.len() {
-            for b in a + 1..names.len() {
-                for number in 0..shards[a].max(shards[b]) {
-                    links.insert((a, b, number), None);
-                }
-            }
-        }
+        let mut links = Links::default();
+        let numbers = |a: usize, b: usize| (0..shards[a].max(shards[b])).map(move |number| (a, b, number));
+        links.add((0..names.len()).flat_map(|a| (a + 1..names.len()).flat_map(move |b| numbers(a, b))));
         let drawn = 3 + rng.below(4);
         let clients = size.clients.unwrap_or(drawn);
         let mut reached = Vec::new();
@@ -270,8 +258,7 @@ impl<R: Rules> Cluster<R> {
             nodes: Vec::new(),
             links,
             epochs: 0,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            queue: Queue::default(),
             now_ns: 0,
             faulty: true,
             silent_until_ns: vec![vec![0; names.len()]; names.len()],
@@ -288,6 +275,7 @@ impl<R: Rules> Cluster<R> {
             watch: Watch::default(),
             report: Report::default(),
             effects: Vec::new(),
+            doing: Vec::new(),
             faults,
             rng,
         };
@@ -337,9 +325,7 @@ impl<R: Rules> Cluster<R> {
     }
 
     fn schedule(&mut self, at_ns: u64, event: Event) {
-        self.scheduled += 1;
-        self.queue
-            .push(Scheduled(at_ns.max(self.now_ns), self.scheduled, event));
+        self.queue.push(at_ns.max(self.now_ns), event);
     }
 
     fn reach(&mut self, what: Reached) {
@@ -410,10 +396,7 @@ impl<R: Rules> Cluster<R> {
     }
 
     fn run_until(&mut self, until_ns: u64) {
-        while self.queue.peek().is_some_and(|next| next.0 <= until_ns) {
-            let Some(Scheduled(at_ns, _, event)) = self.queue.pop() else {
-                return;
-            };
+        while let Some((at_ns, event)) = self.queue.pop_until(until_ns) {
             self.now_ns = at_ns;
             self.on_event(event);
             self.look();
@@ -422,26 +405,12 @@ impl<R: Rules> Cluster<R> {
     }
 
     fn on_event(&mut self, event: Event) {
-        let at = match &event {
-            Event::Frame { node, .. }
-            | Event::LinkSent { node, .. }
-            | Event::FromClient { node, .. }
-            | Event::ClientSent { node, .. }
-            | Event::Deliver { node, .. }
-            | Event::Tick { node, .. }
-            | Event::Learn { node, .. }
-            | Event::Control { node, .. }
-            | Event::ControlTick { node, .. }
-            | Event::Down { node, .. } => Some(*node),
-            _ => None,
-        };
-        let event = match at {
-            Some(node) => match self.is_paused(node, event) {
-                Some(event) => event,
-                None => return,
-            },
-            None => event,
-        };
+        // A paused node's events wait until it goes on.
+        if let Some(node) = event.node()
+            && self.nodes[node].paused_until_ns > self.now_ns
+        {
+            return self.schedule(self.nodes[node].paused_until_ns, event);
+        }
         match event {
             Event::Frame { node, link, bytes } => self.on_frame(node, link, &bytes),
             Event::LinkSent {
@@ -564,8 +533,13 @@ fn birth_s(faults: &Faults, rng: &mut Rng) -> (u64, Option<Fault>) {
 const _: () = assert!(ATTEMPTS_MAX as u64 * AGAIN_MS > TIMEOUT_MS as u64);
 
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(bytes.len() as u64, |sum, chunk| {
-        let word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23)
-    })
+    let add = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let sum = words
+        .iter()
+        .fold(bytes.len() as u64, |sum, word| add(sum, u64::from_be_bytes(*word)));
+    if rest.is_empty() {
+        return sum;
+    }
+    add(sum, rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)))
 }

@@ -22,6 +22,11 @@ pub(super) struct Eyes {
     pub(super) watch: Watch,
     matrix: LinkMatrix,
     judge: Judge,
+    /// What the judge said last, which it says until then as long as the matrix is still.
+    unrecorded: Vec<Verdict>,
+    judged_until: Lived,
+    /// Who does not hear whom, while the matrix is still.
+    cuts: Option<BTreeSet<(NodeId, NodeId)>>,
     roster: Roster,
     /// Data centres as numbers, by node.
     dcs: BTreeMap<NodeId, u16>,
@@ -35,6 +40,9 @@ impl Eyes {
             watch: Watch::new(own, heartbeat_ns, clock.now()),
             matrix: LinkMatrix::new(own, heartbeat_ns),
             judge: Judge::new(),
+            unrecorded: Vec::new(),
+            judged_until: Lived::default(),
+            cuts: None,
             roster: Roster::default(),
             clock,
             own,
@@ -79,6 +87,8 @@ impl Eyes {
             self.watch.expect(known.member, now);
         }
         self.roster = Roster::new(known);
+        self.judged_until = Lived::default();
+        self.cuts = None;
     }
 
     /// A row of another node.
@@ -96,9 +106,17 @@ impl Eyes {
     /// Judges by what is seen now. What the topology log should say of its nodes and does not.
     pub(super) fn judge(&mut self) -> Vec<Verdict> {
         let now = self.clock.now();
-        let found = findings(&self.matrix.counted(&self.roster, now));
-        self.judge.turn(&found, now);
-        self.judge.unrecorded(self.roster.nodes()).collect()
+        // Asked every turn, and mostly nothing has changed: then nobody adds up rows to find what was found before.
+        if now >= self.judged_until || !self.matrix.is_still(now) {
+            let found = findings(&self.matrix.counted(&self.roster, now));
+            self.judge.turn(&found, now);
+            self.judged_until = self.judge.stands_until(&found);
+            self.matrix.look(now);
+            self.cuts = None;
+            self.unrecorded.clear();
+            self.unrecorded.extend(self.judge.unrecorded(self.roster.nodes()));
+        }
+        self.unrecorded.clone()
     }
 
     /// The processes that are heard, this one among them.
@@ -111,8 +129,12 @@ impl Eyes {
     }
 
     /// Pairs of which the first does not hear the second.
-    pub(super) fn cuts(&self) -> BTreeSet<(NodeId, NodeId)> {
-        let counted = self.matrix.counted(&self.roster, self.clock.now());
+    pub(super) fn cuts(&mut self) -> BTreeSet<(NodeId, NodeId)> {
+        let now = self.clock.now();
+        if let Some(cuts) = self.cuts.as_ref().filter(|_| self.matrix.is_still(now)) {
+            return cuts.clone();
+        }
+        let counted = self.matrix.counted(&self.roster, now);
         let pairs = sights(&counted, &findings(&counted))
             .into_iter()
             .flat_map(|sight| match sight {
@@ -121,7 +143,9 @@ impl Eyes {
                 Sight::OneWay { from, to } => [Some((to, from)), None],
                 Sight::Unheard { node, by } => [Some((by, node)), None],
             });
-        pairs.flatten().collect()
+        let cuts: BTreeSet<_> = pairs.flatten().collect();
+        self.cuts = Some(cuts.clone());
+        cuts
     }
 
     fn hears(&self, member: Member, now: Lived) -> bool {

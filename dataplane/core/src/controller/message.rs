@@ -74,7 +74,12 @@ impl<'a> Message<'a> {
     /// The bytes of a message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let body = match self {
+            Message::Vote(bytes) | Message::Row(bytes) | Message::Propose(bytes) => bytes.len(),
+            Message::Ask(_) => size_of::<u64>(),
+            Message::Learn(_) | Message::Report(_) => 0,
+        };
+        let mut out = Vec::with_capacity(1 + body);
         match self {
             Message::Vote(bytes) => put(&mut out, VOTE, bytes),
             Message::Row(bytes) => put(&mut out, ROW, bytes),

@@ -248,6 +248,12 @@ impl<R: Rules> Controller<R> {
         self.leader
     }
 
+    /// Whether there is anything to do.
+    #[must_use]
+    pub fn has_doing(&self) -> bool {
+        !self.doing.is_empty()
+    }
+
     /// Moves out what is to be done, in order.
     pub fn take_doing(&mut self, out: &mut Vec<Doing>) {
         out.append(&mut self.doing);
@@ -459,7 +465,8 @@ impl<R: Rules> Controller<R> {
 
     /// After each input: what was decided takes effect, and what may leave leaves.
     fn settle(&mut self) {
-        loop {
+        // Asked after each input, and most bring nothing.
+        while self.seat.has_news() {
             let mut writes = Vec::new();
             let mut outgoing = Vec::new();
             if let Some(voter) = self.seat.voter() {
@@ -475,7 +482,7 @@ impl<R: Rules> Controller<R> {
             let mut decided = Vec::new();
             self.seat.take_decided(&mut decided);
             if decided.is_empty() {
-                break;
+                continue;
             }
             decided.into_iter().for_each(|decided| self.on_decided(decided));
             self.tell_learners();

@@ -94,6 +94,15 @@ impl<R: Rules> Seat<R> {
         found.unwrap_or_default()
     }
 
+    /// Whether there is anything to be taken: a write, a message, a decided entry.
+    pub(super) fn has_news(&self) -> bool {
+        match self {
+            Seat::Paxos(paxos) => paxos.has_news(),
+            Seat::Alone(alone) => alone.has_news(),
+            Seat::Learner(learner) => learner.has_news(),
+        }
+    }
+
     /// Moves out what was newly decided, in order.
     pub(super) fn take_decided(&mut self, out: &mut Vec<Decided>) {
         match self {

@@ -122,6 +122,15 @@ impl Detector {
         self.suspicion.is_some() || now.ns_since(self.heard) >= self.limit_ns
     }
 
+    /// When the peer is suspected if nothing more is heard of it; past if it is already.
+    #[must_use]
+    pub fn suspected_at(&self) -> Lived {
+        match self.suspicion {
+            Some(_) => Lived::default(),
+            None => self.heard.after_ns(self.limit_ns),
+        }
+    }
+
     /// The silence from which on the peer is suspected, in nanoseconds.
     #[must_use]
     pub fn limit_ns(&self) -> u64 {

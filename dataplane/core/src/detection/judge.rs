@@ -72,6 +72,15 @@ impl Judge {
         verdicts
     }
 
+    /// Until when the same findings would change nothing, as they were judged now.
+    #[must_use]
+    pub fn stands_until(&self, findings: &[Finding]) -> Lived {
+        let ends = |finding: &&Finding| finding.ruling == Ruling::Open && finding.heard_by.nodes() > 0;
+        let since = findings.iter().filter(ends);
+        let since = since.filter_map(|finding| self.nodes.get(&finding.known.member.node)?.down_since);
+        since.map(|since| since.after_ns(STANDS_NS)).min().unwrap_or(Lived::MAX)
+    }
+
     /// Whether the verdict on this process is that it is down.
     #[must_use]
     pub fn is_down(&self, member: Member) -> bool {

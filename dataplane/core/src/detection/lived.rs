@@ -19,10 +19,19 @@ pub const LIVED_PER_TURN_NS_MAX: u64 = 100 * MS;
 pub struct Lived(u64);
 
 impl Lived {
+    /// Later than all that will be lived.
+    pub const MAX: Lived = Lived(u64::MAX);
+
     /// Nanoseconds lived since `earlier`, 0 if that is later.
     #[must_use]
     pub fn ns_since(self, earlier: Lived) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// So many nanoseconds later.
+    #[must_use]
+    pub fn after_ns(self, ns: u64) -> Lived {
+        Lived(self.0.saturating_add(ns))
     }
 }
 

@@ -4,7 +4,7 @@
 //! word of the other side. It deliberately does not know what rows that count add up to.
 //!
 //! **Invariant:** of each node the newest row is held, by incarnation and version; a late or doubled one changes nothing, not even the time
-//! at which the node was heard.
+//! at which the node was heard. Before `still_until` the same rows count, and say what they said when that was worked out.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,7 @@ pub struct LinkMatrix {
     own: Member,
     life_ns: u64,
     rows: BTreeMap<NodeId, (Row, Lived)>,
+    still_until: Lived,
 }
 
 /// Why a row was not taken. What is held stays as it was.
@@ -63,6 +64,7 @@ impl LinkMatrix {
             own,
             life_ns: heartbeat_ns * ROW_LIFE,
             rows: BTreeMap::new(),
+            still_until: Lived::default(),
         }
     }
 
@@ -75,18 +77,40 @@ impl LinkMatrix {
         if reporter != from {
             return Err(RowRefused::NotTheSenders { reporter });
         }
-        if let Some((held, _)) = self.rows.get(&from.node)
-            && (held.reporter().incarnation, held.version()) >= (from.incarnation, row.version())
-        {
-            return Err(RowRefused::Older { held: held.version() });
+        if let Some((held, came)) = self.rows.get_mut(&from.node) {
+            if (held.reporter().incarnation, held.version()) >= (from.incarnation, row.version()) {
+                return Err(RowRefused::Older { held: held.version() });
+            }
+            // Most rows say again what the one before them said.
+            let says_the_same = held.reporter() == from && held.sightings() == row.sightings();
+            if !says_the_same || now.ns_since(*came) >= self.life_ns {
+                self.still_until = Lived::default();
+            }
+            (*held, *came) = (row, now);
+            return Ok(());
         }
+        self.still_until = Lived::default();
         self.rows.insert(from.node, (row, now));
         Ok(())
     }
 
     /// The topology no longer has this node.
     pub fn forget(&mut self, node: NodeId) {
+        self.still_until = Lived::default();
         self.rows.remove(&node);
+    }
+
+    /// Whether the rows that count now are those, and say what those said, that counted when [`Self::look`] was last called. Another roster
+    /// is another matter.
+    #[must_use]
+    pub fn is_still(&self, now: Lived) -> bool {
+        now < self.still_until
+    }
+
+    /// From now on [`Self::is_still`] speaks of what counts now.
+    pub fn look(&mut self, now: Lived) {
+        let ends = self.rows.values().map(|(_, came)| came.after_ns(self.life_ns));
+        self.still_until = ends.filter(|end| *end > now).min().unwrap_or(Lived::MAX);
     }
 
     /// The rows that count now: of a process in the roster, not too old, and of one that this node itself sees up.

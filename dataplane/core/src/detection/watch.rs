@@ -5,7 +5,7 @@
 //! rows, nor what follows from its own.
 //!
 //! **Invariant:** whatever is said of a peer is said of one incarnation, the newest that was met or expected; frames and connections of an
-//! older one change nothing.
+//! older one change nothing. Before `still_until` every peer is seen as it was told.
 
 use std::collections::BTreeMap;
 
@@ -39,6 +39,15 @@ impl Peer {
             None => Seen::Up,
         }
     }
+
+    /// Until when it is seen as it is now, unless something happens.
+    fn still_until(&self, heartbeat_ns: u64, now: Lived) -> Lived {
+        let next = match self.sockets.gone_since() {
+            Some(since) => since.after_ns(heartbeat_ns * GONE_FOR),
+            None => self.detector.suspected_at(),
+        };
+        if next > now { next } else { Lived::MAX }
+    }
 }
 
 /// What one node sees of its peers.
@@ -50,6 +59,8 @@ pub struct Watch {
     version: u64,
     told: Vec<Sighting>,
     told_at: Lived,
+    /// No peer is seen otherwise before this, unless something happens.
+    still_until: Lived,
 }
 
 impl Watch {
@@ -63,16 +74,19 @@ impl Watch {
             version: 0,
             told: Vec::new(),
             told_at: now,
+            still_until: Lived::default(),
         }
     }
 
     /// The topology says that this process is up: from now on it has [`SILENCE_MAX`] heartbeats to be met, unless it was.
     pub fn expect(&mut self, peer: Member, now: Lived) {
+        self.still_until = now;
         self.newest(peer, now);
     }
 
     /// A handshake with this process was completed. False if a newer one of its node is known: then nothing changed.
     pub fn met(&mut self, peer: Member, now: Lived) -> bool {
+        self.still_until = now;
         let Some(known) = self.newest(peer, now) else {
             return false;
         };
@@ -84,12 +98,21 @@ impl Watch {
     /// A frame of this process came, of whatever kind.
     pub fn heard(&mut self, peer: Member, now: Lived) {
         if let Some(known) = self.known(peer) {
+            let was_suspected = known.detector.is_suspected(now);
             known.detector.heard(now);
+            // The end of a suspicion is seen at once. A frame puts off the next one, unless it taught that gaps are shorter.
+            let still_until = if was_suspected {
+                now
+            } else {
+                known.detector.suspected_at()
+            };
+            self.still_until = self.still_until.min(still_until);
         }
     }
 
     /// A connection with this process closed, of those that [`Self::met`] told of.
     pub fn closed(&mut self, peer: Member, now: Lived) {
+        self.still_until = now;
         if let Some(known) = self.known(peer) {
             known.sockets.closed(now);
         }
@@ -97,6 +120,7 @@ impl Watch {
 
     /// The node's host refused a connection that was dialled at `dialled`.
     pub fn refused(&mut self, node: NodeId, dialled: Lived, now: Lived) {
+        self.still_until = now;
         if let Some(known) = self.peers.get_mut(&node) {
             known.sockets.refused(dialled, now);
         }
@@ -104,6 +128,7 @@ impl Watch {
 
     /// The topology no longer has this node.
     pub fn forget(&mut self, node: NodeId) {
+        self.still_until = Lived::default();
         self.peers.remove(&node);
     }
 
@@ -122,7 +147,16 @@ impl Watch {
     /// The row to send now, if what it says changed or the last one is [`ROW_EVERY`] heartbeats old.
     pub fn row(&mut self, now: Lived) -> Option<Row> {
         let due = self.version == 0 || now.ns_since(self.told_at) >= self.heartbeat_ns * ROW_EVERY;
-        // Asked every turn and answered every twentieth: nothing is collected before there is a reason.
+        // Asked every turn and answered every twentieth: nobody is looked at before there is a reason.
+        if !due && now < self.still_until {
+            return None;
+        }
+        self.still_until = self
+            .peers
+            .values()
+            .map(|peer| peer.still_until(self.heartbeat_ns, now))
+            .min()
+            .unwrap_or(Lived::MAX);
         if !due && self.sightings(now).eq(self.told.iter().copied()) {
             return None;
         }

@@ -60,6 +60,11 @@ pub(crate) struct Transfers {
 }
 
 impl Transfers {
+    /// Whether no portion is to be given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.portions.is_empty()
+    }
+
     /// The link is gone, and with it what was under way.
     pub(crate) fn reset(&mut self) {
         *self = Transfers::default();

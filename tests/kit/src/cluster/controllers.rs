@@ -12,7 +12,8 @@ use waterpark_core::topology_log::consensus::{Birth, VoterId};
 use waterpark_core::topology_log::{Entry, Limits, Stamp};
 
 use super::event::Event;
-use super::{Cluster, Epoch, LinkKey, node_spec, topology_of};
+use super::links::{Epoch, LinkKey};
+use super::{Cluster, node_spec, topology_of};
 use crate::ledger::Violation;
 
 /// From a shard to the controller of its node, and back.
@@ -247,12 +248,18 @@ impl<R: Rules> Cluster<R> {
 
     /// What a controller wants done.
     fn act(&mut self, node: usize) {
-        let mut doing = Vec::new();
-        if let Some(controller) = &mut self.desks[node].controller {
-            controller.take_doing(&mut doing);
-        }
+        let Some(controller) = self.desks[node]
+            .controller
+            .as_mut()
+            .filter(|controller| controller.has_doing())
+        else {
+            return;
+        };
+        // Nothing that is done here comes back to this place at once.
+        let mut all = std::mem::take(&mut self.doing);
+        controller.take_doing(&mut all);
         let incarnation = self.nodes[node].incarnation;
-        for doing in doing {
+        for doing in all.drain(..) {
             match doing {
                 Doing::Send { to, bytes } => self.send_control(node, to, bytes),
                 Doing::Write(write) => {
@@ -275,6 +282,7 @@ impl<R: Rules> Cluster<R> {
                 Doing::End(end) => self.report.violations.push(Violation::Ended(self.member(node), end)),
             }
         }
+        self.doing = all;
     }
 
     fn send_control(&mut self, node: usize, to: NodeId, bytes: Vec<u8>) {

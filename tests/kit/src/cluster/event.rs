@@ -2,13 +2,16 @@
 //!
 //! **Invariant:** events come out by their virtual instant, and those of one instant in the order in which they were scheduled.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use waterpark_core::effects::Crossing;
 use waterpark_core::ids::{ClientId, Incarnation, LinkId};
 use waterpark_core::memory::Outgoing;
 use waterpark_core::topology_log::Entry;
 
-use super::LinkKey;
 use super::controllers::ControlInput;
+use super::links::LinkKey;
 
 pub(super) enum Event {
     Frame {
@@ -93,22 +96,195 @@ pub(super) enum Event {
     Fault,
 }
 
-/// The instant in virtual ns, the number, and what happens.
-pub(super) struct Scheduled(pub(super) u64, pub(super) u64, pub(super) Event);
+impl Event {
+    /// The node that it waits for while that is paused.
+    pub(super) fn node(&self) -> Option<usize> {
+        match self {
+            Event::Frame { node, .. }
+            | Event::LinkSent { node, .. }
+            | Event::FromClient { node, .. }
+            | Event::ClientSent { node, .. }
+            | Event::Deliver { node, .. }
+            | Event::Tick { node, .. }
+            | Event::Learn { node, .. }
+            | Event::Control { node, .. }
+            | Event::ControlTick { node, .. }
+            | Event::Down { node, .. } => Some(*node),
+            Event::ToClient { .. }
+            | Event::Dial { .. }
+            | Event::Start { .. }
+            | Event::Join { .. }
+            | Event::Step { .. }
+            | Event::Read { .. }
+            | Event::Proposed { .. }
+            | Event::Plan
+            | Event::Fault => None,
+        }
+    }
+}
 
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.0, self.1) == (other.0, other.1)
+/// What is on its way, the next first: a wheel of short slices of time for what comes soon, which is nearly everything, and a heap for the
+/// rest.
+pub(super) struct Queue {
+    /// The slices from `first` on, each with what comes in it, the next last. A slice of the wheel's next turn is never in it.
+    wheel: Vec<Vec<Coming>>,
+    /// One bit for each slice with something in it.
+    filled: [u64; SLICES / 64],
+    /// The slice, counted from the beginning of time, in which the next event may be.
+    first: u64,
+    later: BinaryHeap<Reverse<Coming>>,
+    /// Events by their place: what is sorted is small.
+    events: Vec<Option<Event>>,
+    free: Vec<u32>,
+    scheduled: u64,
+}
+
+/// Slices of a wheel.
+const SLICES: usize = 256;
+/// A slice has so many ns, as a power of two: the wheel goes round in 67 ms. With shorter ones it would not fit into the nearest cache.
+const SLICE_BITS: u32 = 18;
+
+/// When an event comes, the how-manieth it was to be scheduled, and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Coming {
+    at_ns: u64,
+    number: u64,
+    place: u32,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            wheel: vec![Vec::new(); SLICES],
+            filled: [0; SLICES / 64],
+            first: 0,
+            later: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
+            scheduled: 0,
+        }
     }
 }
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+
+impl Queue {
+    /// An event comes at an instant, which is not before that of the last one that was taken.
+    pub(super) fn push(&mut self, at_ns: u64, event: Event) {
+        self.scheduled += 1;
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.events[place as usize] = Some(event);
+                place
+            }
+            None => {
+                self.events.push(Some(event));
+                u32::try_from(self.events.len() - 1).expect("counted in 32 bits")
+            }
+        };
+        let number = self.scheduled;
+        self.insert(Coming { at_ns, number, place });
+    }
+
+    fn insert(&mut self, coming: Coming) {
+        let slice = (coming.at_ns >> SLICE_BITS).max(self.first);
+        if slice - self.first >= SLICES as u64 {
+            return self.later.push(Reverse(coming));
+        }
+        let index = index_of(slice);
+        self.filled[index / 64] |= 1 << (index % 64);
+        let row = &mut self.wheel[index];
+        if row.last().is_none_or(|next| *next > coming) {
+            return row.push(coming);
+        }
+        let behind = row.iter().rposition(|other| *other > coming);
+        row.insert(behind.map_or(0, |at| at + 1), coming);
+    }
+
+    /// The next one and its instant, if it comes by then.
+    pub(super) fn pop_until(&mut self, until_ns: u64) -> Option<(u64, Event)> {
+        // What waits beyond the wheel may come before all that is in it.
+        let found = self.next_filled();
+        let next = found.and_then(|index| self.wheel[index].last().copied());
+        let later = self.later.peek().map(|Reverse(coming)| *coming);
+        let is_later = match (next, later) {
+            (None, None) => return None,
+            (Some(next), Some(later)) => later < next,
+            (next, _) => next.is_none(),
+        };
+        let coming = if is_later { later? } else { next? };
+        if coming.at_ns > until_ns {
+            return None;
+        }
+        if is_later {
+            self.later.pop();
+        } else {
+            let index = found?;
+            self.wheel[index].pop();
+            if self.wheel[index].is_empty() {
+                self.filled[index / 64] &= !(1 << (index % 64));
+            }
+        }
+        self.first = coming.at_ns >> SLICE_BITS;
+        self.free.push(coming.place);
+        let event = self.events[coming.place as usize].take();
+        Some((coming.at_ns, event.expect("each is taken once")))
+    }
+
+    /// The first slice with something in it, from the present one on round the wheel.
+    fn next_filled(&self) -> Option<usize> {
+        let from = index_of(self.first);
+        let words = self.filled.len();
+        let begin = self.filled[from / 64] & (u64::MAX << (from % 64));
+        if begin != 0 {
+            return Some(from / 64 * 64 + begin.trailing_zeros() as usize);
+        }
+        // The last one is the first again: its lower slices are of the wheel's next turn.
+        (1..=words).map(|ahead| (from / 64 + ahead) % words).find_map(|word| {
+            let bits = self.filled[word];
+            (bits != 0).then(|| word * 64 + bits.trailing_zeros() as usize)
+        })
     }
 }
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (other.0, other.1).cmp(&(self.0, self.1))
+
+/// Where a slice is on the wheel.
+fn index_of(slice: u64) -> usize {
+    usize::try_from(slice % SLICES as u64).expect("below the slices of a wheel")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn events_come_in_the_order_of_their_instants_and_of_their_scheduling() {
+        for seed in 1..=40 {
+            let mut rng = Rng::new(seed);
+            let mut queue = Queue::default();
+            // The clients stand for the events' numbers.
+            let (mut now_ns, mut pushed, mut waiting) = (0, 0, Vec::new());
+            for _ in 0..4_000 {
+                if rng.below(2) == 0 || waiting.is_empty() {
+                    let spans = [1, 20_000, 5_000_000, 60_000_000, 70_000_000, 3_000_000_000];
+                    let span = spans[rng.index(spans.len())];
+                    let at_ns = now_ns + rng.below(span);
+                    queue.push(at_ns, Event::Step { client: pushed });
+                    waiting.push((at_ns, pushed));
+                    pushed += 1;
+                    continue;
+                }
+                let next = *waiting.iter().min().expect("not empty");
+                // Not before it comes.
+                if next.0 > now_ns {
+                    assert!(queue.pop_until(next.0 - 1).is_none(), "seed {seed}");
+                }
+                let popped = queue.pop_until(next.0);
+                assert!(
+                    matches!(popped, Some((at, Event::Step { client })) if (at, client) == next),
+                    "seed {seed}"
+                );
+                now_ns = next.0;
+                waiting.retain(|other| *other != next);
+            }
+        }
     }
 }

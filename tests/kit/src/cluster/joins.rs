@@ -48,7 +48,7 @@ impl<R: Rules> Cluster<R> {
         for other in 0..node {
             let theirs = self.spec_of(other).shards;
             for number in 0..shards.max(theirs) {
-                self.links.insert((other, node, number), None);
+                self.links.add([(other, node, number)]);
             }
         }
         self.joining.insert(node, node_spec(id, name, shards));

@@ -13,7 +13,8 @@ use waterpark_wire::framer::Framer;
 use waterpark_wire::{FrameError, FrameView, ItemKind, link};
 
 use super::event::Event;
-use super::{Cluster, Epoch, LinkKey, Node, REDIAL_MS};
+use super::links::{Epoch, LinkKey};
+use super::{Cluster, Node, REDIAL_MS};
 use crate::garbage;
 use crate::reach::{Fault, Reached};
 
@@ -33,7 +34,7 @@ impl<R: Rules> Cluster<R> {
     }
 
     /// Bytes on their way, with what the network does to them.
-    pub(super) fn send(&mut self, event: impl Fn(Vec<u8>) -> Event, bytes: Vec<u8>) {
+    pub(super) fn send(&mut self, event: impl Fn(Vec<u8>) -> Event, mut bytes: Vec<u8>) {
         let delay_ns = self.faults.delay_us * 1_000;
         let copies = if !self.faulty {
             1
@@ -46,13 +47,18 @@ impl<R: Rules> Cluster<R> {
         } else {
             1
         };
-        for _ in 0..copies {
+        for left in (0..copies).rev() {
             let mut at = self.now_ns + delay_ns + self.rng.below(20_000);
             if self.faulty && self.rng.ppm(self.faults.spike_ppm) {
                 self.did(Fault::FrameDelayed);
                 at += self.rng.below(self.faults.spike_ms * MS);
             }
-            self.schedule(at, event(bytes.clone()));
+            let copy = if left > 0 {
+                bytes.clone()
+            } else {
+                std::mem::take(&mut bytes)
+            };
+            self.schedule(at, event(copy));
         }
     }
 
@@ -70,7 +76,9 @@ impl<R: Rules> Cluster<R> {
     pub(super) fn epoch_of(&self, node: usize, shard: usize, link: LinkId) -> Option<u32> {
         let info = self.nodes[node].shards.get(shard)?.links().get(link.0 as usize)?;
         let peer = usize::from(info.peer.0) - 1;
-        self.links[&(node.min(peer), node.max(peer), info.number)].map(|epoch| epoch.number)
+        self.links
+            .epoch((node.min(peer), node.max(peer), info.number))
+            .map(|epoch| epoch.number)
     }
 
     pub(super) fn on_frame(&mut self, node: usize, link: LinkKey, bytes: &[u8]) {
@@ -155,7 +163,7 @@ impl<R: Rules> Cluster<R> {
     }
 
     pub(super) fn cut(&mut self, link: LinkKey) {
-        let Some(epoch) = self.links.get_mut(&link).and_then(Option::take) else {
+        let Some(epoch) = self.links.set(link, None) else {
             return;
         };
         self.did(Fault::LinkCut);
@@ -175,7 +183,7 @@ impl<R: Rules> Cluster<R> {
     }
 
     pub(super) fn on_down(&mut self, node: usize, link: LinkKey, epoch: u32) {
-        let newer = self.links[&link].is_some_and(|current| current.number > epoch);
+        let newer = self.links.epoch(link).is_some_and(|current| current.number > epoch);
         if let (Some((shard, id)), false) = (self.link_id(node, link), newer) {
             self.turn(node, shard, |shard, _| shard.on_link_down(id));
         }
@@ -185,7 +193,7 @@ impl<R: Rules> Cluster<R> {
         let (a, b) = (link.0, link.1);
         let now_ns = self.now_ns;
         let can = |node: &Node<R>| !node.down && node.paused_until_ns <= now_ns;
-        if self.links[&link].is_some() {
+        if self.links.epoch(link).is_some() {
             return;
         }
         let is_silent = self.is_silent(a, b) || self.is_silent(b, a);
@@ -206,7 +214,7 @@ impl<R: Rules> Cluster<R> {
         }
         self.epochs += 1;
         let incarnations = [self.nodes[a].incarnation, self.nodes[b].incarnation];
-        self.links.insert(
+        self.links.set(
             link,
             Some(Epoch {
                 number: self.epochs,

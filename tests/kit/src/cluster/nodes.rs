@@ -12,23 +12,14 @@ use waterpark_core::time::{MS, Now};
 use super::clients::client_of;
 use super::controllers::ControlInput;
 use super::event::Event;
-use super::{Cluster, LinkKey, SimShard, checksum};
+use super::links::LinkKey;
+use super::{Cluster, SimShard, checksum};
 use crate::ledger::Violation;
 use crate::memory::HeapMemory;
 use crate::reach::{CutKind, EventKind, Fault, Reached, Side};
 use crate::retention;
 
 impl<R: Rules> Cluster<R> {
-    /// A paused node's events wait until it goes on.
-    pub(super) fn is_paused(&mut self, node: usize, event: Event) -> Option<Event> {
-        let until_ns = self.nodes[node].paused_until_ns;
-        if until_ns > self.now_ns {
-            self.schedule(until_ns, event);
-            return None;
-        }
-        Some(event)
-    }
-
     /// One turn of one shard: an input, the end of the turn, and its effects.
     pub(super) fn turn(&mut self, node: usize, shard: usize, input: impl FnOnce(&mut SimShard<R>, Now)) {
         let now = self.now(node);
@@ -62,7 +53,7 @@ impl<R: Rules> Cluster<R> {
                 if !self.is_silent(node, peer) {
                     self.send(frame, bytes);
                 }
-                if let Some(epoch) = self.links[&key] {
+                if let Some(epoch) = self.links.epoch(key) {
                     let epoch = epoch.number;
                     let sent = Event::LinkSent {
                         node,
@@ -156,7 +147,7 @@ impl<R: Rules> Cluster<R> {
 
     fn links_of(&self, node: usize) -> Vec<LinkKey> {
         let keys = self.links.keys();
-        keys.filter(|key| key.0 == node || key.1 == node).copied().collect()
+        keys.filter(|key| key.0 == node || key.1 == node).collect()
     }
 
     /// A node starts, or starts anew with nothing.
@@ -225,7 +216,7 @@ impl<R: Rules> Cluster<R> {
         self.start_controller(node);
         for link in self.links_of(node) {
             // Its sockets closed with the process: the other side hears it, and dials again.
-            if let Some(epoch) = self.links.get_mut(&link).and_then(Option::take) {
+            if let Some(epoch) = self.links.set(link, None) {
                 let peer = if link.0 == node { link.1 } else { link.0 };
                 self.tell_closed(link, epoch);
                 self.schedule(
@@ -249,7 +240,7 @@ impl<R: Rules> Cluster<R> {
         self.schedule(self.now_ns + 50 * MS, Event::Fault);
         // Per virtual second there are twenty of these.
         if self.rng.below(20) < self.faults.cuts {
-            let keys: Vec<LinkKey> = self.links.keys().copied().collect();
+            let keys: Vec<LinkKey> = self.links.keys().collect();
             let link = keys[self.rng.index(keys.len())];
             self.cut(link);
         }

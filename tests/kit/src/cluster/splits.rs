@@ -10,7 +10,8 @@ use waterpark_core::ids::{GroupId, Member};
 use waterpark_core::rules::Rules;
 use waterpark_core::topology_log::Presence;
 
-use super::{Cluster, LinkKey};
+use super::Cluster;
+use super::links::LinkKey;
 
 /// How a cut shows at both ends of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl<R: Rules> Cluster<R> {
     pub fn cut_between(&mut self, a: usize, b: usize, manner: Manner) {
         let pair = (a.min(b), a.max(b));
         let keys = self.links.keys().filter(|key| (key.0, key.1) == pair);
-        let keys: Vec<LinkKey> = keys.copied().collect();
+        let keys: Vec<LinkKey> = keys.collect();
         assert!(!keys.is_empty(), "nodes {a} and {b} have a link");
         self.cuts.pairs.insert(pair, manner);
         if manner == Manner::Closed {

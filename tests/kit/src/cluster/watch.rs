@@ -64,10 +64,14 @@ impl<R: Rules> Cluster<R> {
     }
 
     /// What members show from one look to the next.
+    #[inline]
     pub(super) fn look(&mut self) {
-        if self.now_ns < self.watch.look_ns {
-            return;
+        if self.now_ns >= self.watch.look_ns {
+            self.look_at_all();
         }
+    }
+
+    fn look_at_all(&mut self) {
         self.watch.look_ns = self.now_ns + LOOK_MS * MS;
         let mut wrong = Vec::new();
         for (node, row) in self.nodes.iter().enumerate() {

@@ -95,6 +95,10 @@ impl Consensus for Alone {
 
     fn peer_closed(&mut self, _voter: VoterId) {}
 
+    fn has_news(&self) -> bool {
+        self.gate.has_news(self.given)
+    }
+
     fn take_writes(&mut self, out: &mut Vec<Write>) {
         self.gate.take_writes(out);
     }

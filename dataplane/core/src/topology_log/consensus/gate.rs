@@ -65,6 +65,12 @@ impl Gate {
         }
     }
 
+    /// Whether a write or a message is to be taken, or entries that were not among the `given` ones.
+    pub(super) fn has_news(&self, given: usize) -> bool {
+        let may_leave = self.held.front().is_some_and(|(after, ..)| self.passes(*after));
+        !self.writes.is_empty() || may_leave || self.released != given
+    }
+
     /// A message, behind every write so far. False if there are too many, and it is gone.
     pub(super) fn hold(&mut self, to: VoterId, message: Vec<u8>) -> bool {
         let has_room = self.held.len() < HELD_MAX;
@@ -128,12 +134,17 @@ mod tests {
         gate.write(write(7));
         assert!(gate.hold(VoterId(2), vec![3]));
         gate.decide(4);
+        assert!(gate.has_news(0));
         assert_eq!((leaving(&mut gate), gate.released()), (vec![1], 0));
+        assert!(gate.has_news(0), "the writes are to be taken");
         gate.take_writes(&mut Vec::new());
+        assert!(!gate.has_news(0), "what is left waits for them");
         gate.on_durable(6);
+        assert!(gate.has_news(1) && gate.has_news(0));
         assert_eq!((leaving(&mut gate), gate.released()), (vec![2], 1));
         gate.on_durable(7);
         assert_eq!((leaving(&mut gate), gate.released()), (vec![3], 4));
+        assert!(gate.has_news(1) && !gate.has_news(4));
     }
 
     #[test]

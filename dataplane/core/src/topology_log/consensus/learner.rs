@@ -87,6 +87,14 @@ impl Learner {
         Ok(())
     }
 
+    /// Whether an entry is to be taken.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.ahead
+            .first_key_value()
+            .is_some_and(|(first, _)| *first == self.next)
+    }
+
     /// Moves out what is complete, in order.
     pub fn take_ready(&mut self, out: &mut Vec<Decided>) {
         while let Some(entry) = self.ahead.remove(&self.next) {

@@ -166,6 +166,9 @@ pub trait Consensus {
     /// The sockets of a voter closed. If it led, the next one takes over at once.
     fn peer_closed(&mut self, voter: VoterId);
 
+    /// Whether a write, a message or a decided entry is to be taken.
+    fn has_news(&self) -> bool;
+
     /// Moves out what must be appended to the voter's file, in order.
     fn take_writes(&mut self, out: &mut Vec<Write>);
 

@@ -224,7 +224,8 @@ impl<R: Rules> Paxos<R> {
             // Not heard yet: it is told who we are once a round, and the library repeats itself.
             return;
         };
-        let mut body = Vec::new();
+        // Nearly all are heartbeats, and an answer to one has room in this.
+        let mut body = Vec::with_capacity(32);
         let kind = message::put(&mut body, message);
         let bytes = peer.message(&self.birth, self.own, kind, &body);
         self.hold(to, bytes);
@@ -373,6 +374,10 @@ impl<R: Rules> Consensus for Paxos<R> {
             self.library.try_become_leader();
             self.settle();
         }
+    }
+
+    fn has_news(&self) -> bool {
+        self.gate.has_news(self.given)
     }
 
     fn take_writes(&mut self, out: &mut Vec<Write>) {
