@@ -65,6 +65,8 @@ pub struct SimClient {
     pub is_retired: bool,
     /// It asks many nodes at a time, and asks until it is answered.
     pub is_probe: bool,
+    /// It asks for what a test tells it to, and nothing else, and does not give up while there are faults.
+    pub is_told: bool,
     /// What is under way.
     pub open: BTreeMap<(GroupId, u32), Open>,
 }
@@ -88,6 +90,7 @@ impl SimClient {
             next: BTreeMap::new(),
             is_retired: false,
             is_probe: false,
+            is_told: false,
             open: BTreeMap::new(),
         }
     }

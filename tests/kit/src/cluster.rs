@@ -15,9 +15,10 @@ mod probes;
 mod readers;
 mod splits;
 mod steward;
+mod told;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use waterpark_core::Shard;
 use waterpark_core::config::{Births, Limits};
@@ -37,7 +38,7 @@ use crate::history::History;
 use crate::ledger::{Ledger, Violation};
 use crate::memory::HeapMemory;
 use crate::reach::{Fault, Reached};
-use crate::retention::RULED;
+use crate::retention::{self, RULED};
 use crate::rng::Rng;
 use controllers::Desk;
 use event::{Event, Queue};
@@ -50,6 +51,7 @@ use watch::Watch;
 
 pub use probes::Probe;
 pub use splits::Manner;
+pub use told::{Answered, Told};
 
 /// Virtual time begins at this wall clock, ms since the epoch.
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -119,6 +121,9 @@ impl Size {
 /// A simulated cluster under rules `R`.
 pub struct Cluster<R: Rules> {
     births: Births,
+    kinds: SimKinds,
+    /// Nodes that a test ended: they come back when it says so.
+    away: BTreeSet<usize>,
     steward: Steward,
     /// Controllers by node, where they keep the topology log; none where the steward does, or nobody.
     desks: Vec<Desk<R>>,
@@ -249,6 +254,8 @@ impl<R: Rules> Cluster<R> {
         );
         let mut cluster = Cluster {
             births,
+            kinds: retention::kinds(),
+            away: BTreeSet::new(),
             steward: Steward::default(),
             desks: Vec::new(),
             voters: Vec::new(),
@@ -474,7 +481,7 @@ impl<R: Rules> Cluster<R> {
             }
             Event::Down { node, link, epoch } => self.on_down(node, link, epoch),
             Event::Dial { link } => self.on_dial(link),
-            Event::Start { node } => self.on_start(node),
+            Event::Start { node } => self.on_start_event(node),
             Event::Join { node } => self.on_join(node),
             Event::Step { client } => self.on_step(client),
             Event::Read { reader } => self.on_read_step(reader),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use waterpark_core::behaviour::Retention;
+use waterpark_core::behaviour::{Answer, Behaviour, Event, Retention, Verdict};
 use waterpark_ring::Key;
 use waterpark_wire::reply::Outcome;
 
@@ -53,6 +53,13 @@ impl History {
         }
     }
 
+    /// What a request was answered with, if it was.
+    #[must_use]
+    pub fn answered(&self, id: RequestId) -> Option<(u64, Outcome, &[u8])> {
+        let (at_ns, outcome, reply) = self.operations.get(&id)?.answered.as_ref()?;
+        Some((*at_ns, *outcome, reply))
+    }
+
     /// What was asked under a number.
     #[must_use]
     pub fn message(&self, id: RequestId) -> Option<&[u8]> {
@@ -79,6 +86,51 @@ impl History {
                 let same = *outcome == due.0 && (*outcome == Outcome::Trapped || *reply == due.1);
                 // Whoever stands before it was asked after it had been answered.
                 if !same || answered_ns < last_asked_ns {
+                    wrong.push(Violation::NotLinearizable(*id, *seq));
+                }
+            }
+            *last_asked_ns = (*last_asked_ns).max(operation.asked_ns);
+        }
+        wrong
+    }
+}
+
+impl History {
+    /// Judges the requests of one group to actors of any kinds, whose handlers are the model themselves: each is asked anew, in the order of
+    /// the log. `effects` are the seq, the group time in ms and the request of each that took effect.
+    #[must_use]
+    pub fn judge_by<B: Behaviour>(&self, kinds: &B, effects: &[(u64, u64, RequestId)]) -> Vec<Violation> {
+        let mut actors: BTreeMap<&[u8], (B::State, u64)> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        let mut answer = Answer::default();
+        for (seq, time_ms, id) in effects {
+            let Some(operation) = self.operations.get(id) else {
+                wrong.push(Violation::NeverAsked(*id, *seq));
+                continue;
+            };
+            let Some(kind) = kinds.kind(operation.key.as_ref().kind()) else {
+                wrong.push(Violation::NotReproduced(*id, *seq));
+                continue;
+            };
+            let (state, last_asked_ns) = actors.entry(operation.key.bytes()).or_default();
+            answer.clear();
+            kinds.execute(kind, state, &operation.message, &mut answer);
+            let outcome = match answer.verdict {
+                Verdict::Done | Verdict::Known => Outcome::Done,
+                Verdict::Refused => Outcome::Refused,
+                Verdict::Trapped => Outcome::Trapped,
+            };
+            match answer.event {
+                Event::None => {}
+                Event::Message => kinds.apply(kind, state, &operation.message, *seq, *time_ms),
+                Event::Bytes => kinds.apply(kind, state, &answer.event_bytes, *seq, *time_ms),
+            }
+            if let Some((answered_ns, said, reply)) = &operation.answered {
+                if (*said, reply) != (outcome, &answer.reply) {
+                    wrong.push(Violation::NotReproduced(*id, *seq));
+                }
+                // Whoever stands before it was asked after it had been answered.
+                if answered_ns < last_asked_ns {
                     wrong.push(Violation::NotLinearizable(*id, *seq));
                 }
             }
@@ -190,6 +242,26 @@ mod tests {
         ];
         let effects: Vec<_> = (1..=5).map(|at| (u64::from(at), id(at))).collect();
         assert_eq!(history("register", &rows).judge(&effects), []);
+    }
+
+    #[test]
+    fn a_forged_reply_is_found_by_the_handler_itself() {
+        let rows = [
+            ("put red", 1, 2, Outcome::Done, ""),
+            ("get", 3, 4, Outcome::Done, "1 red"),
+            ("cas 4 blue", 5, 6, Outcome::Refused, "version is 1"),
+        ];
+        let kinds = crate::retention::kinds();
+        let effects = [(1, 0, id(1)), (2, 0, id(2)), (3, 0, id(3))];
+        assert_eq!(history("register", &rows).judge_by(&kinds, &effects), []);
+        let mut forged = rows;
+        forged[1].4 = "1 blue";
+        let wrong = history("register", &forged).judge_by(&kinds, &effects);
+        assert_eq!(wrong, [Violation::NotReproduced(id(2), 2)]);
+        // The order of the log against the clock.
+        let effects = [(1, 0, id(2)), (2, 0, id(1))];
+        let wrong = history("register", &[rows[1], rows[0]]).judge_by(&kinds, &effects);
+        assert_eq!(wrong, [Violation::NotLinearizable(id(1), 2)]);
     }
 
     #[test]

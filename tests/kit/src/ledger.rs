@@ -67,6 +67,8 @@ pub enum Violation {
     NeverEnded(RequestId, Option<Outcome>),
     /// Replies to an actor's requests, or their order, fit no order in which they could have run.
     NotLinearizable(RequestId, u64),
+    /// A reply is not what its kind makes of the requests before it in the log: its handler is not a function of state and message alone.
+    NotReproduced(RequestId, u64),
     /// A request took effect that nobody asked for.
     NeverAsked(RequestId, u64),
     /// A view was opened twice.
@@ -151,6 +153,12 @@ impl Ledger {
         let failed = entry.header.outcome == Outcome::Trapped as u8;
         let left = entry.event.is_some() || !entry.reply.is_empty();
         (failed && left).then_some(Violation::LeftByFailed(token))
+    }
+
+    /// What a request was refused with for certain, if it was.
+    #[must_use]
+    pub fn refused(&self, id: RequestId) -> Option<Outcome> {
+        self.refused.get(&id).copied()
     }
 
     /// What is broken by a request having its entry at a seq.

@@ -18,5 +18,5 @@ pub mod retention;
 pub mod rng;
 pub mod views;
 
-pub use cluster::{Cluster, Manner, Probe, Report, Size};
+pub use cluster::{Answered, Cluster, Manner, Probe, Report, Size, Told};
 pub use faults::Faults;

@@ -42,9 +42,10 @@ pub enum Wrong {
     Dropped(u64),
 }
 
-/// Compares what one member's log lost with what its sweeps up to `commit` say. `rows` are all its entries from the first.
+/// Compares what one member's log lost with what its sweeps up to `commit` say. `rows` are all its entries from the first; `rule` says what a
+/// kind keeps.
 #[must_use]
-pub fn check(rows: &[Row<'_>], commit: u64) -> Vec<Wrong> {
+pub fn check(rows: &[Row<'_>], commit: u64, rule: impl Fn(&[u8]) -> Retention) -> Vec<Wrong> {
     let mut kinds: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
     for (_, _, entry) in rows {
         if let Some(key) = entry.key.and_then(|key| KeyRef::new_checked(key).ok()) {
@@ -87,11 +88,10 @@ pub fn check(rows: &[Row<'_>], commit: u64) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     for (row, (must, may)) in messages.iter().zip(gone).rev() {
         let newer = newer.entry(row.2.header.actor.get()).or_default();
-        let rule = RULED.iter().find(|(name, _)| kind(row) == Some(name.as_bytes()));
-        let forbidden = match rule {
-            None => true,
-            Some((_, Retention::Last(count))) => *newer < *count,
-            Some(_) => false,
+        let forbidden = match kind(row).map_or(Retention::All, &rule) {
+            Retention::All => true,
+            Retention::Last(count) => *newer < count,
+            Retention::For(_) | Retention::None => false,
         };
         *newer += 1;
         match row.2.header.flags.get() & DROPPED != 0 {
@@ -169,7 +169,7 @@ mod tests {
             .zip(log)
             .map(|(seq, bytes)| (seq, seq * 1_000, EntryView::new_checked(bytes).unwrap().0))
             .collect();
-        check(&rows, commit)
+        check(&rows, commit, |name| kinds().rule(name))
     }
 
     #[test]

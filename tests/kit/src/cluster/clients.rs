@@ -28,7 +28,8 @@ impl<R: Rules> Cluster<R> {
         let pause_ms = 1 + self.rng.below(20);
         self.schedule(self.now_ns + pause_ms * MS, Event::Step { client });
         let index = client as usize;
-        let opens = !self.clients[index].is_retired && !self.clients[index].is_probe;
+        let row = &self.clients[index];
+        let opens = !row.is_retired && !row.is_probe && !row.is_told;
         if self.left > 0 && self.clients[index].open.len() < 24 && opens {
             self.left -= 1;
             self.open(client);
@@ -105,12 +106,12 @@ impl<R: Rules> Cluster<R> {
 
     pub(super) fn attempt(&mut self, id: RequestId) {
         let index = id.client as usize;
-        let is_probe = self.clients[index].is_probe;
+        let (is_probe, is_told) = (self.clients[index].is_probe, self.clients[index].is_told);
         let Some(open) = self.clients[index].open.get_mut(&(id.group, id.number)) else {
             return;
         };
         // Once faults have stopped, nobody gives up before the time in which everything must end.
-        let may_give_up = self.faulty || self.now_ns >= self.watch.stopped_ns.saturating_add(ENDS_MS * MS);
+        let may_give_up = self.faulty && !is_told || self.now_ns >= self.watch.stopped_ns.saturating_add(ENDS_MS * MS);
         if open.attempts >= ATTEMPTS_MAX && may_give_up && !is_probe {
             // Given up for good: the mark passes it, and what became of it stays unknown.
             let refused = open.refused;
@@ -265,7 +266,7 @@ impl<R: Rules> Cluster<R> {
         }
         self.probes.on_refusal(id, outcome);
         let row = &mut self.clients[id.client as usize];
-        let is_probe = row.is_probe;
+        let is_patient = row.is_probe || row.is_told;
         let Some(open) = row.open.get_mut(&(id.group, id.number)) else {
             return;
         };
@@ -276,7 +277,7 @@ impl<R: Rules> Cluster<R> {
         // Who repeats frames of clients makes copies that say nothing of each other: a stream never does.
         let is_only = open.attempts == 1 && !open.is_doubled && self.faults.repeat_ppm == 0;
         let is_certain = is_hopeless || is_definite && promises && is_only;
-        let gives_up = is_certain && self.faulty && !is_probe && self.rng.below(2) == 0;
+        let gives_up = is_certain && self.faulty && !is_patient && self.rng.below(2) == 0;
         let ends = is_hopeless || is_expired || gives_up;
         if ends {
             row.open.remove(&(id.group, id.number));

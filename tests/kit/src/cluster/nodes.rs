@@ -17,7 +17,6 @@ use super::{Cluster, SimShard, checksum};
 use crate::ledger::Violation;
 use crate::memory::HeapMemory;
 use crate::reach::{CutKind, EventKind, Fault, Reached, Side};
-use crate::retention;
 
 impl<R: Rules> Cluster<R> {
     /// One turn of one shard: an input, the end of the turn, and its effects.
@@ -150,6 +149,14 @@ impl<R: Rules> Cluster<R> {
         keys.filter(|key| key.0 == node || key.1 == node).collect()
     }
 
+    /// It is time for a node to start, unless somebody else decides over it.
+    pub(super) fn on_start_event(&mut self, node: usize) {
+        let is_started = self.births == Births::TopologyLog && !self.nodes[node].down;
+        if !is_started && !self.away.contains(&node) {
+            self.on_start(node);
+        }
+    }
+
     /// A node starts, or starts anew with nothing.
     pub(super) fn on_start(&mut self, node: usize) {
         if !self.nodes[node].down {
@@ -198,7 +205,7 @@ impl<R: Rules> Cluster<R> {
                 topology.clone(),
                 placement,
                 HeapMemory::new(self.faults.memory_bytes),
-                retention::kinds(),
+                self.kinds.clone(),
             )
         };
         self.nodes[node].shards = (0..own).map(make).collect();
@@ -270,6 +277,13 @@ impl<R: Rules> Cluster<R> {
         if self.nodes[node].down || !self.may_lose(node) {
             return;
         }
+        self.end_node(node);
+        let at = self.now_ns + 1_000 + self.rng.below(1_500) * MS;
+        self.schedule(at, Event::Start { node });
+    }
+
+    /// A node's process is gone.
+    pub(super) fn end_node(&mut self, node: usize) {
         self.did(Fault::NodeCrashed);
         self.nodes[node].down = true;
         self.nodes[node].restarts += 1;
@@ -278,8 +292,6 @@ impl<R: Rules> Cluster<R> {
         for link in self.links_of(node) {
             self.cut(link);
         }
-        let at = self.now_ns + 1_000 + self.rng.below(1_500) * MS;
-        self.schedule(at, Event::Start { node });
     }
 
     /// A node is told to stop. It refuses what comes, and then starts anew.

@@ -23,7 +23,6 @@ use super::event::Event;
 use crate::client::RequestId;
 use crate::ledger::{Token, Violation};
 use crate::reads::{History, Promise, Read, Replay};
-use crate::retention;
 use crate::rng::Rng;
 
 /// Readers are numbered from here on, clients below.
@@ -61,6 +60,8 @@ pub(super) struct Readers {
     tokens: BTreeMap<(u32, GroupId), Token>,
     /// Reads that were answered since somebody looked.
     answered: Vec<u64>,
+    /// What a test reads, by correlation: what it was shown, once that is known.
+    pub(super) shown: BTreeMap<u64, Option<Vec<u8>>>,
     pub(super) history: History,
 }
 
@@ -73,6 +74,7 @@ impl Readers {
             left: READS_MAX,
             tokens: BTreeMap::new(),
             answered: Vec::new(),
+            shown: BTreeMap::new(),
             history: History::default(),
         }
     }
@@ -123,6 +125,10 @@ impl<R: Rules> Cluster<R> {
             return;
         }
         let pause_ms = 10 + readers.rng.below(60);
+        if self.keys.is_empty() {
+            // Nobody was asked for anything yet.
+            return self.schedule(now_ns + pause_ms * MS, Event::Read { reader });
+        }
         let key = self.keys[readers.rng.index(self.keys.len())].clone();
         self.schedule(now_ns + pause_ms * MS, Event::Read { reader });
         self.read(reader, key);
@@ -157,6 +163,13 @@ impl<R: Rules> Cluster<R> {
         let promise = self.readers.promise(reader, group);
         let is_here = promise != Promise::Linearizable && self.readers.rng.below(3) == 0;
         self.ask(reader, key, promise, is_here);
+    }
+
+    /// A test reads an actor, with everything that was acked before: the correlation of its question.
+    pub(super) fn ask_for_test(&mut self, key: Key) -> u64 {
+        let correlation = self.ask(FIRST + READERS, key, Promise::Linearizable, false);
+        self.readers.shown.insert(correlation, None);
+        correlation
     }
 
     /// Sends a read to any shard of any node; its correlation.
@@ -242,6 +255,9 @@ impl<R: Rules> Cluster<R> {
             self.trace(&[7, u64::from(reader), token.view, token.seq]);
             self.report.reads[open.promise.level() as usize] += 1;
             self.readers.answered.push(reply.header.correlation.get());
+            if let Some(shown) = self.readers.shown.get_mut(&reply.header.correlation.get()) {
+                *shown = Some(reply.body.to_vec());
+            }
             let history = &mut self.readers.history;
             history.on_read(open.promise, open.began_ns, self.now_ns, age_ms, read);
             if matches!(open.promise, Promise::Linearizable | Promise::Session(_)) {
@@ -317,7 +333,7 @@ impl<R: Rules> Cluster<R> {
         let shards = self.nodes[node].shards.len();
         let shard = &self.nodes[node].shards[group.0 as usize % shards];
         let commit = self.commit(node, group);
-        let mut replay = Replay::new(retention::kinds());
+        let mut replay = Replay::new(self.kinds.clone());
         let mut done = 0;
         for read in reads {
             while done < read.token.seq.min(commit) {
