@@ -46,6 +46,11 @@ pub(crate) struct Retained {
 }
 
 impl Retained {
+    /// Whether all its actors keep everything, as far as is known.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.ruled.is_empty()
+    }
+
     /// An actor of a kind was introduced.
     pub(crate) fn introduced(&mut self, kind: KindId, retention: Retention, time_ms: u64) {
         if retention == Retention::All || self.ruled.contains(&kind) {

@@ -8,7 +8,7 @@ use waterpark_wire::run::{EntryHeader, EntryParts, TICK};
 
 use crate::behaviour::Behaviour;
 use crate::effects::Cut;
-use crate::group::Role;
+use crate::group::{Group, Role};
 use crate::ids::LinkId;
 use crate::lane::{NO_LANE, Session, Standing};
 use crate::memory::Memory;
@@ -27,6 +27,23 @@ const TICK_BUSY_MS: u64 = 10;
 const REST_MS: u64 = 1_000;
 /// An idle writer looks for expired rows this often.
 const EXPIRE_MS: u64 = 60_000;
+
+/// Whether time brings nothing to a group that is not looked for in another place, but for what is done once a minute.
+fn is_quiet<S>(group: &Group<S>, now: Now) -> bool {
+    let is_whole = match group.role {
+        Role::Unborn => return false,
+        Role::Opening | Role::Writer => group.followers.iter().all(|progress| progress.adopted),
+        _ => true,
+    };
+    is_whole
+        && now.monotonic_ns < group.first_deadline_ns
+        && group.held.is_empty()
+        && group.queued.is_empty()
+        && group.reads.confirming.is_empty()
+        && group.opener.is_none()
+        && group.intake.is_none()
+        && group.retained.is_everything()
+}
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The next instant at which [`Shard::on_tick`] has something to do, monotonic ns. The world may call earlier or later.
@@ -56,6 +73,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.snapshots.expire(now);
         let minute = now.monotonic_ns / (EXPIRE_MS * MS) != before_ns / (EXPIRE_MS * MS);
         for index in 0..self.groups.len() {
+            // Of thousands of groups few have anything to do with each tick.
+            if !minute && is_quiet(&self.groups[index], now) {
+                continue;
+            }
             self.expire_waiting(now, index);
             self.expire_held(now, index);
             self.expire_queued(now, index);

@@ -116,9 +116,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Whatever can leave leaves, link by link in the order of their places.
     fn flush_links(&mut self, now: Now) {
-        // A commit that somebody was not told goes over whichever link is at rest.
-        if !self.untold.is_empty() {
-            self.links.mark_all();
+        // A commit that a follower was not told goes over its link, once that is at rest.
+        for local in &self.untold {
+            let group = &self.groups[*local as usize];
+            let untold = group
+                .followers
+                .iter()
+                .filter(|progress| progress.adopted && progress.told < group.commit);
+            for progress in untold {
+                self.links.set_mark(progress.link.0 as usize, true);
+            }
         }
         let mut from = 0;
         while let Some(index) = self.links.take_marked(from) {

@@ -27,7 +27,7 @@ pub(super) struct Watch<R: Rules> {
     /// The shards of processes that have ended, as they were then.
     ended: BTreeMap<Member, Vec<SimShard<R>>>,
     /// The last look at each member, by node and group, and of which process.
-    seen: BTreeMap<(usize, GroupId), (Incarnation, Sight)>,
+    seen: Vec<Vec<Option<(Incarnation, Sight)>>>,
     look_ns: u64,
     /// When faults stopped, virtual ns.
     pub(super) stopped_ns: u64,
@@ -40,7 +40,7 @@ impl<R: Rules> Default for Watch<R> {
         Watch {
             views: Views::default(),
             ended: BTreeMap::new(),
-            seen: BTreeMap::new(),
+            seen: Vec::new(),
             look_ns: 0,
             stopped_ns: u64::MAX,
             stopped_at: View(0),
@@ -74,13 +74,15 @@ impl<R: Rules> Cluster<R> {
     fn look_at_all(&mut self) {
         self.watch.look_ns = self.now_ns + LOOK_MS * MS;
         let mut wrong = Vec::new();
-        for (node, row) in self.nodes.iter().enumerate() {
+        self.watch.seen.resize_with(self.nodes.len(), Vec::new);
+        for (row, seen) in self.nodes.iter().zip(&mut self.watch.seen) {
+            seen.resize(self.topology.keyspace().groups() as usize, None);
             for shard in &row.shards {
                 let usage = waterpark_core::memory::Memory::usage(shard.memory());
                 wrong.extend(members::judge_burden(&shard.burden(), usage, &self.limits));
                 for group in shard.groups() {
                     let Some(sight) = shard.sight(group) else { continue };
-                    let seen = self.watch.seen.insert((node, group), (row.incarnation, sight));
+                    let seen = seen[group.0 as usize].replace((row.incarnation, sight));
                     let before = seen.filter(|(incarnation, _)| *incarnation == row.incarnation);
                     wrong.extend(members::judge_step(
                         group,
