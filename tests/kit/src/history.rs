@@ -259,8 +259,12 @@ mod tests {
         let wrong = history("register", &forged).judge_by(&kinds, &effects);
         assert_eq!(wrong, [Violation::NotReproduced(id(2), 2)]);
         // The order of the log against the clock.
+        let rows = [
+            ("put red", 1, 2, Outcome::Done, ""),
+            ("put red", 3, 4, Outcome::Done, ""),
+        ];
         let effects = [(1, 0, id(2)), (2, 0, id(1))];
-        let wrong = history("register", &[rows[1], rows[0]]).judge_by(&kinds, &effects);
+        let wrong = history("register", &rows).judge_by(&kinds, &effects);
         assert_eq!(wrong, [Violation::NotLinearizable(id(1), 2)]);
     }
 
