@@ -115,6 +115,9 @@ impl History {
             let (state, last_asked_ns) = actors.entry(operation.key.bytes()).or_default();
             answer.clear();
             kinds.execute(kind, state, &operation.message, &mut answer);
+            if answer.verdict == Verdict::Trapped {
+                answer.leave_nothing();
+            }
             let outcome = match answer.verdict {
                 Verdict::Done | Verdict::Known => Outcome::Done,
                 Verdict::Refused => Outcome::Refused,
