@@ -57,6 +57,8 @@ pub struct ClusterPlan {
     pub voters: bool,
     /// Round trips between data centres, in µs; none for loopback's own.
     pub round_trips: Vec<(&'static str, &'static str, u64)>,
+    /// Further tables of its configuration.
+    pub tables: String,
 }
 
 impl ClusterPlan {
@@ -76,6 +78,7 @@ impl ClusterPlan {
             driver: "auto".to_owned(),
             voters: false,
             round_trips: Vec::new(),
+            tables: String::new(),
         }
     }
 
@@ -92,13 +95,14 @@ impl ClusterPlan {
     }
 
     /// What the configuration says beyond a new one.
-    fn links(&self) -> String {
+    fn more(&self) -> String {
         let pair = |(one, other, us): &(&str, &str, u64)| format!("{one}-{other} = \"{us}us\"");
         let delays: Vec<String> = self.round_trips.iter().map(pair).collect();
-        match delays.is_empty() {
+        let links = match delays.is_empty() {
             true => String::new(),
             false => format!("\n[links]\ndelay = {{ {} }}\n", delays.join(", ")),
-        }
+        };
+        links + &self.tables
     }
 }
 
@@ -278,9 +282,7 @@ impl Cluster {
             .append(true)
             .open(&written.config_path)
             .map_err(ClusterError::Folder)?;
-        config
-            .write_all(plan.links().as_bytes())
-            .map_err(ClusterError::Folder)?;
+        config.write_all(plan.more().as_bytes()).map_err(ClusterError::Folder)?;
         let loaded = waterpark_control::load(&written.config_path, [])?;
         let key = loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes());
         let mut cluster = Cluster {

@@ -208,12 +208,14 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// The first rule that the nodes break. One that decides the topology log cannot leave.
+    /// The first rule that the nodes break.
     pub fn grown(&self, joined: &[NodeSpec], left: &[NodeId]) -> Result<Self, TopologyError> {
         let mut spec = self.spec.clone();
         spec.nodes.retain(|node| joined.iter().all(|new| new.id != node.id));
         spec.nodes.extend_from_slice(joined);
         spec.nodes.retain(|node| !left.contains(&node.id));
+        // Who votes by now the topology log says.
+        spec.voters.retain(|voter| !left.contains(voter));
         let founding = self.founding.clone().unwrap_or_else(|| Arc::new(self.clone()));
         let has_node = |dc: &str| {
             let mut names = spec.nodes.iter().filter_map(|node| NodeName::parse(&node.name));

@@ -49,7 +49,6 @@ pub(crate) struct Reach {
 struct Entries {
     addresses: ClusterAddresses,
     key: [u8; 32],
-    voters: Option<Vec<u16>>,
 }
 
 impl Reach {
@@ -84,7 +83,6 @@ impl Reach {
             return Ok(Entries {
                 addresses: entries,
                 key,
-                voters: None,
             });
         }
         let path = match &self.config {
@@ -103,12 +101,11 @@ impl Entries {
         Entries {
             addresses: ClusterAddresses(nodes.map(address).collect()),
             key: key(loaded),
-            voters: Some(loaded.config.voters.iter().map(|voter| voter.0).collect()),
         }
     }
 
     fn enter(self, timeout_ms: u32) -> Result<Cluster, Failure> {
-        let Entries { addresses, key, voters } = self;
+        let Entries { addresses, key } = self;
         let shown: Vec<String> = addresses.0.iter().map(Address::to_string).collect();
         let failed = |error| Failure::Connect {
             entries: shown.join(", "),
@@ -120,12 +117,7 @@ impl Entries {
             ..ReadOptions::default()
         };
         let table = client.slot_table(&read).map_err(&failed)?;
-        Ok(Cluster {
-            client,
-            key,
-            voters,
-            table,
-        })
+        Ok(Cluster { client, key, table })
     }
 }
 
@@ -222,8 +214,6 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     /// The cluster's key, for further connections.
     pub(crate) key: [u8; 32],
-    /// The first voters, where they are known.
-    pub(crate) voters: Option<Vec<u16>>,
     table: SlotTableBody,
 }
 

@@ -168,7 +168,7 @@ fn look_before(cluster: &Cluster, topology: &TopologyBody, victims: &[u16], anyw
             "{stopped} groups would have too few members left, and stop for as long as it lasts: say --anyway to see that"
         )));
     }
-    let voters = cluster.voters.as_deref().unwrap_or_default();
+    let voters = &topology.voters;
     let left = voters.iter().filter(|voter| stays(**voter)).count();
     if !voters.is_empty() && left <= voters.len() / 2 {
         return Err(refused(format!(

@@ -22,6 +22,7 @@ use crate::demo_screen::figures;
 use crate::errors;
 use crate::failure::{Failure, code};
 use crate::show;
+use crate::topology::newest;
 
 pub(crate) use sight::{Groups, counter};
 
@@ -70,10 +71,13 @@ fn show_status(reach: &Reach) -> Result<u8, Failure> {
         .collect();
     let nobody = nodes.iter().all(|node| node.silence.is_some());
     let faults = faults(&nodes, &groups);
+    // A cluster without a topology log has no voters.
+    let voters = newest(&cluster, reach.timeout_ms()).ok().map(|log| log.voters);
+    let voters = voters.map(|voters| voters.iter().map(|node| cluster.name(*node)).collect::<Vec<_>>());
     if reach.json {
-        show::print(&object(&nodes, &groups, &faults).to_string())?;
+        show::print(&object(&nodes, &groups, &faults, voters).to_string())?;
     } else {
-        show::print(&text(&nodes, &groups))?;
+        show::print(&text(&nodes, &groups, voters.as_deref()))?;
         if faults.is_empty() {
             show::print("healthy")?;
         }
@@ -152,7 +156,7 @@ fn faults(nodes: &[Node], groups: &Groups) -> Vec<String> {
     faults
 }
 
-fn text(nodes: &[Node], groups: &Groups) -> String {
+fn text(nodes: &[Node], groups: &Groups, voters: Option<&[String]>) -> String {
     let titles = [
         "node", "driver", "since", "memory", "writes", "follows", "actors", "entries", "log", "mllp", "links", "behind",
     ];
@@ -191,6 +195,9 @@ fn text(nodes: &[Node], groups: &Groups) -> String {
         figures::count(sum(|node| node.mllp.errors)),
         figures::count(sum(|node| node.mllp.rejected)),
     );
+    if let Some(voters) = voters {
+        text += &format!("voters   {}\n", voters.join(" "));
+    }
     let up = nodes.iter().filter(|node| node.silence.is_none()).count();
     text + &format!("nodes    {up} of {} up", nodes.len())
 }
@@ -231,7 +238,7 @@ fn row(node: &Node, groups: &Groups) -> Vec<String> {
     ]
 }
 
-fn object(nodes: &[Node], groups: &Groups, faults: &[String]) -> Value {
+fn object(nodes: &[Node], groups: &Groups, faults: &[String], voters: Option<Vec<String>>) -> Value {
     let silent: Vec<&str> = nodes
         .iter()
         .filter(|node| node.silence.is_some())
@@ -240,7 +247,7 @@ fn object(nodes: &[Node], groups: &Groups, faults: &[String]) -> Value {
     let sum = |of: fn(&Node) -> u64| nodes.iter().map(of).sum::<u64>();
     json!({
         "schema": "waterpark.status.1", "complete": silent.is_empty(), "missing": silent, "healthy": faults.is_empty(),
-        "faults": faults,
+        "faults": faults, "voters": voters,
         "nodes": nodes.iter().map(|node| node_json(node, groups)).collect::<Vec<Value>>(),
         "groups": {
             "total": groups.total, "five": groups.five, "four": groups.four, "three": groups.three, "fewer": groups.fewer,

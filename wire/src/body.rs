@@ -172,6 +172,10 @@ pub struct WhereBody {
 pub struct TopologyBody {
     /// Position of the last entry; 0 in a cluster without such a log.
     pub position: u64,
+    /// The configuration of the voters, from 1.
+    pub configuration: u32,
+    /// The nodes that vote in it.
+    pub voters: Vec<u16>,
     /// The nodes that it knows.
     pub nodes: Vec<NodeStateBody>,
     /// All groups, in order; none before they are born.
@@ -215,15 +219,15 @@ pub struct HappeningBody {
     pub wall_ms: u64,
     /// The node that proposed it.
     pub by: u16,
-    /// `node`, `created`, `learners`, `proposed` or `activated`.
+    /// `node`, `created`, `learners`, `proposed`, `activated` or `voters`.
     pub what: String,
     /// The node, with its process; of `node` alone.
     pub nodes: Vec<NodeStateBody>,
-    /// The group; how many of `created`.
+    /// The group; how many of `created`; which configuration of `voters`.
     pub group: u32,
     /// The view, 0 where it has none.
     pub view: u64,
-    /// The members' or learners' nodes, the writer first.
+    /// The members' or learners' nodes, the writer first; the nodes that vote, of `voters`.
     pub members: Vec<u16>,
     /// Why, in words.
     pub why: String,

@@ -48,6 +48,8 @@ pub struct ClusterConfig {
     pub defaults: Defaults,
     /// The nodes that decide the topology log at first: voter 1, voter 2 and so on, at most seven. None, while the cluster has no such log.
     pub voters: Vec<NodeId>,
+    /// When others vote, or the same begin new files.
+    pub votes: Votes,
     /// The folder of a node's own files, relative to the folder of `cluster.toml`: `data`, if the file says nothing.
     pub data: PathBuf,
     /// The nodes in the order of the file; at least one.
@@ -62,6 +64,16 @@ pub struct Links {
     pub delay: BTreeMap<(String, String), Duration>,
     /// Of frames.
     pub compression: Compression,
+}
+
+/// Who decides the topology log, as time goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Votes {
+    /// A voter that was not heard for so long is replaced: 60 s, if the file says nothing.
+    pub replace_after: Duration,
+    /// A voter's file that has grown by so much is begun anew, with what it adds up to: 8 MiB, if the file says nothing.
+    pub trim: Bytes,
 }
 
 /// How frames between nodes are compressed.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use waterpark_ring::{ClusterId, NodeId};
 
-use crate::config::{ClusterConfig, Compression, Defaults, History, Links, NodeConfig, Workers};
+use crate::config::{ClusterConfig, Compression, Defaults, History, Links, NodeConfig, Votes, Workers};
 use crate::explain::{Explained, Origin};
 use crate::fields::Got;
 use crate::mllp::DraftMllp;
@@ -36,6 +36,8 @@ pub(crate) struct Draft {
     /// Names, in the order of the file; none, if it says nothing.
     pub(crate) voters: Option<Got<Vec<Got<Box<str>>>>>,
     pub(crate) data: Option<Got<Box<str>>>,
+    pub(crate) replace_after: Option<Got<Duration>>,
+    pub(crate) trim: Option<Got<Bytes>>,
     pub(crate) nodes: Vec<DraftNode>,
     /// There is a `node`, but it is no array of tables; that is the problem then, not the absence of nodes.
     pub(crate) nodes_unread: bool,
@@ -151,6 +153,10 @@ impl Draft {
         let clients = self.clients?;
         ledger.note("defaults.clients", &clients, clients.value);
 
+        let (replace_after, trim) = (self.replace_after?, self.trim?);
+        ledger.note("votes.replace_after", &replace_after, replace_after.value);
+        ledger.note("votes.trim", &trim, trim.value);
+
         let nodes = self
             .nodes
             .into_iter()
@@ -160,6 +166,10 @@ impl Draft {
         let config = ClusterConfig {
             id: id.value,
             voters: names.into_iter().map(id_of).collect::<Option<Vec<NodeId>>>()?,
+            votes: Votes {
+                replace_after: replace_after.value,
+                trim: trim.value,
+            },
             data: PathBuf::from(&*data.value),
             nodes,
             key_file: self.key_file.map(|file| PathBuf::from(&*file.value)),

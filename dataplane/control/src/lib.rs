@@ -48,7 +48,8 @@ pub use codes::{
     StartCode, TuneCode, WireCode,
 };
 pub use config::{
-    CLIENTS_MAX, ClusterConfig, Compression, Defaults, History, Links, NodeConfig, NodePorts, PORTS_PER_NODE, Workers,
+    CLIENTS_MAX, ClusterConfig, Compression, Defaults, History, Links, NodeConfig, NodePorts, PORTS_PER_NODE, Votes,
+    Workers,
 };
 pub use error::ConfigError;
 pub use explain::{Explained, Origin};

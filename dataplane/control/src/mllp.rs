@@ -11,7 +11,7 @@ use crate::draft::Ledger;
 use crate::fields::{Fields, Got, Reader};
 use crate::problem::What;
 use crate::quantities::{Bytes, Duration};
-use crate::read::{duration, one_of, size};
+use crate::read::{one_of, size, time};
 use crate::source::{Place, quoted};
 
 /// Longest message that a node takes, over MLLP as over the native protocol.
@@ -212,14 +212,5 @@ fn read_authorities(fields: &mut Fields<'_, '_>) -> Option<Got<Vec<String>>> {
 }
 
 fn timeout(text: &str) -> Result<Duration, What> {
-    let timeout = duration(text)?;
-    if (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout) {
-        return Ok(timeout);
-    }
-    Err(What::OutOfRange {
-        key: "timeout".into(),
-        found: quoted(text),
-        min: TIMEOUT_MIN.to_string().into(),
-        max: TIMEOUT_MAX.to_string().into(),
-    })
+    time("timeout", text, TIMEOUT_MIN, TIMEOUT_MAX)
 }

@@ -14,7 +14,7 @@ use crate::source::{Place, quoted};
 const PREFIX: &str = "WATERPARK_";
 
 /// Variables of single keys: after the prefix, the table, the key.
-const KEYS: [(&str, &str, &str); 11] = [
+const KEYS: [(&str, &str, &str); 13] = [
     // Its short name is that of the folder where tests look for real data.
     ("DATA_FOLDER", "", "data"),
     ("CLUSTER_KEY_FILE", "cluster", "key_file"),
@@ -27,6 +27,8 @@ const KEYS: [(&str, &str, &str); 11] = [
     ("MLLP_MODE", "mllp", "mode"),
     ("MLLP_TIMEOUT", "mllp", "timeout"),
     ("MLLP_MESSAGE_MAX", "mllp", "message_max"),
+    ("VOTES_REPLACE_AFTER", "votes", "replace_after"),
+    ("VOTES_TRIM", "votes", "trim"),
 ];
 /// Keys of a node that can be overridden.
 const NODE_KEYS: [(&str, &str); 5] = [
@@ -51,7 +53,7 @@ const FIXED: [&str; 11] = [
     "KINDS_",
 ];
 /// Begins of variables that are meant for a key.
-const TABLES: [&str; 5] = ["CLUSTER_", "DEFAULTS_", "LINKS_", "MLLP_", "NODE_"];
+const TABLES: [&str; 6] = ["CLUSTER_", "DEFAULTS_", "LINKS_", "MLLP_", "NODE_", "VOTES_"];
 
 /// A variable that overrides a key.
 #[derive(Clone, Debug)]
@@ -213,6 +215,8 @@ mod tests {
             ("WATERPARK_MLLP_MODE", "mllp", "mode"),
             ("WATERPARK_MLLP_TIMEOUT", "mllp", "timeout"),
             ("WATERPARK_MLLP_MESSAGE_MAX", "mllp", "message_max"),
+            ("WATERPARK_VOTES_REPLACE_AFTER", "votes", "replace_after"),
+            ("WATERPARK_VOTES_TRIM", "votes", "trim"),
             ("WATERPARK_NODE_TN_A_1_HOST", "node.TN-A-1", "host"),
             ("WATERPARK_NODE_FL_A_1_SHARDS", "node.FL-A-1", "shards"),
         ];

@@ -22,6 +22,14 @@ const MEMORY_MAX: Bytes = Bytes::new(64 << 40);
 /// Of a node that says nothing, in a file that says nothing.
 const MEMORY_DEFAULT: Bytes = Bytes::new(1 << 30);
 /// Breaks of the grammar that are named at most.
+/// What a file that says nothing of votes means, and the bounds of one that does. Shorter than a restart takes, every restart would move a vote; a
+/// file has to hold a state and some entries at least.
+const REPLACE_AFTER: Duration = Duration::from_us(60_000_000);
+const REPLACE_AFTER_MIN: Duration = Duration::from_us(1_000_000);
+const REPLACE_AFTER_MAX: Duration = Duration::from_us(86_400_000_000);
+const TRIM: Bytes = Bytes::new(8 << 20);
+const TRIM_MIN: Bytes = Bytes::new(16 << 10);
+const TRIM_MAX: Bytes = Bytes::new(1 << 30);
 const SYNTAX_PROBLEMS_MAX: usize = 20;
 /// Longest name of a facility that a key could carry beside its other fields.
 const FACILITY_BYTES_MAX: usize = 255;
@@ -103,6 +111,7 @@ fn top<'a>(reader: &mut Reader<'a>, document: &'a DeTable<'a>) -> Draft {
     let links = top.table("links");
     let mllp = top.table("mllp");
     let defaults = top.table("defaults");
+    let votes = top.table("votes");
     let nodes = top.value("node");
     top.finish();
 
@@ -121,6 +130,7 @@ fn top<'a>(reader: &mut Reader<'a>, document: &'a DeTable<'a>) -> Draft {
     draft.kinds = kinds.map(|(table, _)| read_kinds(reader, table)).unwrap_or_default();
     read_links(reader, links, &mut draft);
     read_defaults(reader, defaults, &mut draft);
+    read_votes(reader, votes, &mut draft);
     draft.nodes_unread = nodes.is_some_and(|value| !value.get_ref().is_array());
     draft.nodes = nodes.map(|value| read_nodes(reader, value)).unwrap_or_default();
     draft
@@ -148,6 +158,8 @@ fn empty(file: Place, mllp: DraftMllp, cluster: Option<Place>) -> Draft {
         clients: None,
         voters: None,
         data: None,
+        replace_after: None,
+        trim: None,
         nodes: Vec::new(),
     }
 }
@@ -338,6 +350,23 @@ fn read_defaults<'a>(reader: &mut Reader<'a>, table: Option<(&'a DeTable<'a>, Pl
     }
 }
 
+fn read_votes<'a>(reader: &mut Reader<'a>, table: Option<(&'a DeTable<'a>, Place)>, draft: &mut Draft) {
+    let (table, header) = or_absent(table, &draft.file);
+    let mut fields = Fields::new(reader, table, "votes", "[votes]", header);
+    let (no_replace, no_trim) = (fields.is_unset("replace_after"), fields.is_unset("trim"));
+    draft.replace_after = fields.parsed("replace_after", |text| {
+        time("replace_after", text, REPLACE_AFTER_MIN, REPLACE_AFTER_MAX)
+    });
+    draft.trim = fields.parsed("trim", |text| size("trim", text, TRIM_MIN, TRIM_MAX));
+    fields.finish();
+    if no_replace {
+        draft.replace_after = Some(Got::default(REPLACE_AFTER, draft.file.clone()));
+    }
+    if no_trim {
+        draft.trim = Some(Got::default(TRIM, draft.file.clone()));
+    }
+}
+
 fn read_nodes<'a>(reader: &mut Reader<'a>, value: &'a Spanned<DeValue<'a>>) -> Vec<DraftNode> {
     let mut nodes = Vec::new();
     let list: Option<&'a DeArray<'a>> = value.get_ref().as_array();
@@ -441,6 +470,20 @@ pub(crate) fn size(key: &'static str, text: &str, min: Bytes, max: Bytes) -> Res
     })?;
     if (min..=max).contains(&size) {
         return Ok(size);
+    }
+    Err(What::OutOfRange {
+        key: key.into(),
+        found: quoted(text),
+        min: min.to_string().into(),
+        max: max.to_string().into(),
+    })
+}
+
+/// A time within bounds.
+pub(crate) fn time(key: &'static str, text: &str, min: Duration, max: Duration) -> Result<Duration, What> {
+    let time = duration(text)?;
+    if (min..=max).contains(&time) {
+        return Ok(time);
     }
     Err(What::OutOfRange {
         key: key.into(),

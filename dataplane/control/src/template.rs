@@ -56,6 +56,9 @@ const OPTIONAL: &str = "\
 # (loopback, any), and how messages are acknowledged                authorities = [\"HOSPX\"]
 # (original, enhanced):                                             from = \"any\"
 #                                                                   mode = \"original\"
+# Others vote for one that was not heard for so long, and a         [votes]
+# voter's file that grew by so much is begun anew:                  replace_after = \"60s\"
+#                                                                   trim = \"8MiB\"
 ";
 
 const NODES: &str = "\

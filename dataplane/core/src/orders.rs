@@ -40,6 +40,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         TopologyBody {
             position: state.position(),
+            configuration: state.electorate().configuration,
+            voters: self.voters().iter().map(|node| node.0).collect(),
             nodes: state.nodes().map(node).collect(),
             groups: state.groups().map(group).collect(),
             history: self.history.rows().map(happening_body).collect(),
@@ -253,6 +255,17 @@ fn happening_body(row: &Happening) -> HappeningBody {
             group: group.0,
             view: view.0,
             members: nodes_of(members),
+            ..body
+        },
+        What::Voters {
+            configuration,
+            nodes,
+            why,
+        } => HappeningBody {
+            what: "voters".to_owned(),
+            group: *configuration,
+            members: nodes.iter().map(|node| node.0).collect(),
+            why: why.text().to_owned(),
             ..body
         },
     }

@@ -65,6 +65,8 @@ rules! {
     TopologyLeaderDecidesBeforeFsync = "topology-leader-decides-before-fsync",
         "messages and decided entries of the topology log leave before the writes that preceded them are durable";
     WipedVoterVotes = "wiped-voter-votes", "a voter of the topology log that lost its file begins again with an empty one";
+    WipedVoterIsBornAgain = "wiped-voter-is-born-again",
+        "a process begins the file of its node's vote in the newest configuration though an earlier one may have begun it";
     LocalReadWithoutConfirmation = "local-read-without-confirmation", "a writer answers a read without asking whether its view stands";
     BoundedByUnconfirmedEcho = "bounded-by-unconfirmed-echo",
         "a writer tells its followers how fresh they are without asking whether its view stands";

@@ -40,6 +40,7 @@ pub struct Presences {
 pub(crate) struct Governance {
     controller: Controller<Production>,
     file: Option<VoterFile>,
+    path: PathBuf,
     topology: Topology,
     /// It is another one than was last looked at.
     has_other_nodes: bool,
@@ -114,6 +115,7 @@ impl Governance {
         Ok(Governance {
             controller,
             file,
+            path,
             topology,
             has_other_nodes: false,
             presences,
@@ -212,6 +214,14 @@ impl Governance {
             // Shard 0 has a link to every node.
             Doing::Send { to, bytes } => send(0, Command::Control { to, message: bytes }),
             Doing::Write(write) => self.writes.push(write),
+            Doing::Birth(file) => self.begin(&file),
+            Doing::State(state) => {
+                self.presences().position = state.position();
+                let state = Arc::new(*state);
+                for shard in 0..shards.len() {
+                    send(shard, Command::State(Arc::clone(&state)));
+                }
+            }
             Doing::Decided { position, stamp, entry } => {
                 self.presences().position = position;
                 let entry = Arc::new(entry);
@@ -241,6 +251,23 @@ impl Governance {
         Ok(())
     }
 
+    /// Begins the file of another vote. One that cannot be begun is nobody's vote, and the node goes on without it: others will be asked.
+    fn begin(&mut self, bytes: &[u8]) {
+        // What was to be written to the file before matters no more.
+        self.writes.clear();
+        let begun = VoterFile::begin(&self.path, bytes);
+        let is_durable = begun.is_ok();
+        match begun {
+            Ok(file) => self.file = Some(file),
+            Err(VoterFileError::Write { path, cause }) => tracing::error!(
+                path = %path.display(), %cause,
+                "this node was given a vote, and its file cannot be begun: it does not vote, and another will be asked"
+            ),
+            Err(error) => tracing::error!(%error, "this node was given a vote, and does not take it"),
+        }
+        self.controller.on_born(now(), is_durable);
+    }
+
     fn presences(&self) -> MutexGuard<'_, Presences> {
         self.presences.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -265,6 +292,16 @@ impl Governance {
             }
             // Acted on where it came.
             Note::Topology(_) => (),
+            Note::Voters { configuration, nodes } => {
+                let nodes: Vec<&str> = nodes.into_iter().map(name).collect();
+                tracing::info!(
+                    configuration,
+                    voters = nodes.join(" "),
+                    "others vote, or the same with new files"
+                );
+            }
+            Note::Votes(true) => tracing::info!("this node votes"),
+            Note::Votes(false) => tracing::info!("this node votes no more: another has its vote"),
             Note::Groups { active, pending } => tracing::info!(active, pending, "groups have new Configs"),
             Note::Refused { from, error } => {
                 tracing::warn!(peer = name(from), %error, "a controller's message was not taken");

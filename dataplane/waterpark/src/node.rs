@@ -12,7 +12,7 @@ use std::time::Duration;
 use waterpark_control::{ClusterConfig, Compression, Loaded, MllpFrom, NodeConfig};
 use waterpark_core::Shard;
 use waterpark_core::config::{Births, Limits, Settings};
-use waterpark_core::controller::Setup;
+use waterpark_core::controller::{Setup, VoteLimits};
 use waterpark_core::ids::{Incarnation, Member, NodeId, ShardId};
 use waterpark_handlers::Kinds;
 use waterpark_reactor::event_loop::{Command, ConnectionBounds, Edge, EventLoop, LoopConfig, StartError, Way};
@@ -171,6 +171,10 @@ impl Node {
                 voters: config.voters.clone(),
                 heartbeat_ms: options.limits.heartbeat_ms,
                 limits: waterpark_core::topology_log::Limits::default(),
+                votes: VoteLimits {
+                    replace_ms: config.votes.replace_after.as_ms(),
+                    trim_bytes: usize::try_from(config.votes.trim.get()).unwrap_or(usize::MAX),
+                },
             },
             path: loaded.voter_path(&node.name),
             first: config.first_birth(node.id),

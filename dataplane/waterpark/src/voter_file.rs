@@ -1,4 +1,5 @@
-//! The file of a node's vote, on the disk: opened once, locked, and only ever appended to.
+//! The file of a node's vote, on the disk: opened once, locked, and only ever appended to. A node that is given another vote begins a new file,
+//! which takes the name of the one before when it is whole.
 //!
 //! It does not know what the records say: consensus reads and makes them, and says how much of what was found is good. All of it is blocking:
 //! it runs on the control thread, never on a shard's.
@@ -9,7 +10,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -180,6 +181,45 @@ impl VoterFile {
         Ok(Some((file, voter)))
     }
 
+    /// Begins a file with these bytes. It takes the name of the one that is there, if one is: whoever looks finds the one or the other, whole.
+    ///
+    /// # Errors
+    /// [`VoterFileError::Write`]: what was there is as it was, or the new file has its name and may lose it with the power.
+    ///
+    /// # Panics
+    /// If the bytes do not begin with a birth: a bug in this process.
+    pub fn begin(path: &Path, bytes: &[u8]) -> Result<VoterFile, VoterFileError> {
+        let birth = Birth::of_file(bytes).expect("a voter's file begins with its birth");
+        let failed = |cause| VoterFileError::Write {
+            path: path.to_owned(),
+            cause,
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let new = path.with_extension("voter.new");
+        // One that a crash left behind is nobody's.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&new).map_err(failed)?;
+        // Locked before it has the name: nobody can find it and take it for its own.
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|cause| failed(cause.into()))?;
+        file.write_all_at(bytes, 0).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        std::fs::rename(&new, path).map_err(failed)?;
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
+        Ok(VoterFile {
+            path: path.to_owned(),
+            file,
+            birth,
+            length: bytes.len() as u64,
+            last: None,
+            failed: false,
+        })
+    }
+
     /// What the file says of its voter.
     #[must_use]
     pub fn birth(&self) -> &Birth {
@@ -233,24 +273,27 @@ impl VoterFile {
 
 /// Opens a file that may be absent, for this process alone.
 fn open_alone(path: &Path) -> Result<Option<File>, VoterFileError> {
-    let file = match OpenOptions::new().read(true).write(true).open(path) {
-        Ok(file) => file,
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(cannot_read(path)(cause)),
-    };
-    let data = file.metadata().map_err(cannot_read(path))?;
-    if !data.is_file() {
-        // A pipe or device may never come to an end.
-        let cause = io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file");
-        return Err(cannot_read(path)(cause));
-    }
     let until = Instant::now() + LOCK_MAX;
     loop {
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cannot_read(path)(cause)),
+        };
+        let data = file.metadata().map_err(cannot_read(path))?;
+        if !data.is_file() {
+            // A pipe or device may never come to an end.
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file");
+            return Err(cannot_read(path)(cause));
+        }
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(file)),
+            // Whoever had it may have begun another in its place.
+            Ok(()) if std::fs::metadata(path).is_ok_and(|now| now.ino() == data.ino() && now.dev() == data.dev()) => {
+                return Ok(Some(file));
+            }
             // A process that has just ended, or a child between its birth and its program, lets go in a moment.
-            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOCK_AGAIN),
-            Err(Errno::WOULDBLOCK) => return Err(VoterFileError::InUse { path: path.to_owned() }),
+            Ok(()) | Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOCK_AGAIN),
+            Ok(()) | Err(Errno::WOULDBLOCK) => return Err(VoterFileError::InUse { path: path.to_owned() }),
             Err(cause) => return Err(cannot_read(path)(cause.into())),
         }
     }

@@ -123,14 +123,7 @@ fn what_the_page_calls_missing_is_missing() {
     let voter_file = source::code(&read("dataplane/waterpark/src/voter_file.rs"));
     let nodes = code_below("dataplane/").replace(&voter_file, "");
 
-    said("Other voters.");
     let node = source::code(&read("dataplane/waterpark/src/node.rs"));
-    let voting = "dataplane/core/src/topology_log/consensus/";
-    let besides = files("rs")
-        .into_iter()
-        .filter(|file| file.contains("/src/") && !file.starts_with(voting));
-    let besides: String = besides.map(|file| source::code(&read(&file))).collect();
-    assert!(!source::calls(&besides, "propose_voters"), "voters are replaced");
     assert!(
         source::functions(&core, "on_reopen").is_empty(),
         "lost groups are opened again"

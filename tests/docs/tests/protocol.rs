@@ -237,7 +237,6 @@ fn every_rule_names_what_keeps_it_and_what_would_catch_its_breach() {
 fn what_is_not_built_is_called_so_and_nobody_has_built_it() {
     let page = protocol();
     for (heading, said) in [
-        ("## §2 Topology log", "nobody replaces a voter yet"),
         ("## §5 Restart and durability", "Journals are not built."),
         ("## §6 Reads", "Leases are not built."),
     ] {
@@ -255,10 +254,6 @@ fn what_is_not_built_is_called_so_and_nobody_has_built_it() {
         source::functions(&core, "on_lease").is_empty(),
         "leases are built: the page is behind the times"
     );
-    let sources = files("rs").into_iter().filter(|file| file.contains("/src/"));
-    let besides = sources.filter(|file| !file.starts_with("dataplane/core/src/topology_log/consensus/"));
-    let nodes: String = besides.map(|file| source::code(&read(&file))).collect();
-    assert!(!source::calls(&nodes, "propose_voters"), "voters are replaced");
 }
 
 #[test]

@@ -498,6 +498,8 @@ pub fn bodies() -> Vec<Vec<u8>> {
     };
     let topology = TopologyBody {
         position: 7,
+        configuration: 2,
+        voters: vec![1, 2, 3],
         nodes: vec![NodeStateBody::default()],
         groups: vec![GroupStateBody {
             active: config.clone(),

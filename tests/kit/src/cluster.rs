@@ -28,6 +28,7 @@ use waterpark_core::ids::{Incarnation, NodeId};
 use waterpark_core::lane::{SESSION_AHEAD_MS, SESSION_MS};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::{MS, Now};
+use waterpark_core::topology_log::consensus::VoterId;
 use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
 use waterpark_wire::request::ReadLevel;
 
@@ -129,6 +130,10 @@ pub struct Cluster<R: Rules> {
     desks: Vec<Desk<R>>,
     /// Who votes, where controllers keep the topology log.
     voters: Vec<NodeId>,
+    /// The voters whose files were begun, each with its node.
+    born: BTreeMap<VoterId, usize>,
+    /// Voters that lost theirs.
+    wiped: u64,
     topology: Topology,
     /// What controllers know of nodes: the topology, and voters apart if there are any.
     governed: Topology,
@@ -259,6 +264,8 @@ impl<R: Rules> Cluster<R> {
             steward: Steward::default(),
             desks: Vec::new(),
             voters: Vec::new(),
+            born: BTreeMap::new(),
+            wiped: 0,
             governed: topology.clone(),
             joining: BTreeMap::new(),
             topology,

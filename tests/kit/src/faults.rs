@@ -57,6 +57,12 @@ pub struct Faults {
     pub learn_ms: u64,
     /// Nodes that the cluster was not made with and that join it, where controllers keep the topology log.
     pub joins: u64,
+    /// Voters whose disk is lost when their process ends, where controllers keep the topology log.
+    pub wipes: u64,
+    /// A voter that is silent for so long is replaced.
+    pub vote_ms: u64,
+    /// A voter's file that says more is begun anew.
+    pub trim_bytes: u64,
 }
 
 /// One way between two nodes takes at least so long where memory is little, in microseconds.
@@ -95,6 +101,9 @@ impl Faults {
             moves_ppm: 0,
             learn_ms: 1,
             joins: 0,
+            wipes: 0,
+            vote_ms: 60_000,
+            trim_bytes: 8 << 20,
         }
     }
 
@@ -152,6 +161,9 @@ impl Faults {
             moves_ppm: 0,
             learn_ms: 1,
             joins: 0,
+            wipes: 0,
+            vote_ms: 60_000,
+            trim_bytes: 8 << 20,
         }
     }
 

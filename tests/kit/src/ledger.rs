@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use waterpark_core::controller::End;
 use waterpark_core::ids::{Member, NodeId};
+use waterpark_core::topology_log::consensus::VoterId;
 use waterpark_ring::GroupId;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::ReadLevel;
@@ -91,6 +92,10 @@ pub enum Violation {
     Quarantined(GroupId),
     /// Two nodes learned different entries for one position of the topology log.
     TwoEntries(u64),
+    /// A node was given a state that is not what the entries up to this position add up to.
+    OtherState(u64),
+    /// Two files were begun for one voter.
+    BornTwice(VoterId),
     /// The controller of a process that had no rival wanted it to end.
     Ended(Member, End),
     /// A node that was let in is not there, or holds nothing, long after faults had stopped.

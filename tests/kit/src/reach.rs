@@ -91,6 +91,8 @@ faults! {
     LearnersChanged = "learners changed";
     /// A node joined that the cluster was not made with.
     NodeJoined = "node joined";
+    /// A voter of the topology log lost its file.
+    VoterWiped = "voter's file lost";
     /// Clocks were apart.
     ClocksApart = "clocks apart";
     /// A copy of a request came very late.
@@ -280,14 +282,28 @@ impl Counter {
 pub enum Rare {
     /// A view opened when three of the five members before were left.
     ThreeSurvivors,
+    /// A node was given the vote of one that was not heard.
+    VoteGiven,
+    /// The voters began new files, because the old ones were long.
+    FilesBegun,
+    /// A node learned a state in the place of entries that nobody kept.
+    StateLearned,
 }
 
 impl Rare {
-    const ALL: [Rare; 1] = [Rare::ThreeSurvivors];
+    const ALL: [Rare; 4] = [
+        Rare::ThreeSurvivors,
+        Rare::VoteGiven,
+        Rare::FilesBegun,
+        Rare::StateLearned,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Rare::ThreeSurvivors => "three of five members left",
+            Rare::VoteGiven => "a vote given to another",
+            Rare::FilesBegun => "voters' files begun anew",
+            Rare::StateLearned => "a state learned for its entries",
         }
     }
 }
@@ -369,7 +385,13 @@ impl Reached {
                 EventKind::NoRoom => Expect::Seldom("where groups change their members"),
                 EventKind::Quarantined => QUARANTINED,
             },
-            Reached::Fault(Fault::NodeCrashed | Fault::MembersChanged | Fault::LearnersChanged | Fault::NodeJoined)
+            Reached::Fault(
+                Fault::NodeCrashed
+                | Fault::MembersChanged
+                | Fault::LearnersChanged
+                | Fault::NodeJoined
+                | Fault::VoterWiped,
+            )
             | Reached::Branch(_)
             | Reached::Rare(_) => Expect::Never("there is one view: groups keep their members"),
             Reached::Fault(_) | Reached::Bytes(_) | Reached::Counter(_) => Expect::Reached,
@@ -383,6 +405,10 @@ impl Reached {
                 Expect::Never("processes end without a word")
             }
             Reached::Fault(Fault::NodeJoined) => Expect::Never("nodes join where controllers keep the log"),
+            Reached::Fault(Fault::VoterWiped)
+            | Reached::Rare(Rare::VoteGiven | Rare::FilesBegun | Rare::StateLearned) => {
+                Expect::Never("nodes vote where controllers keep the log")
+            }
             Reached::Reply(outcome) => reply(outcome),
             Reached::Cut(side, kind) => cut(side, kind),
             Reached::Event(event) => match event {

@@ -141,6 +141,7 @@ pub(crate) const KNOBS: &[Knob] = &[
     fault!("sessions", session_ppm),
     fault!("moves", moves_ppm),
     fault!("joins", joins),
+    fault!("wipes", wipes),
     scarce!("memory", memory_bytes, Faults::has_little_memory),
     scarce!("lanes", lanes, |faults: &Faults| faults.lanes.is_some()),
     scarce!("queues", queue, |faults: &Faults| faults.queue.is_some()),

@@ -6,7 +6,7 @@ use std::fmt;
 
 use waterpark_core::config::Births;
 use waterpark_core::rules::{Production, Rules};
-use waterpark_kit::reach::{Counter, Expect, Fault, Reached};
+use waterpark_kit::reach::{Counter, Expect, Fault, Rare, Reached};
 use waterpark_kit::rng::Rng;
 use waterpark_kit::{Cluster, Faults, Report, Size};
 
@@ -71,7 +71,8 @@ impl Profile {
             (Profile::Whole | Profile::Single, Reached::Fault(Fault::MembersChanged | Fault::LearnersChanged)) => {
                 Expect::Never("the planner moves groups, and no whim of the steward's")
             }
-            (Profile::Whole, Reached::Fault(Fault::NodeJoined)) => Expect::Reached,
+            (Profile::Whole, Reached::Fault(Fault::NodeJoined | Fault::VoterWiped)) => Expect::Reached,
+            (Profile::Whole, Reached::Rare(Rare::VoteGiven | Rare::FilesBegun | Rare::StateLearned)) => Expect::Reached,
             (Profile::Large, Reached::Counter(Counter::Crossed)) => Expect::Never("each node has one shard"),
             (Profile::Single, reached) => match reached.expect(self.births()) {
                 never @ Expect::Never(_) => never,
@@ -259,6 +260,7 @@ fn draw_whole(seed: u64) -> Draw {
     let mut rng = Rng::new(seed ^ 0x0077_401E);
     let names = names(CHANGING[rng.index(CHANGING.len())]);
     let faults = Faults::draw_changing(&mut rng);
+    let mut votes = Rng::new(seed ^ 0x0060_7E55);
     Draw {
         shards: shards(&mut rng, names.len(), 2),
         names,
@@ -267,6 +269,9 @@ fn draw_whole(seed: u64) -> Draw {
         faults: Faults {
             moves_ppm: 0,
             joins: [0, 0, 0, 1, 1, 2][Rng::new(seed ^ 0x0010_14ED).index(6)],
+            wipes: [0, 1, 1, 2][votes.index(4)],
+            vote_ms: [faults.vote_ms, 1_000, 3_000][votes.index(3)] + votes.below(2_000),
+            trim_bytes: [faults.trim_bytes, 4 << 10, 64 << 10][votes.index(3)],
             ..faults
         },
         requests: 40 + rng.below(260),

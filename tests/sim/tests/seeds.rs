@@ -1,6 +1,6 @@
 //! A fixed set of seeds, the mutants that they must catch, and what is left of a failure when it is shrunk.
 
-use waterpark_kit::reach::Fault;
+use waterpark_kit::reach::{Fault, Rare};
 use waterpark_sim::{
     Batch, Expect, MUTANTS, Profile, Reached, SEEDS_FOR_ALL, Scenario, caught, regressions, run_seeds, shrink,
 };
@@ -61,6 +61,17 @@ fn every_ledger_is_clean_where_nodes_join_in_the_midst_of_faults() {
         .copied()
         .unwrap_or_default();
     assert!(joined.seeds > seeds / 3, "nodes joined in {} seeds", joined.seeds);
+    // And where voters lose their files, others are given their votes, and files are begun anew.
+    let votes = [
+        Reached::Fault(Fault::VoterWiped),
+        Reached::Rare(Rare::VoteGiven),
+        Reached::Rare(Rare::FilesBegun),
+        Reached::Rare(Rare::StateLearned),
+    ];
+    for reached in votes {
+        let count = batch.reached.get(&reached).copied().unwrap_or_default();
+        assert!(count.seeds > seeds / 6, "{reached:?} in {} seeds", count.seeds);
+    }
 }
 
 #[test]

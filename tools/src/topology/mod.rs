@@ -79,7 +79,7 @@ fn show_topology(arguments: &Arguments) -> Result<(), Failure> {
     let body = newest(&cluster, arguments.reach.timeout_ms())?;
     let about = |row: &&HappeningBody| match arguments.group {
         None => true,
-        Some(group) => row.what != "node" && row.what != "created" && row.group == group,
+        Some(group) => is_of_group(row) && row.what != "created" && row.group == group,
     };
     let rows: Vec<&HappeningBody> = body.history.iter().filter(about).collect();
     let rows = &rows[rows.len().saturating_sub(arguments.last)..];
@@ -87,6 +87,11 @@ fn show_topology(arguments: &Arguments) -> Result<(), Failure> {
         return show::print(&object(&cluster, &body, rows).to_string());
     }
     show::print(&text(&cluster, &body, rows))
+}
+
+/// Whether a change is of groups, and not of nodes or voters.
+fn is_of_group(row: &HappeningBody) -> bool {
+    row.what != "node" && row.what != "voters"
 }
 
 /// How many groups each node writes and follows.
@@ -117,7 +122,7 @@ fn text(cluster: &Cluster, body: &TopologyBody, rows: &[&HappeningBody]) -> Stri
         count(|group| group.lost),
     )];
     let carried = carried(body);
-    let titles = ["node", "presence", "incarnation", "writes", "follows"];
+    let titles = ["node", "presence", "incarnation", "votes", "writes", "follows"];
     let mut table = vec![titles.map(str::to_owned).to_vec()];
     for node in &body.nodes {
         let (writes, follows) = carried.get(&node.id).copied().unwrap_or_default();
@@ -125,6 +130,7 @@ fn text(cluster: &Cluster, body: &TopologyBody, rows: &[&HappeningBody]) -> Stri
             cluster.name(node.id),
             node.presence.clone(),
             node.incarnation.to_string(),
+            if votes(body, node) { "yes" } else { "-" }.to_owned(),
             writes.to_string(),
             follows.to_string(),
         ]);
@@ -144,6 +150,10 @@ fn text(cluster: &Cluster, body: &TopologyBody, rows: &[&HappeningBody]) -> Stri
     lines.join("\n\n")
 }
 
+fn votes(body: &TopologyBody, node: &NodeStateBody) -> bool {
+    body.voters.contains(&node.id)
+}
+
 fn names(cluster: &Cluster, nodes: &[u16]) -> String {
     let names: Vec<String> = nodes.iter().map(|node| cluster.name(*node)).collect();
     names.join(" ")
@@ -158,6 +168,7 @@ fn words(cluster: &Cluster, row: &HappeningBody) -> String {
             row.nodes.iter().map(node).collect::<Vec<_>>().join(", ")
         }
         "created" => format!("{} groups born", row.group),
+        "voters" => format!("configuration {}: {members} vote: {}", row.group, row.why),
         "learners" if members.is_empty() => format!("group {}: nobody learns", row.group),
         "learners" => format!("group {}: {members} learn", row.group),
         "proposed" => format!(
@@ -191,7 +202,7 @@ fn object(cluster: &Cluster, body: &TopologyBody, rows: &[&HappeningBody]) -> Va
         let (writes, follows) = carried.get(&node.id).copied().unwrap_or_default();
         json!({
             "node": cluster.name(node.id), "id": node.id, "presence": node.presence,
-            "incarnation": node.incarnation, "writes": writes, "follows": follows,
+            "incarnation": node.incarnation, "votes": votes(body, node), "writes": writes, "follows": follows,
         })
     };
     let groups: Vec<Value> = (body.groups.iter())
@@ -212,7 +223,7 @@ fn object(cluster: &Cluster, body: &TopologyBody, rows: &[&HappeningBody]) -> Va
         .map(|row| {
             json!({
                 "position": row.position, "at": show::instant(row.wall_ms), "by": cluster.name(row.by),
-                "what": row.what, "group": (row.what != "node").then_some(row.group), "view": row.view,
+                "what": row.what, "configuration": (row.what == "voters").then_some(row.group), "group": is_of_group(row).then_some(row.group), "view": row.view,
                 "node": row.nodes.first().map(|node| cluster.name(node.id)),
                 "presence": row.nodes.first().map(|node| node.presence.clone()),
                 "members": row.members.iter().map(|node| cluster.name(*node)).collect::<Vec<_>>(),
@@ -222,6 +233,7 @@ fn object(cluster: &Cluster, body: &TopologyBody, rows: &[&HappeningBody]) -> Va
         .collect();
     json!({
         "schema": "waterpark.topology.1", "complete": true, "position": body.position,
+        "configuration": body.configuration, "voters": body.voters.iter().map(|node| cluster.name(*node)).collect::<Vec<_>>(),
         "nodes": body.nodes.iter().map(node).collect::<Vec<_>>(), "groups": groups, "history": history,
     })
 }

@@ -10,6 +10,8 @@
 //! 4 Ask      u64 position
 //! 5 Learn    u64 position · (u64 length · entry)*
 //! 6 Report   group report*, each: u64 group · u64 view · u64 progress · u64 word
+//! 7 State    u64 position · u64 length of the whole · u64 offset · u64 length · bytes
+//! 8 AskState u64 position · u64 offset
 //! ```
 
 use core::fmt;
@@ -26,6 +28,8 @@ const PROPOSE: u8 = 3;
 const ASK: u8 = 4;
 const LEARN: u8 = 5;
 const REPORT: u8 = 6;
+const STATE: u8 = 7;
+const ASK_STATE: u8 = 8;
 
 /// Group reports in one message at most; what is beyond comes with the next one.
 pub const REPORTS_MAX: usize = 4_096;
@@ -45,6 +49,28 @@ pub enum Message<'a> {
     Learn(Vec<Decided>),
     /// What a node's shards say of their groups: all that there is to say now.
     Report(Vec<GroupReport>),
+    /// A part of the state that all entries up to a position add up to: for a node that asked for entries which nobody keeps any more.
+    State(StatePart<'a>),
+    /// The next part of it is wanted.
+    AskState {
+        /// Of the state at this position.
+        position: u64,
+        /// From this byte on.
+        offset: u64,
+    },
+}
+
+/// A part of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatePart<'a> {
+    /// The position of the last entry in it.
+    pub position: u64,
+    /// Bytes of the whole.
+    pub length: u64,
+    /// Where this part begins.
+    pub offset: u64,
+    /// The part.
+    pub bytes: &'a [u8],
 }
 
 /// Why bytes are no message. The fault of whoever sent them; nothing was taken from them.
@@ -78,6 +104,8 @@ impl<'a> Message<'a> {
             Message::Vote(bytes) | Message::Row(bytes) | Message::Propose(bytes) => bytes.len(),
             Message::Ask(_) => size_of::<u64>(),
             Message::Learn(_) | Message::Report(_) => 0,
+            Message::State(part) => 32 + part.bytes.len(),
+            Message::AskState { .. } => 16,
         };
         let mut out = Vec::with_capacity(1 + body);
         match self {
@@ -104,6 +132,20 @@ impl<'a> Message<'a> {
                     to.number(number_of(report.word));
                 }
             }
+            Message::State(part) => {
+                out.push(STATE);
+                let mut to = StateWriter(&mut out);
+                to.number(part.position);
+                to.number(part.length);
+                to.number(part.offset);
+                to.bytes(part.bytes);
+            }
+            Message::AskState { position, offset } => {
+                out.push(ASK_STATE);
+                let mut to = StateWriter(&mut out);
+                to.number(*position);
+                to.number(*offset);
+            }
         }
         out
     }
@@ -122,6 +164,11 @@ impl<'a> Message<'a> {
             ASK => Message::Ask(from.number().ok_or(MessageError::Body)?),
             LEARN => Message::Learn(learn(&mut from).ok_or(MessageError::Body)?),
             REPORT => Message::Report(reports(&mut from).ok_or(MessageError::Body)?),
+            STATE => Message::State(state_part(&mut from).ok_or(MessageError::Body)?),
+            ASK_STATE => Message::AskState {
+                position: from.number().ok_or(MessageError::Body)?,
+                offset: from.number().ok_or(MessageError::Body)?,
+            },
             kind => return Err(MessageError::Kind { kind }),
         };
         if from.is_empty() {
@@ -161,6 +208,17 @@ fn reports(from: &mut StateReader<'_>) -> Option<Vec<GroupReport>> {
         });
     }
     Some(reports)
+}
+
+fn state_part<'a>(from: &mut StateReader<'a>) -> Option<StatePart<'a>> {
+    let part = StatePart {
+        position: from.number()?,
+        length: from.number()?,
+        offset: from.number()?,
+        bytes: from.bytes()?,
+    };
+    let end = part.offset.checked_add(part.bytes.len() as u64)?;
+    (end <= part.length).then_some(part)
 }
 
 fn number_of(word: Word) -> u64 {
@@ -217,6 +275,13 @@ mod tests {
             Message::Learn(vec![]),
             Message::Learn(vec![decided(5, b"five"), decided(6, b"")]),
             Message::Report(words.map(report).to_vec()),
+            Message::State(StatePart {
+                position: 9,
+                length: 7,
+                offset: 3,
+                bytes: b"part",
+            }),
+            Message::AskState { position: 9, offset: 7 },
         ]
     }
 
@@ -244,6 +309,16 @@ mod tests {
         let mut strange = Message::Report(vec![report(Word::Opening)]).encode();
         *strange.last_mut().unwrap() = 0xFF;
         assert_eq!(Message::decode(&strange), Err(MessageError::Body));
+        let beyond = StatePart {
+            position: 9,
+            length: 6,
+            offset: 3,
+            bytes: b"part",
+        };
+        assert_eq!(
+            Message::decode(&Message::State(beyond).encode()),
+            Err(MessageError::Body)
+        );
         let mut endless = vec![LEARN];
         StateWriter(&mut endless).number(u64::MAX);
         StateWriter(&mut endless).bytes(b"last");

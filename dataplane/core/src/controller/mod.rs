@@ -11,14 +11,18 @@
 //! fills a list of effects; it has no clock, socket or file. What it sends may be lost, doubled or late: everything that it wants is asked
 //! for again until the log shows it, and every entry is a compare-and-set. **Invariant:** entries are handed to the shards in order, each
 //! once, and a voter's message never leaves before what it stands on is durable.
+//!
+//! Who votes is said by the log (`votes.rs`); every node, voter or not, tells others what it knows to be decided (`learning.rs`).
 
 mod eyes;
+mod learning;
 mod message;
 mod nodes;
 mod report;
 mod seat;
 #[cfg(test)]
 mod tests;
+mod votes;
 mod wants;
 
 use std::collections::BTreeMap;
@@ -26,16 +30,17 @@ use std::collections::BTreeMap;
 use waterpark_ring::{NodeSpec, Placement, Topology};
 
 use self::eyes::Eyes;
-pub use self::message::{Message, MessageError, REPORTS_MAX};
+use self::learning::{Fetch, Served};
+pub use self::message::{Message, MessageError, REPORTS_MAX, StatePart};
 use self::report::Reports;
 pub use self::report::{GroupReport, Word};
-use self::seat::{Seat, voter_id};
+use self::seat::Seat;
 use crate::config::Config;
 use crate::detection::Row;
 use crate::ids::{Incarnation, Member, NodeId};
 use crate::rules::Rules;
 use crate::time::{MS, Now};
-use crate::topology_log::consensus::{self, Birth, Decided, FileError};
+use crate::topology_log::consensus::{self, Birth, Decided, FileError, Learner, TAIL_BYTES_MAX, Tail};
 use crate::topology_log::{Changed, Entry, EntryError, Limits, Planner, Presence, Stamp, TopologyState, codec};
 
 /// What a controller is told at its start.
@@ -53,6 +58,26 @@ pub struct Setup {
     pub heartbeat_ms: u64,
     /// Bounds of the planner.
     pub limits: Limits,
+    /// Bounds of votes.
+    pub votes: VoteLimits,
+}
+
+/// When others vote, or the same begin anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoteLimits {
+    /// A voter that was not heard for so long is replaced, in ms.
+    pub replace_ms: u64,
+    /// A voter's file that says so much behind its beginning is begun anew, in bytes.
+    pub trim_bytes: usize,
+}
+
+impl Default for VoteLimits {
+    fn default() -> VoteLimits {
+        VoteLimits {
+            replace_ms: 60_000,
+            trim_bytes: 8 << 20,
+        }
+    }
 }
 
 /// One thing to do, in order.
@@ -67,6 +92,11 @@ pub enum Doing {
     },
     /// Append to the voter's file, and say when it is durable ([`Controller::on_durable`]).
     Write(consensus::Write),
+    /// Begin the voter's file anew with these bytes, in the place of the one before if there is one: all of it or nothing, durably. Say when that is done
+    /// ([`Controller::on_born`]). What was to be written to the one before matters no more.
+    Birth(Vec<u8>),
+    /// Hand to every shard of this node: it is what all entries up to its position add up to, some of which this node never had.
+    State(Box<TopologyState>),
     /// Hand to every shard of this node.
     Decided {
         /// Where it stands, one more than the last.
@@ -96,6 +126,15 @@ pub enum Note {
     },
     /// Other nodes belong to the cluster now.
     Topology(Box<Topology>),
+    /// Others vote now, or the same begin anew.
+    Voters {
+        /// The number of their configuration.
+        configuration: u32,
+        /// Their nodes.
+        nodes: Vec<NodeId>,
+    },
+    /// This node votes now, or does no more.
+    Votes(bool),
     /// Groups have other active or pending Configs.
     Groups {
         /// Now in force.
@@ -142,10 +181,28 @@ pub enum End {
 #[derive(Debug)]
 pub struct Controller<R: Rules> {
     own: Member,
+    /// The nodes that vote, as far as is known here.
     voters: Vec<NodeId>,
+    /// Those that the cluster was made with.
+    first_voters: Vec<NodeId>,
     /// The nodes of the configuration, those that joined, and not those that left.
     topology: Topology,
-    seat: Seat<R>,
+    seat: Option<Seat<R>>,
+    /// What is decided, by consensus here or as others tell.
+    learner: Learner,
+    tail: Tail,
+    /// The configuration of this node's voter file, if it has one.
+    file: Option<u32>,
+    /// A file that is being begun, and the newest configuration for which this process has asked for one.
+    birth: Option<(Birth, Vec<u8>)>,
+    asked_birth: u32,
+    fetch: Option<Fetch>,
+    served: Option<Served>,
+    votes: VoteLimits,
+    /// When others may be asked to vote next.
+    votes_at_ms: u64,
+    /// Voters that an operator wants to leave, each until then.
+    leaving: BTreeMap<NodeId, u64>,
     state: TopologyState,
     eyes: Eyes,
     planner: Planner,
@@ -192,16 +249,28 @@ impl<R: Rules> Controller<R> {
             voters,
             heartbeat_ms,
             limits,
+            votes,
         } = setup;
-        let (seat, good) = Seat::take(own.incarnation, vote)?;
+        let eyes = Eyes::new(own, &topology, heartbeat_ms * MS, now.monotonic_ns);
         let mut controller = Controller {
             own,
-            eyes: Eyes::new(own, &topology, heartbeat_ms * MS, now.monotonic_ns),
+            eyes,
             members: topology.members(),
             planner: Planner::new(topology.clone(), placement, limits),
             topology,
+            first_voters: voters.clone(),
             voters,
-            seat,
+            seat: None,
+            learner: Learner::new(1),
+            tail: Tail::new(1, TAIL_BYTES_MAX),
+            file: None,
+            birth: None,
+            asked_birth: 0,
+            fetch: None,
+            served: None,
+            votes,
+            votes_at_ms: 0,
+            leaving: BTreeMap::new(),
             state: TopologyState::default(),
             reports: Reports::default(),
             shards: BTreeMap::new(),
@@ -220,6 +289,10 @@ impl<R: Rules> Controller<R> {
             has_ended: false,
             doing: Vec::new(),
         };
+        let good = match vote {
+            Some((birth, file)) => controller.sit(birth, file)?,
+            None => 0,
+        };
         controller.settle();
         Ok((controller, good))
     }
@@ -233,13 +306,19 @@ impl<R: Rules> Controller<R> {
     /// Whether this node votes.
     #[must_use]
     pub fn is_voter(&self) -> bool {
-        self.seat.is_voter()
+        self.seat.is_some()
+    }
+
+    /// The nodes that vote, as far as is known here.
+    #[must_use]
+    pub fn voters(&self) -> &[NodeId] {
+        &self.voters
     }
 
     /// Whether this node leads the voters, as far as it knows.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.seat.is_leader()
+        self.seat.as_ref().is_some_and(Seat::is_leader)
     }
 
     /// Which node leads the voters, as far as is known here; a learner does not know.
@@ -262,19 +341,20 @@ impl<R: Rules> Controller<R> {
     /// Time has passed. To be called every few milliseconds, and after the frames that came before it.
     pub fn on_tick(&mut self, now: Now) {
         self.turned(now);
-        if let Some(voter) = self.seat.voter() {
-            voter.tick(self.now_ms);
+        if let Some(seat) = &mut self.seat {
+            seat.voter().tick(self.now_ms);
         }
         self.settle();
         self.want_to_be_up();
         self.ask();
         self.send_row();
         self.send_report();
-        if self.seat.is_voter() {
+        if self.seat.is_some() {
             let verdicts = self.eyes.judge();
-            if self.seat.is_leader() {
+            if self.is_leader() {
                 self.propose_verdicts(verdicts);
                 self.plan();
+                self.plan_votes();
             }
         }
         self.settle();
@@ -301,8 +381,8 @@ impl<R: Rules> Controller<R> {
         self.turned(now);
         let lived = self.eyes.now();
         self.eyes.watch.closed(peer, lived);
-        if let (Some(id), Some(voter)) = (voter_id(&self.voters, peer.node), self.seat.voter()) {
-            voter.peer_closed(id);
+        if let Some(seat) = &mut self.seat {
+            seat.closed(peer.node);
         }
         self.settle();
     }
@@ -331,8 +411,8 @@ impl<R: Rules> Controller<R> {
     /// # Panics
     /// If that write was never handed out: a bug in this process.
     pub fn on_durable(&mut self, upto: u64) {
-        if let Some(voter) = self.seat.voter() {
-            voter.on_durable(upto);
+        if let Some(seat) = &mut self.seat {
+            seat.voter().on_durable(upto);
         }
         self.settle();
     }
@@ -387,26 +467,29 @@ impl<R: Rules> Controller<R> {
     fn on_message_of(&mut self, from: Member, message: Message<'_>) {
         match message {
             Message::Vote(bytes) => {
-                if let (Some(id), Some(voter)) = (voter_id(&self.voters, from.node), self.seat.voter()) {
+                let lived = self.eyes.now();
+                if let Some(seat) = &mut self.seat {
                     // What was dropped is counted there.
-                    voter.step(self.now_ms, id, bytes).ok();
+                    seat.step(self.now_ms, lived, from.node, bytes).ok();
                 }
             }
             Message::Row(bytes) => {
                 let taken = Row::decode(bytes).is_ok_and(|row| self.eyes.take_row(from, row));
-                if taken && self.seat.is_leader() {
+                if taken && self.is_leader() {
                     let verdicts = self.eyes.judge();
                     self.propose_verdicts(verdicts);
                 }
             }
             Message::Propose(bytes) => {
-                if self.seat.is_leader() {
+                if self.is_leader() {
                     self.propose_bytes(bytes);
                 }
             }
             Message::Ask(position) => self.tell(from.node, position),
             Message::Learn(entries) => self.learn(entries),
             Message::Report(reports) => self.reports.take(from, reports, self.eyes.now()),
+            Message::State(part) => self.on_state_part(from.node, &part),
+            Message::AskState { position, offset } => self.tell_state(from.node, Some((position, offset))),
         }
     }
 
@@ -420,12 +503,16 @@ impl<R: Rules> Controller<R> {
 
     /// To consensus where this node votes, else to all who do: the one who leads takes it.
     fn propose_bytes(&mut self, bytes: &[u8]) {
-        if let Some(voter) = self.seat.voter() {
+        if let Some(seat) = &mut self.seat
+            && !asks_for_votes(bytes)
+        {
             // One that is not taken is proposed again by whoever wants it.
-            voter.propose(bytes).ok();
-            return;
+            seat.voter().propose(bytes).ok();
+        } else if self.is_leader() {
+            self.propose_for_votes(bytes);
+        } else {
+            self.send_voters(&Message::Propose(bytes));
         }
-        self.send_voters(&Message::Propose(bytes));
     }
 
     fn send_voters(&mut self, message: &Message<'_>) {
@@ -438,59 +525,48 @@ impl<R: Rules> Controller<R> {
         }
     }
 
-    /// Decided entries for a node that learns, from a position on.
-    fn tell(&mut self, to: NodeId, position: u64) {
-        let entries = self.seat.decided_from(position);
-        self.told.insert(to, position);
-        if let Some(last) = entries.last() {
-            self.told.insert(to, last.position + 1);
-            let bytes = Message::Learn(entries).encode();
-            self.doing.push(Doing::Send { to, bytes });
-        }
-    }
-
-    fn learn(&mut self, entries: Vec<Decided>) {
-        let Seat::Learner(learner) = &mut self.seat else { return };
-        let before = learner.next();
-        let mut has_gap = false;
-        for decided in entries {
-            has_gap |= decided.position > learner.next();
-            // What is too far ahead comes again, and two words for one position are the voters' to find out.
-            learner.take(decided).ok();
-        }
-        if has_gap || learner.next() > before + 64 {
-            self.ask_at_ms = 0;
-        }
-    }
-
     /// After each input: what was decided takes effect, and what may leave leaves.
     fn settle(&mut self) {
         // Asked after each input, and most bring nothing.
-        while self.seat.has_news() {
-            let mut writes = Vec::new();
-            let mut outgoing = Vec::new();
-            if let Some(voter) = self.seat.voter() {
-                voter.take_writes(&mut writes);
-                voter.take_outgoing(&mut outgoing);
-            }
-            self.doing.extend(writes.into_iter().map(Doing::Write));
-            for (to, bytes) in outgoing {
-                let to = self.voters[usize::from(to.0) - 1];
-                let bytes = Message::Vote(&bytes).encode();
-                self.doing.push(Doing::Send { to, bytes });
-            }
+        while self.has_news() {
+            self.take_of_seat();
             let mut decided = Vec::new();
-            self.seat.take_decided(&mut decided);
+            self.learner.take_ready(&mut decided);
             if decided.is_empty() {
                 continue;
             }
             decided.into_iter().for_each(|decided| self.on_decided(decided));
             self.tell_learners();
+            self.follow_voters();
         }
-        let leader = self.seat.leader().map(|id| self.voters[usize::from(id.0) - 1]);
+        let leader = self.seat.as_ref().and_then(Seat::leader);
         if leader != self.leader {
             self.leader = leader;
             self.doing.push(Doing::Note(Note::Leader(leader)));
+        }
+    }
+
+    /// Whether there is anything to be taken: a write, a message, a decided entry.
+    fn has_news(&self) -> bool {
+        self.learner.has_news() || self.seat.as_ref().is_some_and(Seat::has_news)
+    }
+
+    /// What this node's voter wants written and said, and what it knows to be decided.
+    fn take_of_seat(&mut self) {
+        let Some(seat) = &mut self.seat else { return };
+        let (mut writes, mut outgoing, mut decided) = (Vec::new(), Vec::new(), Vec::new());
+        seat.voter().take_writes(&mut writes);
+        seat.voter().take_outgoing(&mut outgoing);
+        seat.voter().take_decided(&mut decided);
+        self.doing.extend(writes.into_iter().map(Doing::Write));
+        for (to, bytes) in outgoing {
+            let Some(to) = seat.node(to) else { continue };
+            let bytes = Message::Vote(&bytes).encode();
+            self.doing.push(Doing::Send { to, bytes });
+        }
+        for decided in decided {
+            // What others have told before is known.
+            self.learner.take(decided).ok();
         }
     }
 
@@ -499,6 +575,7 @@ impl<R: Rules> Controller<R> {
         if self.has_ended {
             return;
         }
+        self.tail.push(&decided);
         let Decided { position, entry } = decided;
         let (stamp, entry) = match codec::decode(&entry) {
             Ok(decoded) => decoded,
@@ -511,33 +588,35 @@ impl<R: Rules> Controller<R> {
         if changed.placing {
             self.on_nodes();
         }
+        if changed.voters {
+            self.on_voters();
+        }
         self.note(&changed);
         if changed.node.is_some() {
-            self.eyes.on_state(&self.state);
-            let own = self.state.node(self.own.node);
-            let by = own.incarnation;
-            if own.presence == Presence::Left {
-                self.doing.push(Doing::End(End::Left));
-            } else if by > self.own.incarnation {
-                self.doing.push(Doing::End(End::Replaced { by }));
-            } else if !self.state.may_answer(self.own) {
-                self.doing.push(Doing::End(End::Gone));
-            }
+            self.on_presences();
         }
         // What changed may want the next step at once.
         self.plan_at_ms = 0;
         self.doing.push(Doing::Decided { position, stamp, entry });
     }
 
+    /// The log says another thing of a node, perhaps of this one.
+    fn on_presences(&mut self) {
+        self.eyes.on_state(&self.state);
+        let own = self.state.node(self.own.node);
+        let by = own.incarnation;
+        if own.presence == Presence::Left {
+            self.doing.push(Doing::End(End::Left));
+        } else if by > self.own.incarnation {
+            self.doing.push(Doing::End(End::Replaced { by }));
+        } else if !self.state.may_answer(self.own) {
+            self.doing.push(Doing::End(End::Gone));
+        }
+    }
+
     fn note(&mut self, changed: &Changed) {
         if let Some(node) = changed.node {
-            let row = self.state.node(node);
-            let member = Member {
-                node,
-                incarnation: row.incarnation,
-            };
-            let presence = row.presence;
-            self.doing.push(Doing::Note(Note::Node { member, presence }));
+            self.note_node(node);
         }
         let (active, pending) = (changed.active.len(), changed.pending.len());
         if active + pending > 0 {
@@ -545,12 +624,19 @@ impl<R: Rules> Controller<R> {
         }
     }
 
-    /// The leader tells learners at once; what is lost on the way they ask for.
-    fn tell_learners(&mut self) {
-        if !self.seat.is_leader() {
-            return;
-        }
-        let others: Vec<(NodeId, u64)> = self.told.iter().map(|(node, next)| (*node, *next)).collect();
-        others.into_iter().for_each(|(node, next)| self.tell(node, next));
+    fn note_node(&mut self, node: NodeId) {
+        let row = self.state.node(node);
+        let member = Member {
+            node,
+            incarnation: row.incarnation,
+        };
+        let presence = row.presence;
+        self.doing.push(Doing::Note(Note::Node { member, presence }));
     }
+}
+
+/// Whether an entry is about who votes, or who votes may stand in its way: only the leader can say.
+fn asks_for_votes(bytes: &[u8]) -> bool {
+    let entry = codec::decode(bytes).map(|(_, entry)| entry);
+    matches!(entry, Ok(Entry::VotersChanged { .. } | Entry::NodeLeft { .. }))
 }

@@ -1,5 +1,7 @@
 //! Controllers of a small cluster, wired to each other without delay: what is sent arrives, what is written is durable.
 
+mod votes;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use waterpark_ring::{ClusterId, NodeSpec, Topology, TopologySpec};
@@ -18,15 +20,17 @@ struct Seat {
     controller: Controller<Production>,
     decided: Vec<(u64, Entry)>,
     ends: Vec<End>,
+    states: usize,
 }
 
 struct World {
     topology: Topology,
     seats: BTreeMap<NodeId, (Member, Seat)>,
     now_ms: u64,
+    votes: VoteLimits,
 }
 
-fn topology() -> Topology {
+fn topology(groups: u32) -> Topology {
     let node = |(id, name): (u16, &&str)| NodeSpec {
         id: NodeId(id),
         name: (**name).to_owned(),
@@ -35,16 +39,22 @@ fn topology() -> Topology {
         shards: 1,
     };
     let mut spec = TopologySpec::new(ClusterId([5; 16]), (1..).zip(&NAMES).map(node).collect());
-    spec.groups = 64;
+    spec.groups = groups;
+    spec.voters = (1..=VOTERS).map(NodeId).collect();
     Topology::new(spec).unwrap()
 }
 
 impl World {
     fn new() -> World {
+        World::with(64, VoteLimits::default())
+    }
+
+    fn with(groups: u32, votes: VoteLimits) -> World {
         let mut world = World {
-            topology: topology(),
+            topology: topology(groups),
             seats: BTreeMap::new(),
             now_ms: 1_000,
+            votes,
         };
         (1..=5).for_each(|node| world.start(node, 1));
         world
@@ -75,6 +85,7 @@ impl World {
             voters: (1..=VOTERS).map(NodeId).collect(),
             heartbeat_ms: 100,
             limits: Limits::default(),
+            votes: self.votes,
         };
         let ids: Vec<VoterId> = (1..=VOTERS).map(VoterId).collect();
         let birth = Birth::first(self.topology.spec().cluster, VoterId(node), &ids).ok();
@@ -86,6 +97,7 @@ impl World {
             controller,
             decided: Vec::new(),
             ends: Vec::new(),
+            states: 0,
         };
         let now = self.now();
         for (peer, other) in self.seats.values_mut().filter(|(peer, _)| peer.node != own.node) {
@@ -138,6 +150,7 @@ impl World {
     }
 
     fn act(&mut self, node: NodeId, sent: &mut VecDeque<(Member, NodeId, Vec<u8>)>) {
+        let now = self.now();
         let (own, seat) = self.seats.get_mut(&node).unwrap();
         loop {
             let mut doing = Vec::new();
@@ -149,10 +162,27 @@ impl World {
                 match doing {
                     Doing::Send { to, bytes } => sent.push_back((*own, to, bytes)),
                     Doing::Write(write) => seat.controller.on_durable(write.number),
+                    Doing::Birth(_) => seat.controller.on_born(now, true),
+                    Doing::State(_) => seat.states += 1,
                     Doing::Decided { position, entry, .. } => seat.decided.push((position, entry)),
                     Doing::Note(_) => {}
                     Doing::End(end) => seat.ends.push(end),
                 }
+            }
+        }
+    }
+
+    /// The same, and every pending view is put in force at once: there are no shards that would.
+    fn run_with_openers(&mut self, ms: u64) {
+        for _ in 0..ms / 50 {
+            self.run(50);
+            let node = *self.seats.keys().next().unwrap();
+            let groups = self.state(node.0).groups();
+            let pending = groups.filter_map(|(id, group)| Some((id, group.pending.as_ref()?.view)));
+            let pending: Vec<_> = pending.collect();
+            if !pending.is_empty() {
+                self.seat(node.0).controller.propose(&Entry::Activate(pending));
+                self.deliver();
             }
         }
     }
@@ -235,7 +265,7 @@ fn a_process_whose_name_has_a_newer_one_is_told_to_end() {
     let newer = world.state(1).node(NodeId(4)).incarnation;
     assert_eq!(newer, Incarnation(2));
     // The older one was only cut off, and hears of it.
-    let entries = world.seat(1).controller.seat.decided_from(1);
+    let entries = world.seat(1).controller.tail.from(1, usize::MAX).unwrap();
     seat.controller
         .on_message(world.now(), older, &Message::Learn(entries).encode());
     let mut doing = Vec::new();

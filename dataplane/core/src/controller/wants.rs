@@ -1,16 +1,13 @@
-//! What a controller wants of the log and of the others, asked for again until the log shows it: entries that it misses, its own presence,
-//! the verdicts and the plan of a leader, and the rows and reports that both stand on.
+//! What a controller wants of the log and of the others, asked for again until the log shows it: its own presence, the verdicts and the plan of
+//! a leader, and the rows and reports that both stand on.
 
 use super::report::GroupReport;
 use super::seat::Seat;
-use super::{Controller, Doing, Message};
+use super::{Controller, Message};
 use crate::detection::Verdict;
-use crate::ids::NodeId;
 use crate::rules::Rules;
 use crate::topology_log::{Entry, Presence, Seen};
 
-/// A learner asks for what it misses this often, in ms.
-const ASK_MS: u64 = 100;
 /// What is wanted of the log is proposed again after this and four round trips, in ms.
 const PROPOSE_AGAIN_MS: u64 = 100;
 /// How often the leader plans where nothing has changed, in ms.
@@ -19,29 +16,6 @@ const PLAN_MS: u64 = 50;
 const REPORT_MS: u64 = 50;
 
 impl<R: Rules> Controller<R> {
-    /// A learner asks one voter after the other for what comes next.
-    pub(super) fn ask(&mut self) {
-        let Seat::Learner(learner) = &self.seat else { return };
-        if self.now_ms < self.ask_at_ms {
-            return;
-        }
-        self.ask_at_ms = self.now_ms + ASK_MS;
-        let position = learner.next();
-        let others: Vec<NodeId> = self
-            .voters
-            .iter()
-            .copied()
-            .filter(|voter| *voter != self.own.node)
-            .collect();
-        // Two at a time, so that one that is gone costs nothing.
-        for _ in 0..others.len().min(2) {
-            self.asked += 1;
-            let to = others[usize::try_from(self.asked % others.len() as u64).expect("below their number")];
-            let bytes = Message::Ask(position).encode();
-            self.doing.push(Doing::Send { to, bytes });
-        }
-    }
-
     /// The log has to say that this process is there, or that it drains.
     pub(super) fn want_to_be_up(&mut self) {
         let row = self.state.node(self.own.node);
@@ -70,8 +44,12 @@ impl<R: Rules> Controller<R> {
         self.propose_entry(&entry);
     }
 
-    fn again_ms(&self) -> u64 {
-        PROPOSE_AGAIN_MS + 4 * self.seat.round_trip_ms()
+    pub(super) fn again_ms(&self) -> u64 {
+        PROPOSE_AGAIN_MS + 4 * self.round_trip_ms()
+    }
+
+    fn round_trip_ms(&self) -> u64 {
+        self.seat.as_ref().map_or(0, Seat::round_trip_ms)
     }
 
     pub(super) fn send_row(&mut self) {
@@ -124,7 +102,7 @@ impl<R: Rules> Controller<R> {
         let seen = Seen {
             heard: self.eyes.heard(),
             cuts: self.eyes.cuts(),
-            round_trip_ms: self.seat.round_trip_ms(),
+            round_trip_ms: self.round_trip_ms(),
             groups: self.reports.seen(&self.state, lived),
         };
         for entry in self.planner.plan(self.now_ms, &self.state, &seen) {

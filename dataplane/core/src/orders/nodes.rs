@@ -12,10 +12,12 @@ use crate::ids::NodeId;
 use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::Shard;
-use crate::topology_log::{Entry, Placing, Presence};
+use crate::topology_log::{Entry, NodeState, Placing, Presence};
 
 /// Ports of a node, from its first.
 const PORTS: u32 = 256;
+/// A voter among so few does not leave before another has its vote.
+const VOTERS_MIN: usize = 3;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The entry by which a node joins; none if it has.
@@ -92,13 +94,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The entry by which a node leaves for good; none if it has.
     pub(super) fn leaving(&self, node: NodeId) -> Result<Option<Entry>, String> {
         let state = &self.decided;
-        let is_first_voter = self.topology.spec().voters.contains(&node);
+        let voters = self.voters();
+        let stands_in = |(id, row): &(NodeId, NodeState)| row.presence == Presence::Up && !voters.contains(id);
+        let votes_alone =
+            voters.contains(&node) && voters.len() <= VOTERS_MIN && !state.nodes().any(|row| stands_in(&row));
         match state.node(node).presence {
             Presence::Unknown => Err("the cluster has no such node".to_owned()),
             Presence::Left => Ok(None),
-            _ if is_first_voter => {
-                Err("it decides the topology log with the other voters, and nobody can take its place there yet".to_owned())
-            }
+            _ if votes_alone => Err(
+                "it is one of the last voters of the topology log, and no other node is up that could vote in its place: let a node join first"
+                    .to_owned(),
+            ),
             Presence::Up | Presence::Draining => {
                 Err("its process is heard: drain it (`waterpark node drain`), end it, then forget it".to_owned())
             }
@@ -111,6 +117,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 placing: Placing::default(),
             })),
         }
+    }
+
+    /// The nodes that vote on the topology log, as far as it is known here.
+    pub(super) fn voters(&self) -> Vec<NodeId> {
+        let electorate = self.decided.electorate();
+        if electorate.configuration > 1 {
+            return electorate.voters.iter().map(|voter| voter.node).collect();
+        }
+        self.topology.founding().spec().voters.clone()
     }
 }
 

@@ -17,10 +17,12 @@
 //! 10 NodeGone       member
 //! 11 NodeJoined     u16 id · text name · text host · u16 port · u16 shards · placing
 //! 12 NodeLeft       u16 node · placing
+//! 13 VotersChanged  u32 configuration · u8 why · voters
 //! member     u16 node · u64 incarnation
 //! roll       u8 count · u8 W · u8 R · member*
 //! proposal   u32 group · u64 sees active · u64 sees pending · u8 why · roll
 //! placing    u64 sees · u32 count · (u32 group · u8 count · u16 node*)*
+//! voters     u8 count · (u16 id · u16 node · u32 since · u64 incarnation)*
 //! text       u8 length · UTF-8
 //! ```
 
@@ -30,7 +32,8 @@ use waterpark_ring::{NodeSpec, Slot};
 
 use crate::config::{Config, MEMBERS_MAX};
 use crate::ids::{GroupId, Incarnation, Lineage, Member, NodeId, View};
-use crate::topology_log::entry::{Entry, Placing, Proposal, Roll, Stamp, Why};
+use crate::topology_log::consensus::{VOTERS_MAX, VoterId};
+use crate::topology_log::entry::{Entry, Placing, Proposal, Roll, Stamp, Voter, Why, WhyVoters};
 
 /// The schema that this release writes. It stands first, so that a later one can be told before anything of it is read.
 pub const SCHEMA: u16 = 2;
@@ -53,6 +56,7 @@ const NODE_UNDRAINING: u8 = 9;
 const NODE_GONE: u8 = 10;
 const NODE_JOINED: u8 = 11;
 const NODE_LEFT: u8 = 12;
+const VOTERS_CHANGED: u8 = 13;
 
 /// Why bytes are no entry. The fault of whoever sent or kept them; nothing was taken from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +84,7 @@ pub enum EntryError {
     Learners,
     /// The reason is not UTF-8.
     Reason,
-    /// No reason for a proposal has this number.
+    /// No reason for a proposal, or for other voters, has this number.
     Why {
         /// The number found.
         why: u8,
@@ -89,6 +93,8 @@ pub enum EntryError {
     Node,
     /// Nodes where a group should be that cannot be its members: none, too many, or one twice.
     Slot,
+    /// Voters that cannot be a configuration: none, too many, not ascending, two on one node, or a configuration that cannot follow another.
+    Voters,
 }
 
 impl fmt::Display for EntryError {
@@ -101,9 +107,10 @@ impl fmt::Display for EntryError {
             EntryError::Roll => f.write_str("a topology entry names members that cannot be a group's"),
             EntryError::Learners => f.write_str("a topology entry names learners that cannot be a group's"),
             EntryError::Reason => f.write_str("the reason in a topology entry is not UTF-8"),
-            EntryError::Why { why } => write!(f, "reason {why} of a proposal is unknown"),
+            EntryError::Why { why } => write!(f, "reason {why} in a topology entry is unknown"),
             EntryError::Node => f.write_str("a topology entry names a node that cannot be one"),
             EntryError::Slot => f.write_str("a topology entry places a group on nodes that cannot be its members"),
+            EntryError::Voters => f.write_str("a topology entry names voters that cannot be a configuration"),
         }
     }
 }
@@ -181,6 +188,17 @@ pub fn encode(stamp: Stamp, entry: &Entry) -> Vec<u8> {
             out.u16(node.0);
             out.placing(placing);
         }
+        Entry::VotersChanged {
+            configuration,
+            voters,
+            why,
+        } => {
+            out.u8(VOTERS_CHANGED);
+            out.u32(*configuration);
+            let why = WhyVoters::ALL.iter().position(|known| known == why);
+            out.short_count(why.expect("every reason is in the list"));
+            out.voters(voters);
+        }
     }
     out.0
 }
@@ -229,6 +247,16 @@ pub fn decode(bytes: &[u8]) -> Result<(Stamp, Entry), EntryError> {
             node: NodeId(bytes.u16()?),
             placing: bytes.placing()?,
         },
+        VOTERS_CHANGED => Entry::VotersChanged {
+            // The first one no entry makes.
+            configuration: bytes
+                .u32()
+                .and_then(|found| (found > 1).then_some(found).ok_or(EntryError::Voters))?,
+            why: bytes.why_voters()?,
+            voters: bytes
+                .voters()
+                .and_then(|voters| (!voters.is_empty()).then_some(voters).ok_or(EntryError::Voters))?,
+        },
         kind => return Err(EntryError::Kind { kind }),
     };
     match bytes.0.len() {
@@ -243,46 +271,46 @@ pub fn proposal_bytes(proposal: &Proposal) -> usize {
     PROPOSAL_HEAD_BYTES + 3 + MEMBER_BYTES * proposal.roll.members.len()
 }
 
-struct Writer(Vec<u8>);
+pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {
-    fn u8(&mut self, value: u8) {
+    pub(super) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
 
-    fn u16(&mut self, value: u16) {
+    pub(super) fn u16(&mut self, value: u16) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn u32(&mut self, value: u32) {
+    pub(super) fn u32(&mut self, value: u32) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn u64(&mut self, value: u64) {
+    pub(super) fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn count(&mut self, count: usize) {
+    pub(super) fn count(&mut self, count: usize) {
         self.u32(u32::try_from(count).expect("an entry is far below 4 GiB"));
     }
 
-    fn short_count(&mut self, count: usize) {
+    pub(super) fn short_count(&mut self, count: usize) {
         self.u8(u8::try_from(count).expect("a short list"));
     }
 
-    fn member(&mut self, member: Member) {
+    pub(super) fn member(&mut self, member: Member) {
         self.u16(member.node.0);
         self.u64(member.incarnation.0);
     }
 
-    fn roll(&mut self, roll: &Roll) {
+    pub(super) fn roll(&mut self, roll: &Roll) {
         self.short_count(roll.members.len());
         self.u8(roll.write_quorum);
         self.u8(roll.read_quorum);
         roll.members.iter().for_each(|member| self.member(*member));
     }
 
-    fn proposal(&mut self, proposal: &Proposal) {
+    pub(super) fn proposal(&mut self, proposal: &Proposal) {
         self.u32(proposal.group.0);
         self.u64(proposal.sees_active.0);
         self.u64(proposal.sees_pending.0);
@@ -291,12 +319,12 @@ impl Writer {
         self.roll(&proposal.roll);
     }
 
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.short_count(text.len());
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    fn node(&mut self, node: &NodeSpec) {
+    pub(super) fn node(&mut self, node: &NodeSpec) {
         self.u16(node.id.0);
         self.text(&node.name);
         self.text(&node.host);
@@ -304,51 +332,65 @@ impl Writer {
         self.u16(node.shards);
     }
 
-    fn placing(&mut self, placing: &Placing) {
+    pub(super) fn placing(&mut self, placing: &Placing) {
         self.u64(placing.sees);
         self.count(placing.slots.len());
         for (group, slot) in &placing.slots {
             self.u32(group.0);
-            self.short_count(slot.nodes().len());
-            slot.nodes().iter().for_each(|node| self.u16(node.0));
+            self.slot(slot);
+        }
+    }
+
+    pub(super) fn slot(&mut self, slot: &Slot) {
+        self.short_count(slot.nodes().len());
+        slot.nodes().iter().for_each(|node| self.u16(node.0));
+    }
+
+    pub(super) fn voters(&mut self, voters: &[Voter]) {
+        self.short_count(voters.len());
+        for voter in voters {
+            self.u16(voter.id.0);
+            self.u16(voter.node.0);
+            self.u32(voter.since);
+            self.u64(voter.incarnation.0);
         }
     }
 }
 
 /// What is left to be read.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], EntryError> {
+    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], EntryError> {
         let (taken, rest) = self.0.split_at_checked(bytes).ok_or(EntryError::Truncated)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], EntryError> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(EntryError::Truncated)?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    fn u8(&mut self) -> Result<u8, EntryError> {
+    pub(super) fn u8(&mut self) -> Result<u8, EntryError> {
         self.array().map(u8::from_le_bytes)
     }
 
-    fn u16(&mut self) -> Result<u16, EntryError> {
+    pub(super) fn u16(&mut self) -> Result<u16, EntryError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, EntryError> {
+    pub(super) fn u32(&mut self) -> Result<u32, EntryError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, EntryError> {
+    pub(super) fn u64(&mut self) -> Result<u64, EntryError> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// A count and as many items of at least `bytes_min` each. A count that cannot be true reserves nothing.
-    fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         bytes_min: usize,
         item: impl Fn(&mut Self) -> Result<T, EntryError>,
@@ -360,18 +402,18 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| item(self)).collect()
     }
 
-    fn member(&mut self) -> Result<Member, EntryError> {
+    pub(super) fn member(&mut self) -> Result<Member, EntryError> {
         Ok(Member {
             node: NodeId(self.u16()?),
             incarnation: Incarnation(self.u64()?),
         })
     }
 
-    fn members(&mut self, count: u8) -> Result<Vec<Member>, EntryError> {
+    pub(super) fn members(&mut self, count: u8) -> Result<Vec<Member>, EntryError> {
         (0..count).map(|_| self.member()).collect()
     }
 
-    fn roll(&mut self) -> Result<Roll, EntryError> {
+    pub(super) fn roll(&mut self) -> Result<Roll, EntryError> {
         let (count, write_quorum, read_quorum) = (self.u8()?, self.u8()?, self.u8()?);
         if usize::from(count) > MEMBERS_MAX {
             return Err(EntryError::Roll);
@@ -389,7 +431,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn learners(&mut self) -> Result<Vec<Member>, EntryError> {
+    pub(super) fn learners(&mut self) -> Result<Vec<Member>, EntryError> {
         let count = self.u8()?;
         if usize::from(count) > MEMBERS_MAX {
             return Err(EntryError::Learners);
@@ -402,7 +444,7 @@ impl<'a> Reader<'a> {
         Ok(members)
     }
 
-    fn proposal(&mut self) -> Result<Proposal, EntryError> {
+    pub(super) fn proposal(&mut self) -> Result<Proposal, EntryError> {
         Ok(Proposal {
             group: GroupId(self.u32()?),
             sees_active: View(self.u64()?),
@@ -412,18 +454,18 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn why(&mut self) -> Result<Why, EntryError> {
+    pub(super) fn why(&mut self) -> Result<Why, EntryError> {
         let why = self.u8()?;
         Why::ALL.get(usize::from(why)).copied().ok_or(EntryError::Why { why })
     }
 
-    fn text(&mut self) -> Result<String, EntryError> {
+    pub(super) fn text(&mut self) -> Result<String, EntryError> {
         let length = usize::from(self.u8()?);
         let text = core::str::from_utf8(self.take(length)?).map_err(|_| EntryError::Node)?;
         Ok(text.to_owned())
     }
 
-    fn node(&mut self) -> Result<NodeSpec, EntryError> {
+    pub(super) fn node(&mut self) -> Result<NodeSpec, EntryError> {
         let node = NodeSpec {
             id: NodeId(self.u16()?),
             name: self.text()?,
@@ -436,22 +478,54 @@ impl<'a> Reader<'a> {
         is_sound.then_some(node).ok_or(EntryError::Node)
     }
 
-    fn placing(&mut self) -> Result<Placing, EntryError> {
-        let slot = |bytes: &mut Self| {
-            let (group, count) = (GroupId(bytes.u32()?), bytes.u8()?);
-            if usize::from(count) > MEMBERS_MAX {
-                return Err(EntryError::Slot);
-            }
-            let nodes: Result<Vec<NodeId>, EntryError> = (0..count).map(|_| Ok(NodeId(bytes.u16()?))).collect();
-            Ok((group, Slot::new(&nodes?).map_err(|_| EntryError::Slot)?))
-        };
+    pub(super) fn placing(&mut self) -> Result<Placing, EntryError> {
         Ok(Placing {
             sees: self.u64()?,
-            slots: self.list(SLOT_BYTES_MIN, slot)?,
+            slots: self.list(SLOT_BYTES_MIN, |bytes| Ok((GroupId(bytes.u32()?), bytes.slot()?)))?,
         })
     }
 
-    fn reason(&mut self) -> Result<String, EntryError> {
+    pub(super) fn slot(&mut self) -> Result<Slot, EntryError> {
+        let count = self.u8()?;
+        if usize::from(count) > MEMBERS_MAX {
+            return Err(EntryError::Slot);
+        }
+        let nodes: Result<Vec<NodeId>, EntryError> = (0..count).map(|_| Ok(NodeId(self.u16()?))).collect();
+        Slot::new(&nodes?).map_err(|_| EntryError::Slot)
+    }
+
+    pub(super) fn why_voters(&mut self) -> Result<WhyVoters, EntryError> {
+        let why = self.u8()?;
+        let known = WhyVoters::ALL.get(usize::from(why)).copied();
+        known.ok_or(EntryError::Why { why })
+    }
+
+    /// Voters that can be a configuration, or none at all.
+    pub(super) fn voters(&mut self) -> Result<Vec<Voter>, EntryError> {
+        let count = self.u8()?;
+        let voter = |bytes: &mut Self| {
+            Ok(Voter {
+                id: VoterId(bytes.u16()?),
+                node: NodeId(bytes.u16()?),
+                since: bytes.u32()?,
+                incarnation: Incarnation(bytes.u64()?),
+            })
+        };
+        if usize::from(count) > VOTERS_MAX {
+            return Err(EntryError::Voters);
+        }
+        let voters: Result<Vec<Voter>, EntryError> = (0..count).map(|_| voter(self)).collect();
+        let voters = voters?;
+        let twice = |at: usize| voters[..at].iter().any(|other| other.node == voters[at].node);
+        let ascend = voters.is_sorted_by(|before, after| before.id < after.id);
+        let is_one = voters.first().is_none_or(|first| first.id.0 > 0);
+        if (0..voters.len()).any(twice) || !ascend || !is_one {
+            return Err(EntryError::Voters);
+        }
+        Ok(voters)
+    }
+
+    pub(super) fn reason(&mut self) -> Result<String, EntryError> {
         let length = self.u32()? as usize;
         let text = core::str::from_utf8(self.take(length)?).map_err(|_| EntryError::Reason)?;
         Ok(text.to_owned())

@@ -3,6 +3,7 @@
 use waterpark_ring::{NodeSpec, Slot};
 
 use crate::ids::{GroupId, Incarnation, Member, NodeId, View};
+use crate::topology_log::consensus::VoterId;
 
 /// Members of a group as a Propose or Create names them, the writer first, with their quorums.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +112,48 @@ pub struct Placing {
     pub slots: Vec<(GroupId, Slot)>,
 }
 
+/// One voter of a configuration. It decides who may write the first record of its file, and under which id: each id stands for one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voter {
+    /// Its id, new in each configuration.
+    pub id: VoterId,
+    /// Its node.
+    pub node: NodeId,
+    /// The configuration in which the node was given a vote anew. A file of that one or a later one may be followed by the next.
+    pub since: u32,
+    /// The process that was given it. In that configuration no other one may begin a file.
+    pub incarnation: Incarnation,
+}
+
+/// Why others vote. It decides nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyVoters {
+    /// One was not heard for too long, or will never be.
+    Lost,
+    /// One leaves the cluster.
+    Leaves,
+    /// Voters are fewer than the cluster was made with, or less spread.
+    Spread,
+    /// The same nodes begin new files, because the old ones are long.
+    Trim,
+}
+
+impl WhyVoters {
+    /// All of them, each at the place of its number.
+    pub const ALL: [WhyVoters; 4] = [WhyVoters::Lost, WhyVoters::Leaves, WhyVoters::Spread, WhyVoters::Trim];
+
+    /// In a few words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            WhyVoters::Lost => "a voter is not heard",
+            WhyVoters::Leaves => "a voter leaves",
+            WhyVoters::Spread => "votes are to be spread again",
+            WhyVoters::Trim => "the voters' files are begun anew",
+        }
+    }
+}
+
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -163,5 +206,14 @@ pub enum Entry {
         node: NodeId,
         /// Without it.
         placing: Placing,
+    },
+    /// Others vote from the next position on: the last entry of its configuration. Taken if the configuration is the next one.
+    VotersChanged {
+        /// Its number, from 2.
+        configuration: u32,
+        /// They, ascending by id, each on a node of its own.
+        voters: Vec<Voter>,
+        /// Why.
+        why: WhyVoters,
     },
 }

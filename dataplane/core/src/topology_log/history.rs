@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 
 use crate::config::Config;
-use crate::ids::{GroupId, Member, View};
-use crate::topology_log::entry::{Entry, Stamp, Why};
+use crate::ids::{GroupId, Member, NodeId, View};
+use crate::topology_log::entry::{Entry, Stamp, Why, WhyVoters};
 use crate::topology_log::state::{Changed, Presence, TopologyState};
 
 /// One thing that an entry changed.
@@ -60,6 +60,15 @@ pub enum What {
         /// The members, the writer first.
         members: Vec<Member>,
     },
+    /// Others vote, or the same begin new files.
+    Voters {
+        /// Their configuration.
+        configuration: u32,
+        /// Their nodes.
+        nodes: Vec<NodeId>,
+        /// Why.
+        why: WhyVoters,
+    },
 }
 
 /// The last happenings, in order.
@@ -89,6 +98,19 @@ impl History {
                     incarnation: row.incarnation,
                 },
                 presence: row.presence,
+            });
+        }
+        if let Entry::VotersChanged {
+            configuration,
+            voters,
+            why,
+        } = entry
+            && changed.voters
+        {
+            push(What::Voters {
+                configuration: *configuration,
+                nodes: voters.iter().map(|voter| voter.node).collect(),
+                why: *why,
             });
         }
         if let Entry::Create(_) = entry {
@@ -143,7 +165,7 @@ fn reason_of(entry: &Entry, group: GroupId) -> (Why, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Incarnation, NodeId};
+    use crate::ids::Incarnation;
     use crate::topology_log::entry::{Proposal, Roll};
 
     fn member(node: u16) -> Member {

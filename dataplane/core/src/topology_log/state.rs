@@ -1,6 +1,10 @@
 //! What a prefix of the topology log says. A pure fold: it knows no time, no peer and no member's log.
 
+mod bytes;
 mod nodes;
+mod voters;
+
+pub use voters::Electorate;
 
 use waterpark_ring::{NodeSpec, Slot};
 
@@ -63,12 +67,17 @@ pub struct Changed {
     pub node: Option<NodeId>,
     /// Other nodes belong to the cluster now, and groups should be elsewhere.
     pub placing: bool,
+    /// Others vote now.
+    pub voters: bool,
 }
 
 /// The state after a prefix of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopologyState {
     position: u64,
+    /// The position of the Create; 0 before it.
+    born: u64,
+    electorate: Electorate,
     nodes: Vec<NodeState>,
     groups: Vec<GroupState>,
     /// Where each group should be; none before the Create.
@@ -84,6 +93,12 @@ impl TopologyState {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The position at which the groups were born, and so the view of their first Configs; 0 before it.
+    #[must_use]
+    pub fn born(&self) -> u64 {
+        self.born
     }
 
     /// What the log says of a node.
@@ -225,6 +240,9 @@ impl TopologyState {
             }
             Entry::NodeJoined { node, placing } => self.join(node, placing, &mut changed),
             Entry::NodeLeft { node, placing } => self.leave(*node, placing, &mut changed),
+            Entry::VotersChanged {
+                configuration, voters, ..
+            } => changed.voters = self.electorate.follow(position, *configuration, voters),
         }
         changed
     }
@@ -250,6 +268,7 @@ impl TopologyState {
         else {
             return;
         };
+        self.born = self.position;
         changed.active.extend(configs.iter().map(|config| config.group));
         let slot = |config: &Config| {
             let nodes: Vec<NodeId> = config.members.iter().map(|member| member.node).collect();

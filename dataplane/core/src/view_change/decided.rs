@@ -47,6 +47,31 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
+    /// What all entries up to a position add up to, some of which this process never had. As if what they made of each group had been the one entry
+    /// about it: what came between was superseded. What the log's history says begins behind it.
+    ///
+    /// # Panics
+    /// If it is older than what is known: a bug in this process, whose log only goes on.
+    pub fn on_state(&mut self, now: Now, state: &TopologyState) {
+        assert!(state.position() > self.decided.position());
+        let before = std::mem::replace(&mut self.decided, state.clone());
+        if before.placing() != state.placing() {
+            self.on_nodes();
+        }
+        for (id, group) in state.groups() {
+            let was = before.group(id);
+            if was.is_none_or(|was| was.active != group.active) {
+                self.on_active(now, id);
+            }
+            if was.map_or(group.pending.is_some(), |was| was.pending != group.pending) {
+                self.on_pending(now, id);
+            }
+            if was.map_or(!group.learners.is_empty(), |was| was.learners != group.learners) {
+                self.on_learners(now, id);
+            }
+        }
+    }
+
     /// What this shard knows of the topology log.
     #[must_use]
     pub fn decided(&self) -> &TopologyState {
@@ -56,7 +81,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     fn on_active(&mut self, now: Now, id: GroupId) {
         let group = self.decided.group(id).expect("it has just changed");
         let active = group.active.clone();
-        let is_birth = active.view.0 == self.decided.position();
+        let is_birth = active.view.0 == self.decided.born();
         let own = self.own_member();
         let is_here = self.shard_of(self.settings.node, id) == self.settings.shard;
         if is_here && active.members.contains(&own) {

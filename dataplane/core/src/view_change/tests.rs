@@ -279,21 +279,22 @@ fn who_applied_another_log_behind_where_they_part_has_done_none_of_the_sweeps_th
     assert!(open(sweep - 1).contains(&Seq(sweep)));
 }
 
-/// Three members with an acked message for each of two actors, whose numbers and states are given back. Node 2 answers nothing, so that it
-/// is told of a commit by the next run alone.
-fn acked() -> (Three, Vec<u32>, Vec<Vec<(Outcome, Vec<u8>)>>) {
+/// An actor's number, and what a read of it gives.
+type Read = (u32, Vec<(Outcome, Vec<u8>)>);
+
+/// Three members with an acked message for each of two actors. Node 2 answers nothing, so that it is told of a commit by the next run alone.
+fn acked() -> (Three, Vec<Read>) {
     let mut three = Three::new(&[0, 1, 2], &Limits::default());
-    let actors = three.actors_of("note", GROUP, 2);
-    let mut states = Vec::new();
-    for actor in &actors {
-        three.send(0, "note", *actor, b"acked");
+    let mut reads = Vec::new();
+    for actor in three.actors_of("note", GROUP, 2) {
+        three.send(0, "note", actor, b"acked");
         three.pass_if(|sent| sent.from != 2);
         three.outcomes(0);
-        three.read_any(0, "note", *actor);
-        states.push(three.replies(0));
+        three.read_any(0, "note", actor);
+        reads.push((actor, three.replies(0)));
     }
     assert_eq!(three.group(2, GROUP).commit, Seq(1));
-    (three, actors, states)
+    (three, reads)
 }
 
 /// All of them promise a view that nobody opens.
@@ -308,29 +309,32 @@ fn seal_all(three: &mut Three) {
 
 #[test]
 fn a_writer_that_stops_tells_its_followers_how_far_it_committed() {
-    let (mut three, actors, states) = acked();
+    let (mut three, reads) = acked();
     seal_all(&mut three);
     for node in 0..3 {
         assert_eq!(three.group(node, GROUP).commit, Seq(2));
-        for (actor, state) in actors.iter().zip(&states) {
+        for (actor, acked) in &reads {
             three.read_any(node, "note", *actor);
-            assert_eq!(three.replies(node), *state);
+            assert_eq!(three.replies(node), *acked);
         }
     }
 }
 
 #[test]
 fn a_writer_that_stopped_shows_what_was_acked_and_asks_others_of_an_actor_whose_last_entry_is_in_doubt() {
-    let (mut three, actors, states) = acked();
-    three.send(0, "note", actors[1], b"of which nobody knows");
+    let (mut three, reads) = acked();
+    let [(first, of_first), (second, of_second)] = &reads[..] else {
+        unreachable!("two actors")
+    };
+    three.send(0, "note", *second, b"of which nobody knows");
     three.pass_if(|sent| sent.from != 0);
     seal_all(&mut three);
-    three.read_any(0, "note", actors[0]);
-    assert_eq!(three.replies(0), states[0]);
-    three.read_any(0, "note", actors[1]);
+    three.read_any(0, "note", *first);
+    assert_eq!(three.replies(0), *of_first);
+    three.read_any(0, "note", *second);
     assert_eq!(three.replies(0), [], "it is passed on");
     three.pass();
-    assert_eq!(three.replies(0), states[1]);
+    assert_eq!(three.replies(0), *of_second);
 }
 
 #[test]

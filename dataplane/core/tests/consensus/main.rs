@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "what helpers of tests find wrong fails the test")]
 
 mod net;
+mod votes;
 
 use net::{Net, Seen, Violation};
+use votes::{Saw, Votes, Wrong};
 use waterpark_core::rules::{Production, Rule, Rules};
 
 /// Runs seeds and gives the violations, each with its seed.
@@ -115,6 +117,8 @@ fn all_of_it_holds_over_many_seeds() {
     }
     changes_of_voters_hold(40_000..43_000);
     voters_among_liars_still_elect(50_000..53_000);
+    votes_are_handed_on(6, 3, 70_000..75_000);
+    votes_are_handed_on(7, 5, 75_000..79_000);
 }
 
 #[test]
@@ -156,5 +160,79 @@ fn a_wiped_voter_that_votes_is_caught() {
     let wrong = |violation: &Violation| !matches!(violation, Violation::Stuck { .. });
     let caught = violations.iter().filter(|(_, violation)| wrong(violation)).count();
     println!("caught by {caught} of 300 seeds: {:?}", violations.first());
+    assert!(caught > 0);
+}
+
+/// Runs seeds and gives what went wrong, each with its seed.
+fn run_votes<R: Rules>(nodes: usize, voters: u16, seeds: std::ops::Range<u64>) -> (Vec<(u64, Wrong)>, Vec<Saw>) {
+    let (mut wrong, mut saw) = (Vec::new(), Vec::new());
+    for seed in seeds {
+        match Votes::<R>::new(seed, nodes, voters).run() {
+            Ok(run) => saw.push(run),
+            Err(found) => wrong.push((seed, found)),
+        }
+    }
+    (wrong, saw)
+}
+
+fn votes_are_handed_on(nodes: usize, voters: u16, seeds: std::ops::Range<u64>) {
+    let count = seeds.end - seeds.start;
+    let (wrong, saw) = run_votes::<Production>(nodes, voters, seeds);
+    assert_eq!(wrong, []);
+    let sum = |field: fn(&Saw) -> u64| saw.iter().map(field).sum::<u64>();
+    let healed = saw.iter().map(|run| run.healed_ms).max().unwrap_or_default();
+    println!(
+        "{voters} voters of {nodes} nodes, {count} seeds: {} decided, {} lost for good, {} wiped, {} times others for them, {} spread, {} files \
+         begun anew, {} births, {} cut short, {} states, {} beyond the fault model; healed in {healed} ms at most",
+        sum(|run| run.decided),
+        sum(|run| run.lost),
+        sum(|run| run.wiped),
+        sum(|run| run.replaced),
+        sum(|run| run.spread),
+        sum(|run| run.trimmed),
+        sum(|run| run.born),
+        sum(|run| run.unborn),
+        sum(|run| run.states),
+        sum(|run| run.beyond),
+    );
+    assert!(sum(|run| run.beyond) <= count / 50);
+    let reached: [fn(&Saw) -> u64; 7] = [
+        |run| run.lost,
+        |run| run.wiped,
+        |run| run.replaced,
+        |run| run.trimmed,
+        |run| run.born,
+        |run| run.unborn,
+        |run| run.states,
+    ];
+    assert!(reached.iter().all(|field| sum(*field) > count / 50));
+}
+
+#[test]
+fn three_votes_are_handed_on_while_voters_are_lost() {
+    votes_are_handed_on(6, 3, 60_000..60_150);
+}
+
+#[test]
+fn five_votes_are_handed_on_while_voters_are_lost() {
+    votes_are_handed_on(7, 5, 61_000..61_100);
+}
+
+struct WipedVoterIsBornAgain;
+
+impl Rules for WipedVoterIsBornAgain {
+    fn breaks(rule: Rule) -> bool {
+        rule == Rule::WipedVoterIsBornAgain
+    }
+}
+
+#[test]
+fn a_wiped_voter_that_begins_its_file_again_is_caught() {
+    let (wrong, _) = run_votes::<WipedVoterIsBornAgain>(6, 3, 0..200);
+    let caught = wrong
+        .iter()
+        .filter(|(_, wrong)| !matches!(wrong, Wrong::Stuck { .. }))
+        .count();
+    println!("caught by {caught} of 200 seeds: {:?}", wrong.first());
     assert!(caught > 0);
 }

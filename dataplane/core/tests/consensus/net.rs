@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use waterpark_core::ids::Incarnation;
 use waterpark_core::rules::Rules;
-use waterpark_core::topology_log::consensus::{Birth, Consensus, Decided, FileError, Learner, Paxos, VoterId, Write};
+use waterpark_core::topology_log::consensus::{
+    Birth, Consensus, Decided, FileError, Learner, Paxos, TAIL_BYTES_MAX, Tail, VoterId, Write,
+};
 use waterpark_ring::ClusterId;
 
 const CLUSTER: ClusterId = ClusterId([0xC1; 16]);
@@ -47,10 +49,10 @@ pub(crate) struct Seen {
     pub(crate) trace: u64,
 }
 
-struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    fn new(seed: u64) -> Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
         Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66)
     }
 
@@ -62,11 +64,11 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
@@ -102,6 +104,8 @@ struct Node<R: Rules> {
     place: Place<R>,
     /// The next position that this life hands out.
     next: u64,
+    /// What it handed out.
+    tail: Tail,
     led: bool,
 }
 
@@ -133,6 +137,7 @@ impl<R: Rules> Node<R> {
         Node {
             file: birth.file(),
             next: birth.base() + 1,
+            tail: Tail::new(birth.base() + 1, TAIL_BYTES_MAX),
             birth,
             life: 0,
             writing: vec![],
@@ -277,6 +282,7 @@ impl<R: Rules> Net<R> {
         let node = &mut self.nodes[at];
         node.life += 1 + self.now_ms;
         node.next = node.birth.base() + 1;
+        node.tail = Tail::new(node.next, TAIL_BYTES_MAX);
         node.led = false;
         match Paxos::open(&node.birth, Incarnation(node.life), &node.file) {
             Ok((paxos, good)) => {
@@ -378,7 +384,11 @@ impl<R: Rules> Net<R> {
         for found in decided {
             let next = self.nodes[at].next;
             self.check(&found, next)?;
-            self.nodes[at].next += 1;
+            let node = &mut self.nodes[at];
+            node.next += 1;
+            if self.faults.lies == 0 {
+                node.tail.push(&found);
+            }
         }
         Ok(())
     }
@@ -413,9 +423,9 @@ impl<R: Rules> Net<R> {
     fn learn(&mut self) -> Result<(), Violation> {
         let from = self.any();
         let next = self.learner.next();
-        let mut found = self
-            .with(from, |paxos| paxos.decided_from(next, 1_000).unwrap())
-            .unwrap_or_default();
+        let node = &self.nodes[from];
+        let is_up = matches!(node.place, Place::Up(_));
+        let mut found = node.tail.from(next, 1_000).filter(|_| is_up).unwrap_or_default();
         found.reverse();
         for entry in found {
             self.learner.take(entry).unwrap();

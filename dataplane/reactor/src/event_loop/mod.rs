@@ -541,6 +541,10 @@ impl<B: Behaviour> EventLoop<B> {
                     self.shard.on_decided(now, position, stamp, &entry);
                     self.on_nodes(now);
                 }
+                Ok(Command::State(state)) => {
+                    self.shard.on_state(now, &state);
+                    self.on_nodes(now);
+                }
                 Ok(Command::Pause) => self.paused = true,
                 Ok(Command::Resume) => self.paused = false,
                 Ok(Command::Die) => {

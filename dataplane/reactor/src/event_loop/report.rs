@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use waterpark_core::controller::GroupReport;
 use waterpark_core::effects::{Cut, Happened};
 use waterpark_core::ids::{Member, NodeId, ShardId};
-use waterpark_core::topology_log::{Entry, Stamp};
+use waterpark_core::topology_log::{Entry, Stamp, TopologyState};
 use waterpark_wire::FrameError;
 use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::refusal::ConnectionRefusal;
@@ -176,6 +176,8 @@ pub enum Command {
         /// It.
         entry: Arc<Entry>,
     },
+    /// What all entries of the topology log up to a position add up to, in the place of those among them that did not come.
+    State(Arc<TopologyState>),
     /// Stand still, as a process that is stopped.
     Pause,
     /// Go on.

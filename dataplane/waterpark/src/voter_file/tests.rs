@@ -323,3 +323,62 @@ fn records_that_leave_one_out_are_a_bug_of_this_process() {
     let (_folder, path) = disk(&birth(1, 1).file());
     drop(opened(&path).0.append(&[write(1), write(3)]));
 }
+
+/// The birth of the only voter of the second configuration, and its file.
+fn next() -> (Birth, Vec<u8>) {
+    let voters = vec![VoterId(2)];
+    let ended = Ended {
+        next: NextVoters {
+            configuration: 2,
+            voters,
+        },
+        base: 7,
+    };
+    let birth = Birth::after(CLUSTER, VoterId(2), &ended).unwrap();
+    let file = birth.file_from(9, b"what nine entries add up to");
+    (birth, file)
+}
+
+#[test]
+fn a_file_that_is_begun_takes_the_place_of_the_one_before_and_is_appended_to() {
+    let (_folder, path) = disk(&birth(1, 1).file());
+    let (before, mut alone) = opened(&path);
+    alone.propose(b"never written").unwrap();
+    // What a crash left behind in the midst of an earlier attempt.
+    fs::write(path.with_extension("voter.new"), b"half").unwrap();
+    let (birth, bytes) = next();
+    let mut file = VoterFile::begin(&path, &bytes).unwrap();
+    assert_eq!((file.birth(), fs::read(&path).unwrap()), (&birth, bytes.clone()));
+    let (mut alone, good) = Alone::open(&birth, &bytes).unwrap();
+    assert_eq!(good, bytes.len());
+    decide(&mut file, &mut alone, b"ten");
+    drop((before, file));
+    let (file, mut alone) = opened(&path);
+    assert_eq!((file.birth(), decided(&mut alone)), (&birth, vec![b"ten".to_vec()]));
+    assert!(!path.with_extension("voter.new").exists());
+}
+
+#[test]
+fn a_file_that_is_begun_is_in_use_and_nobody_is_given_the_one_before() {
+    let (_folder, path) = disk(&birth(1, 1).file());
+    let before = opened(&path);
+    let begun = VoterFile::begin(&path, &next().1).unwrap();
+    // Whoever waited for the one before gets its lock, and looks again.
+    drop(before);
+    assert!(matches!(open(&path), Err(VoterFileError::InUse { .. })));
+    drop(begun);
+    assert_eq!(opened(&path).0.birth().configuration(), 2);
+}
+
+#[test]
+fn a_node_that_never_voted_gets_a_folder_for_its_file_and_one_without_a_place_for_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data").join("FL-B-2.voter");
+    drop(VoterFile::begin(&path, &next().1).unwrap());
+    assert_eq!(opened(&path).0.birth().configuration(), 2);
+    let under_a_file = path.join("FL-B-3.voter");
+    assert!(matches!(
+        VoterFile::begin(&under_a_file, &next().1),
+        Err(VoterFileError::Write { .. })
+    ));
+}

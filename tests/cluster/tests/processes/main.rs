@@ -23,3 +23,4 @@ mod shards;
 mod slow;
 mod support;
 mod topology;
+mod votes;

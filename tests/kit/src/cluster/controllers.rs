@@ -4,17 +4,18 @@
 //! The steward goes on as a witness: what any node learns first is what all must learn. **Invariant:** a position has one entry, whoever
 //! learns it, in whichever life.
 
-use waterpark_core::controller::{Controller, Doing, GroupReport, Setup};
+use waterpark_core::controller::{Controller, Doing, GroupReport, Setup, VoteLimits};
 use waterpark_core::ids::{Incarnation, Member, NodeId};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
 use waterpark_core::topology_log::consensus::{Birth, VoterId};
-use waterpark_core::topology_log::{Entry, Limits, Stamp};
+use waterpark_core::topology_log::{Entry, Limits, Stamp, TopologyState, WhyVoters};
 
 use super::event::Event;
 use super::links::{Epoch, LinkKey};
 use super::{Cluster, node_spec, topology_of};
 use crate::ledger::Violation;
+use crate::reach::{Fault, Rare, Reached};
 
 /// From a shard to the controller of its node, and back.
 const HOP_NS: u64 = 200_000;
@@ -37,6 +38,8 @@ pub(super) struct Desk<R: Rules> {
     birth: Option<Birth>,
     /// When the last write is durable, virtual ns.
     written_ns: u64,
+    /// Files that were begun: what was to be written to an older one never is.
+    begun: u64,
 }
 
 impl<R: Rules> Desk<R> {
@@ -47,6 +50,7 @@ impl<R: Rules> Desk<R> {
             file: None,
             birth: None,
             written_ns: 0,
+            begun: 0,
         }
     }
 }
@@ -60,8 +64,10 @@ pub(super) enum ControlInput {
     Met(Member),
     Closed(Member),
     Refused(NodeId),
-    /// These bytes reached the disk, as the record of this number.
-    Durable(Vec<u8>, u64),
+    /// These bytes reached the disk, as the record of this number in the file so many were begun before.
+    Durable(Vec<u8>, u64, u64),
+    /// A file with these bytes is begun.
+    Born(Vec<u8>),
 }
 
 impl<R: Rules> Cluster<R> {
@@ -90,6 +96,7 @@ impl<R: Rules> Cluster<R> {
             let at = voters.iter().position(|voter| *voter == node)?;
             Some(Birth::first(cluster, ids[at], &ids).expect("few voters"))
         };
+        self.born = ids.iter().copied().zip(voters.iter().copied()).collect();
         let desk = |node: usize| Desk {
             file: birth(node).map(|birth| birth.file()),
             birth: birth(node),
@@ -144,6 +151,10 @@ impl<R: Rules> Cluster<R> {
             voters: self.voters.clone(),
             heartbeat_ms: self.limits.heartbeat_ms,
             limits: Limits::default(),
+            votes: VoteLimits {
+                replace_ms: self.faults.vote_ms,
+                trim_bytes: usize::try_from(self.faults.trim_bytes).expect("no file is longer"),
+            },
         };
         let now = self.now(node);
         let desk = &self.desks[node];
@@ -164,9 +175,34 @@ impl<R: Rules> Cluster<R> {
     }
 
     pub(super) fn end_controller(&mut self, node: usize) {
-        if let Some(desk) = self.desks.get_mut(node) {
-            desk.controller = None;
+        if self.desks.is_empty() {
+            return;
         }
+        self.desks[node].controller = None;
+        self.desks[node].begun += 1;
+        if self.wiped < self.faults.wipes && self.may_wipe(node) {
+            self.wiped += 1;
+            self.desks[node].file = None;
+            self.desks[node].birth = None;
+            self.did(Fault::VoterWiped);
+        }
+    }
+
+    /// Whether a node votes, and all others who do are there with their files: so that a majority goes on whatever becomes of one more.
+    fn may_wipe(&self, node: usize) -> bool {
+        let electorate = self.steward.state.electorate();
+        let voters: Vec<(usize, u32)> = if electorate.configuration > 1 {
+            let row = |voter: &waterpark_core::topology_log::Voter| (usize::from(voter.node.0) - 1, voter.since);
+            electorate.voters.iter().map(row).collect()
+        } else {
+            self.voters.iter().map(|node| (usize::from(node.0) - 1, 1)).collect()
+        };
+        let votes = |(other, _): &(usize, u32)| {
+            let birth = self.desks[*other].birth.as_ref();
+            let is_newest = birth.is_some_and(|birth| birth.configuration() == electorate.configuration);
+            *other == node || is_newest && !self.nodes[*other].down
+        };
+        voters.len() >= 3 && voters.iter().any(|(voter, _)| *voter == node) && voters.iter().all(votes)
     }
 
     pub(super) fn tell_controller(&mut self, node: usize, input: ControlInput) {
@@ -221,9 +257,19 @@ impl<R: Rules> Cluster<R> {
             ControlInput::Met(peer) => controller.on_met(now, peer),
             ControlInput::Closed(peer) => controller.on_closed(now, peer),
             ControlInput::Refused(peer) => controller.on_refused(now, peer),
-            ControlInput::Durable(bytes, upto) => {
+            ControlInput::Durable(bytes, upto, begun) if begun == desk.begun => {
                 desk.file.get_or_insert_default().extend_from_slice(&bytes);
                 controller.on_durable(upto);
+            }
+            ControlInput::Durable(..) => {}
+            ControlInput::Born(bytes) => {
+                let birth = Birth::of_file(&bytes).expect("a file begins with its birth");
+                if self.born.insert(birth.own(), node).is_some() {
+                    self.report.violations.push(Violation::BornTwice(birth.own()));
+                }
+                desk.file = Some(bytes);
+                desk.birth = Some(birth);
+                controller.on_born(now, true);
             }
         }
         self.act(node);
@@ -263,26 +309,37 @@ impl<R: Rules> Cluster<R> {
             match doing {
                 Doing::Send { to, bytes } => self.send_control(node, to, bytes),
                 Doing::Write(write) => {
-                    let at = self.now_ns + 50_000 + self.rng.below(3 * MS);
-                    // One file is written in order, however long each write takes.
-                    let at = at.max(self.desks[node].written_ns + 1);
-                    self.desks[node].written_ns = at;
-                    let input = ControlInput::Durable(write.bytes, write.number);
-                    self.schedule(
-                        at,
-                        Event::Control {
-                            node,
-                            incarnation,
-                            input,
-                        },
+                    let begun = self.desks[node].begun;
+                    self.write(
+                        node,
+                        incarnation,
+                        ControlInput::Durable(write.bytes, write.number, begun),
                     );
                 }
+                Doing::Birth(file) => {
+                    self.desks[node].begun += 1;
+                    self.write(node, incarnation, ControlInput::Born(file));
+                }
+                Doing::State(state) => self.on_state(node, &state),
                 Doing::Decided { position, stamp, entry } => self.on_decided(node, position, stamp, &entry),
                 Doing::Note(_) => {}
                 Doing::End(end) => self.report.violations.push(Violation::Ended(self.member(node), end)),
             }
         }
         self.doing = all;
+    }
+
+    fn write(&mut self, node: usize, incarnation: Incarnation, input: ControlInput) {
+        let at = self.now_ns + 50_000 + self.rng.below(3 * MS);
+        // One file is written in order, however long each write takes.
+        let at = at.max(self.desks[node].written_ns + 1);
+        self.desks[node].written_ns = at;
+        let event = Event::Control {
+            node,
+            incarnation,
+            input,
+        };
+        self.schedule(at, event);
     }
 
     fn send_control(&mut self, node: usize, to: NodeId, bytes: Vec<u8>) {
@@ -303,10 +360,35 @@ impl<R: Rules> Cluster<R> {
         match known {
             Some(known) if known != entry => self.report.violations.push(Violation::TwoEntries(position)),
             Some(_) => {}
-            None => self.decide(entry.clone()),
+            None => {
+                if let Entry::VotersChanged { why, .. } = entry {
+                    let rare = match why {
+                        WhyVoters::Trim => Rare::FilesBegun,
+                        WhyVoters::Lost | WhyVoters::Leaves | WhyVoters::Spread => Rare::VoteGiven,
+                    };
+                    self.reach(Reached::Rare(rare));
+                }
+                self.decide(entry.clone());
+            }
         }
         for shard in 0..self.nodes[node].shards.len() {
             self.turn(node, shard, |shard, now| shard.on_decided(now, position, stamp, entry));
+        }
+    }
+
+    /// A node was given the state after entries some of which it never had, by its own file or another node.
+    fn on_state(&mut self, node: usize, state: &TopologyState) {
+        self.reach(Reached::Rare(Rare::StateLearned));
+        let position = state.position();
+        let mut folded = TopologyState::default();
+        for (position, entry) in (1..=position).zip(&self.steward.entries) {
+            folded.apply(position, entry);
+        }
+        if folded != *state {
+            self.report.violations.push(Violation::OtherState(position));
+        }
+        for shard in 0..self.nodes[node].shards.len() {
+            self.turn(node, shard, |shard, now| shard.on_state(now, state));
         }
     }
 }

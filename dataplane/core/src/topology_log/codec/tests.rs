@@ -48,13 +48,22 @@ fn placing(nodes: &[u16]) -> Placing {
     }
 }
 
+fn voter(id: u16, node: u16) -> Voter {
+    Voter {
+        id: VoterId(id),
+        node: NodeId(node),
+        since: 2,
+        incarnation: Incarnation(256),
+    }
+}
+
 const STAMP: Stamp = Stamp {
     by: NodeId(7),
     wall_ms: 9,
 };
 
 /// One entry of each kind, and the bytes that it will always be.
-fn golden() -> [(Entry, &'static str); 12] {
+fn golden() -> [(Entry, &'static str); 13] {
     [
         (
             Entry::NodeUp {
@@ -116,6 +125,14 @@ fn golden() -> [(Entry, &'static str); 12] {
             },
             "0200 0700 0900000000000000 0c 0600 0400000000000000 01000000 07000000 02 0100 0200",
         ),
+        (
+            Entry::VotersChanged {
+                configuration: 3,
+                voters: vec![voter(8, 1), voter(9, 5)],
+                why: WhyVoters::Spread,
+            },
+            "0200 0700 0900000000000000 0d 03000000 02 02 0800 0100 02000000 0001000000000000 0900 0500 02000000 0001000000000000",
+        ),
     ]
 }
 
@@ -173,7 +190,7 @@ fn what_no_entry_can_be_is_refused_by_name() {
         ("0300 01", EntryError::Schema { schema: 3 }),
         ("0000 01", EntryError::Schema { schema: 0 }),
         ("0200 0700 0900000000000000 00", EntryError::Kind { kind: 0 }),
-        ("0200 0700 0900000000000000 0d", EntryError::Kind { kind: 13 }),
+        ("0200 0700 0900000000000000 0e", EntryError::Kind { kind: 14 }),
         // A count beyond what there is.
         (
             "0200 0700 0900000000000000 07 ffffffff 01000000 0600000000000000",
@@ -299,4 +316,32 @@ fn nodes_and_places_that_there_cannot_be_are_refused() {
         assert_eq!(decode(&left(slot)), Err(EntryError::Slot), "{slot}");
     }
     assert_eq!(decode(&left("ffffffff 07000000 01 0100")), Err(EntryError::Truncated));
+}
+
+#[test]
+fn voters_that_cannot_be_a_configuration_are_refused() {
+    let changed = |configuration, voters: &[Voter]| {
+        encode(
+            STAMP,
+            &Entry::VotersChanged {
+                configuration,
+                voters: voters.to_vec(),
+                why: WhyVoters::Lost,
+            },
+        )
+    };
+    assert!(decode(&changed(2, &[voter(4, 1), voter(5, 2)])).is_ok());
+    let many: Vec<Voter> = (1..=8).map(|at| voter(at, at)).collect();
+    let wrong = [
+        changed(1, &[voter(4, 1)]),
+        changed(2, &[]),
+        changed(2, &many),
+        changed(2, &[voter(0, 1)]),
+        changed(2, &[voter(5, 1), voter(4, 2)]),
+        changed(2, &[voter(4, 1), voter(4, 2)]),
+        changed(2, &[voter(4, 1), voter(5, 1)]),
+    ];
+    for bytes in wrong {
+        assert_eq!(decode(&bytes), Err(EntryError::Voters), "{bytes:?}");
+    }
 }

@@ -7,8 +7,8 @@ use super::bytes::Shared;
 use super::gate::Gate;
 use super::journal::{Change, Journal, Stop};
 use super::{
-    BelowBase, Birth, Consensus, Counters, Decided, ENTRY_BYTES_MAX, Ended, FileError, MessageError, NextVoters,
-    NotTaken, UNDECIDED_MAX, VoterId, Write,
+    Birth, Consensus, Counters, Decided, ENTRY_BYTES_MAX, Ended, FileError, MessageError, NextVoters, NotTaken,
+    UNDECIDED_MAX, VoterId, Write,
 };
 
 /// The only voter of a configuration.
@@ -115,10 +115,6 @@ impl Consensus for Alone {
         self.given = upto;
     }
 
-    fn decided_from(&self, position: u64, bytes_max: usize) -> Result<Vec<Decided>, BelowBase> {
-        self.journal.decided_from(position, bytes_max, self.gate.released())
-    }
-
     fn leader(&self) -> Option<VoterId> {
         Some(self.journal.birth.own())
     }
@@ -129,6 +125,10 @@ impl Consensus for Alone {
 
     fn ended(&self) -> Option<Ended> {
         self.journal.ended(self.gate.released())
+    }
+
+    fn record_bytes(&self) -> usize {
+        self.journal.record_bytes()
     }
 
     fn counters(&self) -> Counters {

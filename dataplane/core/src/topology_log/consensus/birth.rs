@@ -97,7 +97,38 @@ impl Birth {
         file::read(file).map(|contents| contents.birth)
     }
 
-    /// A new voter's file: it must be durable before the voter is opened.
+    /// The file of a voter that begins behind others, with the state that the entries up to a position add up to, the base or a later one. It must be
+    /// durable before the voter is opened.
+    ///
+    /// # Panics
+    /// If the position is before the base: a bug in this process.
+    #[must_use]
+    pub fn file_from(&self, position: u64, state: &[u8]) -> Vec<u8> {
+        assert!(position >= self.base);
+        let mut file = self.file();
+        let payload = [&position.to_le_bytes(), state].concat();
+        file.extend(file::record(1, Kind::State, &payload));
+        file
+    }
+
+    /// The state that a file holds for the entries before it, with the position of the last of them; `None` if it holds none.
+    ///
+    /// # Errors
+    /// [`file::FileError`] when the file says nothing that can be believed.
+    pub fn state_of(file: &[u8]) -> Result<Option<(u64, &[u8])>, file::FileError> {
+        let contents = file::read(file)?;
+        let Some(state) = contents.state else { return Ok(None) };
+        let (position, state) = state
+            .split_first_chunk()
+            .ok_or(file::FileError::Unreadable { number: 1 })?;
+        let position = u64::from_le_bytes(*position);
+        if position < contents.birth.base {
+            return Err(file::FileError::Unreadable { number: 1 });
+        }
+        Ok(Some((position, state)))
+    }
+
+    /// A first voter's file: it must be durable before the voter is opened.
     #[must_use]
     pub fn file(&self) -> Vec<u8> {
         let mut payload = Vec::new();
@@ -242,6 +273,13 @@ mod tests {
         let ended = Ended { next, base: 17 };
         let birth = Birth::after(CLUSTER, VoterId(4), &ended).unwrap();
         assert_eq!((birth.configuration(), birth.base()), (2, 17));
+        assert_eq!(Birth::state_of(&birth.file()), Ok(None));
+        let file = birth.file_from(19, b"state");
+        assert_eq!(Birth::of_file(&file).unwrap(), birth);
+        assert_eq!(Birth::state_of(&file), Ok(Some((19, &b"state"[..]))));
+        let mut early = birth.file();
+        early.extend(file::record(1, Kind::State, &16u64.to_le_bytes()));
+        assert_eq!(Birth::state_of(&early), Err(file::FileError::Unreadable { number: 1 }));
         assert_eq!(Birth::after(CLUSTER, VoterId(1), &ended), Err(BirthError::NotOne));
     }
 }

@@ -33,11 +33,15 @@ const END: u8 = 0xE5;
 pub(super) enum Kind {
     Birth = 1,
     Changes = 2,
+    /// What the entries up to a position add up to. Of a file that begins behind others, right behind the birth.
+    State = 3,
 }
 
 /// A voter's file, read.
 pub(super) struct Contents<'a> {
     pub(super) birth: Birth,
+    /// The payload of the state that stands for the entries before the file.
+    pub(super) state: Option<&'a [u8]>,
     /// Payloads of the records behind the birth, in order.
     pub(super) changes: Vec<&'a [u8]>,
     /// Bytes that are good: the file is cut to them before anything is appended.
@@ -89,7 +93,7 @@ impl core::error::Error for FileError {}
 
 /// One record as it lies in the file.
 pub(super) fn record(number: u64, kind: Kind, payload: &[u8]) -> Vec<u8> {
-    // Payloads are a few entries of at most 1 MiB, or a log of a few thousand small ones: far from 4 GiB.
+    // Payloads are a few entries of at most 1 MiB, a log of a few thousand small ones, or a state: far from 4 GiB.
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     assert_eq!(usize::try_from(length), Ok(payload.len()));
     let mut bytes = Vec::with_capacity(padded(payload.len()));
@@ -113,6 +117,7 @@ fn padded(payload: usize) -> usize {
 pub(super) fn read(file: &[u8]) -> Result<Contents<'_>, FileError> {
     let mut changes = Vec::new();
     let mut birth = None;
+    let mut state = None;
     let mut offset = 0;
     for number in 0.. {
         match next(&file[offset..], number) {
@@ -121,6 +126,7 @@ pub(super) fn read(file: &[u8]) -> Result<Contents<'_>, FileError> {
                 match (number, kind) {
                     (0, 1) => birth = Some(Birth::read(payload).ok_or(unreadable)?),
                     (1.., 2) => changes.push(payload),
+                    (1, 3) => state = Some(payload),
                     _ => return Err(unreadable),
                 }
                 offset += bytes;
@@ -132,6 +138,7 @@ pub(super) fn read(file: &[u8]) -> Result<Contents<'_>, FileError> {
     let birth = birth.ok_or(FileError::Absent)?;
     Ok(Contents {
         birth,
+        state,
         changes,
         good: offset,
     })

@@ -4,16 +4,15 @@
 //! decided is no change of its own: it rides on the next record, because a voter that restarts learns it again from the leader, and no
 //! fsync stands between a decision and whoever waits for it.
 //!
-//! It knows neither the library nor messages. Entries are kept whole: a topology log has a few thousand small ones. To drop the decided ones,
-//! a record would have to hold the state that they add up to (as a whole, or as a difference to an older one) with the index up to which
-//! it speaks, and both the leader and [`decided_from`](super::Consensus::decided_from) would have to hand out that state to whoever is behind it.
+//! It knows neither the library nor messages. Entries are kept whole for as long as their configuration lasts: what bounds them is that the same
+//! voters begin a new one, each with a new file, and a state in the place of all entries before it.
 //!
 //! **Invariant:** reading the file back gives what was in memory when the last record was sealed.
 
 use super::birth::{Birth, put_voters, read_voters};
 use super::bytes::{Reader, Shared, put_entries, put_entry, put_index};
 use super::file::{self, FileError, Kind};
-use super::{BelowBase, Decided, Ended, NextVoters, Write};
+use super::{Decided, Ended, NextVoters, Write};
 
 /// A number under which a voter leads. The default stands for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +56,8 @@ pub(super) struct Journal {
     /// What the last record says of `decided`.
     decided_sealed: usize,
     records: u64,
+    /// Bytes of the records of changes.
+    record_bytes: usize,
 }
 
 impl Journal {
@@ -72,6 +73,7 @@ impl Journal {
             unsealed: Vec::new(),
             decided_sealed: 0,
             records: 1,
+            record_bytes: 0,
         }
     }
 
@@ -86,6 +88,7 @@ impl Journal {
             return Err(FileError::OtherVoter);
         }
         let mut journal = Journal::new(contents.birth);
+        journal.records += u64::from(contents.state.is_some());
         for payload in contents.changes {
             let unreadable = FileError::Unreadable {
                 number: journal.records,
@@ -99,6 +102,7 @@ impl Journal {
                 journal.apply(change);
             }
             journal.records += 1;
+            journal.record_bytes += payload.len();
         }
         journal.decided_sealed = journal.decided;
         Ok((journal, contents.good))
@@ -130,6 +134,7 @@ impl Journal {
         }
         let number = self.records;
         let bytes = file::record(number, Kind::Changes, &self.unsealed);
+        self.record_bytes += self.unsealed.len();
         self.unsealed.clear();
         self.records += 1;
         Some(Write { number, bytes })
@@ -138,6 +143,11 @@ impl Journal {
     /// The number of the last record.
     pub(super) fn last_record(&self) -> u64 {
         self.records - 1
+    }
+
+    /// Bytes of what the records of changes say, since the birth.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.record_bytes
     }
 
     /// Entries, and the stop behind them.
@@ -160,25 +170,6 @@ impl Journal {
                 entry,
             })
         })
-    }
-
-    /// Entries from a position on that are below `upto`, as far as they fit.
-    pub(super) fn decided_from(&self, position: u64, bytes_max: usize, upto: usize) -> Result<Vec<Decided>, BelowBase> {
-        let base = self.birth.base();
-        if position <= base {
-            return Err(BelowBase { base });
-        }
-        let from = usize::try_from(position - base - 1).unwrap_or(usize::MAX);
-        let mut bytes = 0;
-        let mut found = Vec::new();
-        for decided in self.decided(from, upto) {
-            bytes += decided.entry.len();
-            if bytes > bytes_max && !found.is_empty() {
-                break;
-            }
-            found.push(decided);
-        }
-        Ok(found)
     }
 
     /// How the configuration ended, if that is among the first `upto`.
@@ -383,7 +374,7 @@ mod tests {
     fn positions_go_on_from_the_base_and_the_last_entry_is_the_change_of_voters() {
         let mut journal = sample();
         changes().into_iter().for_each(|change| journal.change(change));
-        let found = journal.decided_from(2, usize::MAX, journal.decided).unwrap();
+        let found: Vec<Decided> = journal.decided(1, journal.decided).collect();
         let entries: Vec<(u64, &[u8])> = found.iter().map(|found| (found.position, &found.entry[..])).collect();
         assert_eq!(entries, [(2, &b"two"[..]), (3, b"three"), (4, b"last")]);
         assert_eq!(journal.ended(3), None);
@@ -391,20 +382,16 @@ mod tests {
     }
 
     #[test]
-    fn a_portion_for_a_learner_has_one_entry_at_least() {
+    fn a_file_that_begins_with_a_state_is_read_like_any_other() {
         let mut journal = sample();
-        journal.change(Change::Append(vec![
-            shared(&[1; 100]),
-            shared(&[2; 100]),
-            shared(&[3; 100]),
-        ]));
-        let portion = |position, bytes, upto| journal.decided_from(position, bytes, upto).map(|found| found.len());
-        assert_eq!(portion(1, 0, 3), Ok(1));
-        assert_eq!(portion(1, 200, 3), Ok(2));
-        assert_eq!(portion(1, 999, 2), Ok(2));
-        assert_eq!(portion(4, 999, 3), Ok(0));
-        assert_eq!(portion(u64::MAX, 999, 3), Ok(0));
-        assert_eq!(portion(0, 999, 3), Err(BelowBase { base: 0 }));
+        let mut file = journal.birth.file_from(9, b"state");
+        journal.records += 1;
+        changes().into_iter().for_each(|change| journal.change(change));
+        file.extend(journal.seal().unwrap().bytes);
+        let (read, good) = Journal::open(&journal.birth, &file).unwrap();
+        assert_eq!(good, file.len());
+        assert_eq!((&read.entries, read.last_record()), (&journal.entries, 2));
+        assert_eq!(read.record_bytes(), journal.record_bytes());
     }
 
     #[test]

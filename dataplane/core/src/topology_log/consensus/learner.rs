@@ -95,6 +95,14 @@ impl Learner {
             .is_some_and(|(first, _)| *first == self.next)
     }
 
+    /// All entries before a position are known by other means. What it has of them is dropped.
+    pub fn skip_to(&mut self, next: u64) {
+        if next > self.next {
+            self.next = next;
+            self.ahead = self.ahead.split_off(&next);
+        }
+    }
+
     /// Moves out what is complete, in order.
     pub fn take_ready(&mut self, out: &mut Vec<Decided>) {
         while let Some(entry) = self.ahead.remove(&self.next) {
@@ -137,6 +145,18 @@ mod tests {
         assert_eq!(ready(&mut learner), [2, 3]);
         learner.take(decided(1)).unwrap();
         assert!(ready(&mut learner).is_empty());
+    }
+
+    #[test]
+    fn what_is_known_by_other_means_is_not_given_out() {
+        let mut learner = Learner::new(1);
+        for position in [2, 5, 6] {
+            learner.take(decided(position)).unwrap();
+        }
+        learner.skip_to(6);
+        learner.skip_to(4);
+        assert_eq!(learner.next(), 7);
+        assert_eq!(ready(&mut learner), [6]);
     }
 
     #[test]

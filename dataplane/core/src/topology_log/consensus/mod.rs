@@ -20,6 +20,7 @@ mod gate;
 mod journal;
 mod learner;
 mod paxos;
+mod tail;
 
 use core::fmt;
 
@@ -28,6 +29,7 @@ pub use birth::{Birth, BirthError, VOTERS_MAX, VoterId};
 pub use file::FileError;
 pub use learner::{LEARNER_AHEAD_MAX, LearnError, Learner};
 pub use paxos::{Paxos, ROUND_MS_MAX, ROUND_MS_MIN};
+pub use tail::{TAIL_BYTES_MAX, Tail};
 
 /// Bytes of one entry at most.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
@@ -109,13 +111,6 @@ pub enum MessageError {
     NotLeader,
 }
 
-/// What was asked for lies before the first entry of this configuration: the files of an earlier one have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BelowBase {
-    /// The position before the first entry that is here.
-    pub base: u64,
-}
-
 /// What was dropped or got lost since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -184,12 +179,6 @@ pub trait Consensus {
     /// Moves out what has been decided, in order, each position once in the life of this value. What the file had comes again after a start.
     fn take_decided(&mut self, out: &mut Vec<Decided>);
 
-    /// Decided entries from a position on, for a learner: at least one if there is one, then as many as fit in `bytes_max`.
-    ///
-    /// # Errors
-    /// [`BelowBase`] when the position belongs to an earlier configuration.
-    fn decided_from(&self, position: u64, bytes_max: usize) -> Result<Vec<Decided>, BelowBase>;
-
     /// Who leads, as far as is known here.
     fn leader(&self) -> Option<VoterId>;
 
@@ -198,6 +187,9 @@ pub trait Consensus {
 
     /// The end of this configuration, once it is decided and may be known.
     fn ended(&self) -> Option<Ended>;
+
+    /// How much the voter's file says behind its beginning, in bytes: what a new configuration would be rid of.
+    fn record_bytes(&self) -> usize;
 
     /// What was dropped or got lost.
     fn counters(&self) -> Counters;

@@ -9,7 +9,7 @@ use crate::ids::NodeId;
 pub(crate) struct Place {
     pub(crate) dc: usize,
     /// Counted over the whole cluster.
-    pub(super) zone: usize,
+    pub(crate) zone: usize,
     pub(super) rank: usize,
 }
 

@@ -77,9 +77,10 @@ impl TopologyState {
         let presence = self.node(id).presence;
         let is_away = matches!(presence, Presence::Down | Presence::Gone | Presence::Joined);
         let may = |other: NodeId| other != id && self.belongs(other);
-        // Whom a group still names might have to answer for what it held.
+        // Whom a group still names might have to answer for what it held, and without a voter fewer may fail.
         if is_away
             && self.is_free(id)
+            && !self.electorate.has(id)
             && let Some(slots) = self.placed(placing, may)
         {
             self.place(id, Presence::Left, slots, changed);

@@ -41,8 +41,8 @@ use super::bytes::Shared;
 use super::gate::Gate;
 use super::journal::{Journal, Stop};
 use super::{
-    BelowBase, Birth, Consensus, Counters, Decided, ENTRY_BYTES_MAX, Ended, FileError, MessageError, NextVoters,
-    NotTaken, UNDECIDED_MAX, VoterId, Write,
+    Birth, Consensus, Counters, Decided, ENTRY_BYTES_MAX, Ended, FileError, MessageError, NextVoters, NotTaken,
+    UNDECIDED_MAX, VoterId, Write,
 };
 use crate::ids::Incarnation;
 use crate::rules::{Rule, Rules};
@@ -398,10 +398,6 @@ impl<R: Rules> Consensus for Paxos<R> {
         self.given = upto;
     }
 
-    fn decided_from(&self, position: u64, bytes_max: usize) -> Result<Vec<Decided>, BelowBase> {
-        self.journal().decided_from(position, bytes_max, self.gate.released())
-    }
-
     fn leader(&self) -> Option<VoterId> {
         let (pid, is_in_office) = self.library.get_current_leader()?;
         is_in_office.then(|| voter(pid))
@@ -413,6 +409,10 @@ impl<R: Rules> Consensus for Paxos<R> {
 
     fn ended(&self) -> Option<Ended> {
         self.journal().ended(self.gate.released())
+    }
+
+    fn record_bytes(&self) -> usize {
+        self.journal().record_bytes()
     }
 
     fn counters(&self) -> Counters {
