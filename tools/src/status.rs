@@ -22,7 +22,7 @@ use crate::demo_screen::figures;
 use crate::errors;
 use crate::failure::{Failure, code};
 use crate::show;
-use crate::topology::newest;
+use crate::topology::newest_of;
 
 pub(crate) use sight::{Groups, counter};
 
@@ -72,7 +72,13 @@ fn show_status(reach: &Reach) -> Result<u8, Failure> {
     let nobody = nodes.iter().all(|node| node.silence.is_some());
     let faults = faults(&nodes, &groups);
     // A cluster without a topology log has no voters.
-    let voters = newest(&cluster, reach.timeout_ms()).ok().map(|log| log.voters);
+    let asked = cluster.nodes().iter().zip(&nodes);
+    let answering: Vec<u16> = asked
+        .filter(|(_, node)| node.silence.is_none())
+        .map(|(asked, _)| asked.id)
+        .collect();
+    let log = newest_of(&cluster, &answering, reach.timeout_ms());
+    let voters = log.ok().map(|log| log.voters);
     let voters = voters.map(|voters| voters.iter().map(|node| cluster.name(*node)).collect::<Vec<_>>());
     if reach.json {
         show::print(&object(&nodes, &groups, &faults, voters).to_string())?;

@@ -48,13 +48,19 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 /// # Errors
 /// `NoTopologyLog` where nodes have none; the first node's word where none answers.
 pub(crate) fn newest(cluster: &Cluster, timeout_ms: u32) -> Result<TopologyBody, Failure> {
+    let all: Vec<u16> = cluster.nodes().iter().map(|node| node.id).collect();
+    newest_of(cluster, &all, timeout_ms)
+}
+
+/// The same of some nodes: whoever knows that others do not answer need not wait for them.
+pub(crate) fn newest_of(cluster: &Cluster, nodes: &[u16], timeout_ms: u32) -> Result<TopologyBody, Failure> {
     let options = ReadOptions {
         timeout_ms: timeout_ms.min(NODE_MS_MAX),
         ..ReadOptions::default()
     };
     let answers: Vec<Result<TopologyBody, ClientError>> = std::thread::scope(|scope| {
         let ask = |id: u16| scope.spawn(move || cluster.client.topology(id, &options));
-        let asking: Vec<_> = cluster.nodes().iter().map(|node| ask(node.id)).collect();
+        let asking: Vec<_> = nodes.iter().map(|node| ask(*node)).collect();
         let joined = asking.into_iter().map(|asking| asking.join());
         joined.map(|said| said.unwrap_or(Err(ClientError::Closed))).collect()
     });
