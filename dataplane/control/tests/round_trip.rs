@@ -95,7 +95,7 @@ fn the_examples_in_the_comments_of_a_new_file_are_right() {
         .filter_map(|line| line.strip_prefix('#').filter(|line| line.contains("  ")))
         .filter_map(|line| line.rsplit_once("  ").map(|(_, example)| format!("{example}\n")))
         .collect();
-    assert_eq!(optional.lines().count(), 13);
+    assert_eq!(optional.lines().count(), 16);
     let config = parsed(&format!("{text}\n{optional}"), &[]).config;
     assert_eq!(config.facilities.get("HOSPX"), Some(&0));
     assert_eq!(config.class_homes.get(&0).map(String::as_str), Some("FL"));
@@ -109,6 +109,10 @@ fn the_examples_in_the_comments_of_a_new_file_are_right() {
     assert_eq!(
         (config.mllp.from, config.mllp.mode),
         (MllpFrom::Any, MllpMode::Original)
+    );
+    assert_eq!(
+        (config.votes.replace_after.as_ms(), config.votes.trim.get()),
+        (60_000, 8 << 20)
     );
 }
 

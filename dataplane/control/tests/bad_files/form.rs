@@ -196,7 +196,7 @@ error[WP-1207]: unknown key `facilites` in the file
    |
 10 | [facilites]
    |  ^^^^^^^^^
-   = help: did you mean `facilities`? allowed here: format, voters, data, cluster, facilities, classes, kinds, links, mllp, defaults, node
+   = help: did you mean `facilities`? allowed here: format, voters, data, cluster, facilities, classes, kinds, links, mllp, defaults, votes, node
 
 error[WP-1207]: unknown key `memroy` in [defaults]
   --> cluster.toml:25:3
@@ -384,6 +384,36 @@ error[WP-1207]: unknown key `timout` in [mllp]
 9 errors; the configuration was not used"#,
     },
     Case {
+        fact: "voters that would be replaced at every restart, and files that hold nothing",
+        edits: &[(
+            "[defaults]\n",
+            "[votes]\nreplace_after = \"200ms\"\ntrim = \"1KiB\"\ntrimm = \"8MiB\"\n\n[defaults]\n",
+        )],
+        said: r#"
+error[WP-1204]: `replace_after` cannot be 200ms
+  --> cluster.toml:24:17
+   |
+24 | replace_after = "200ms"
+   |                 ^^^^^^^
+   = help: choose from 1s to 1d
+
+error[WP-1204]: `trim` cannot be 1KiB
+  --> cluster.toml:25:8
+   |
+25 | trim = "1KiB"
+   |        ^^^^^^
+   = help: choose from 16KiB to 1GiB
+
+error[WP-1207]: unknown key `trimm` in [votes]
+  --> cluster.toml:26:1
+   |
+26 | trimm = "8MiB"
+   | ^^^^^
+   = help: did you mean `trim`? allowed here: replace_after, trim
+
+3 errors; the configuration was not used"#,
+    },
+    Case {
         fact: "authorities that are no list of names",
         edits: &[("[defaults]\n", "[mllp]\nauthorities = \"MR\"\n\n[defaults]\n")],
         said: r#"
@@ -464,7 +494,7 @@ error[WP-1207]: unknown key `votres` in the file
    |
  2 | votres = ["FL-A-1"]
    | ^^^^^^
-   = help: did you mean `voters`? allowed here: format, voters, data, cluster, facilities, classes, kinds, links, mllp, defaults, node
+   = help: did you mean `voters`? allowed here: format, voters, data, cluster, facilities, classes, kinds, links, mllp, defaults, votes, node
 
 error[WP-1203]: `voters` takes a list of strings in quotes, this is a string
   --> cluster.toml:3:10
