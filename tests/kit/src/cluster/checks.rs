@@ -191,12 +191,21 @@ impl<R: Rules> Cluster<R> {
     /// Each member that lived lost what its log says, and nothing else; those that know of the same commit hold the same bytes.
     pub(super) fn check_retention(&self, group: GroupId, violations: &mut Vec<Violation>) {
         let mut by_commit: BTreeMap<u64, usize> = BTreeMap::new();
-        for node in self.members(group) {
-            if !self.has_lived(node, group) {
-                continue;
-            }
-            let rows: Vec<_> = (1..).map_while(|seq| self.row(node, group, seq)).collect();
+        let members = self.members(group).into_iter();
+        let lived: Vec<usize> = members.filter(|node| self.has_lived(*node, group)).collect();
+        let Some(&furthest) = lived.iter().max_by_key(|node| self.commit(**node, group)) else {
+            return;
+        };
+        for node in lived {
             let commit = self.commit(node, group);
+            let mut rows: Vec<_> = (1..).map_while(|seq| self.row(node, group, seq)).collect();
+            if self.stays_apart(node, group) {
+                // What came to it was swept by its giver, by sweeps that did not come any more for want of memory.
+                rows.truncate(usize::try_from(commit).expect("a log that was collected above"));
+                rows.extend(
+                    (commit + 1..=self.commit(furthest, group)).map_while(|seq| self.row(furthest, group, seq)),
+                );
+            }
             for wrong in retention::check(&rows, commit, |name| self.kinds.rule(name)) {
                 // A sweep writes what is left anew: without room for that it waits.
                 if matches!(wrong, Wrong::Kept(_)) && self.faults.has_little_memory() {
@@ -306,16 +315,20 @@ impl<R: Rules> Cluster<R> {
         }
     }
 
-    /// Whether what a member holds at a seq is its group's. One without the memory that the active view takes stays apart behind its commit.
+    /// Whether what a member holds at a seq is its group's: up to its commit that of one that stays apart is.
     fn speaks(&self, node: usize, group: GroupId, seq: u64) -> bool {
-        let stays_apart = || {
-            let active = self.steward.state.group(group).map(|group| group.active.view.0);
-            let mut bodies = self.nodes[node].shards.iter().flat_map(Shard::group_bodies);
-            let view = bodies.find(|body| body.group == group.0).map(|body| body.view);
-            view != active && seq > self.commit(node, group)
-        };
-        let may_lack = self.births == Births::TopologyLog && self.faults.has_little_memory();
-        self.has_lived(node, group) && !(may_lack && stays_apart())
+        self.has_lived(node, group) && (seq <= self.commit(node, group) || !self.stays_apart(node, group))
+    }
+
+    /// Whether a member has not the memory that the log of the active view takes, and so holds none or one of an older view.
+    fn stays_apart(&self, node: usize, group: GroupId) -> bool {
+        if self.births != Births::TopologyLog || !self.faults.has_little_memory() {
+            return false;
+        }
+        let active = self.steward.state.group(group).map(|group| group.active.view.0);
+        let mut bodies = self.nodes[node].shards.iter().flat_map(Shard::group_bodies);
+        let view = bodies.find(|body| body.group == group.0).map(|body| body.view);
+        view != active
     }
 
     /// The view in which the entry of a token was logged, as a node holds it.
