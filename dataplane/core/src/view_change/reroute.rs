@@ -11,6 +11,7 @@ use waterpark_wire::run::{DROPPED, VOID};
 
 use crate::behaviour::Behaviour;
 use crate::ids::{ClientId, GroupId, Seq};
+use crate::lane::Standing;
 use crate::memory::Memory;
 use crate::pending::{Pending, Sent};
 use crate::rules::Rules;
@@ -119,6 +120,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let key = group.registry.key(entry.header.actor.get())?;
         let lane = group.lanes.lane(entry.header.lane.get())?;
         let number = entry.header.number.get();
+        let mark = number - u32::from(entry.header.mark_distance);
+        // A row whose session is over is another session's by now.
+        if lane.standing(number, mark) != Standing::Known(seq) {
+            return None;
+        }
         let header = RequestHeader {
             item: ItemHeader {
                 // This copy was logged: nothing that is said of another is definite.
@@ -129,7 +135,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             session: lane.session.0,
             correlation: waiting.correlation.into(),
             number: number.into(),
-            mark: (number - u32::from(entry.header.mark_distance)).into(),
+            mark: mark.into(),
             timeout_ms: u32::try_from(now.ms_until(waiting.deadline_ns))
                 .unwrap_or(u32::MAX)
                 .into(),

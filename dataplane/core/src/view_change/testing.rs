@@ -25,7 +25,9 @@ use crate::time::{MS, Now};
 use crate::topology_log::{Entry, Proposal, Roll, Stamp, Why};
 
 const NAMES: [&str; 3] = ["FL-A-1", "FL-B-1", "TN-A-1"];
-const WALL_MS: u64 = 1_700_000_000_000;
+/// The second in which everything begins.
+pub(super) const WALL_S: u64 = 1_700_000_000;
+const WALL_MS: u64 = WALL_S * 1_000;
 /// Passes after which members are said never to stop answering each other.
 const FRAMES_MAX: usize = 100_000;
 
@@ -330,18 +332,24 @@ impl Three {
 
     /// This node's own client sends a message to an actor.
     pub(super) fn send(&mut self, node: usize, kind: &str, id: u32, message: &[u8]) {
+        let number = self.number + 1;
+        // A session each for a few requests: no lane outgrows its window.
+        let session = Session::new(WALL_S, false, u64::from(number / 100).to_le_bytes());
+        self.send_as(session, number % 100 + 1, node, kind, id, message);
+    }
+
+    /// The same in a session, under a number.
+    pub(super) fn send_as(&mut self, session: Session, number: u32, node: usize, kind: &str, id: u32, message: &[u8]) {
         self.number += 1;
         let key = Key::new(kind, &[("id", id.to_string().as_bytes())]).unwrap();
-        let number = self.number;
         let header = RequestHeader {
             item: ItemHeader {
                 group: self.group_of(kind, id).0.into(),
                 ..ItemHeader::default()
             },
-            // A session each for a few requests: no lane outgrows its window.
-            session: Session::new(WALL_MS / 1_000, false, u64::from(number / 100).to_le_bytes()).0,
-            correlation: u64::from(number).into(),
-            number: (number % 100 + 1).into(),
+            session: session.0,
+            correlation: u64::from(self.number).into(),
+            number: number.into(),
             mark: 1.into(),
             timeout_ms: 60_000.into(),
             operation: Operation::Send as u8,

@@ -6,12 +6,13 @@ use waterpark_wire::link::{Nack, PIECE_STATE, Piece};
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::run::SWEEP;
 
-use super::testing::{Sent, Three, member};
+use super::testing::{Sent, Three, WALL_S, member};
 use super::{ASK_AGAIN_MS, Answer};
 use crate::config::Limits;
 use crate::effects::Happened;
 use crate::group::Role;
 use crate::ids::{GroupId, Lineage, Seq, View};
+use crate::lane::{SESSION_MS, Session};
 use crate::log::Log;
 use crate::memory::Memory;
 use crate::topology_log::Entry;
@@ -335,6 +336,36 @@ fn a_writer_that_stopped_shows_what_was_acked_and_asks_others_of_an_actor_whose_
     assert_eq!(three.replies(0), [], "it is passed on");
     three.pass();
     assert_eq!(three.replies(0), *of_second);
+}
+
+#[test]
+fn who_waits_with_a_session_that_is_over_is_not_sent_on_under_another_ones_name() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    let session = |birth_s, random: u8| Session::new(birth_s, false, [random; 8]);
+    // The hour of the first is over a minute after the beginning, when rows are looked after.
+    let (old, new) = (session(WALL_S + 60 - SESSION_MS / 1_000, 1), session(WALL_S, 2));
+    three.wait_and_settle(59_900);
+    three.send_as(old, 1, 0, "note", actor, b"of the old session");
+    three.settle();
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+    // Nothing is committed any more: who asks for the reply again waits.
+    three.send_as(session(WALL_S, 3), 1, 0, "note", actor, b"of which nobody knows");
+    three.send_as(old, 1, 0, "note", actor, b"of the old session");
+    three.pass_if(|sent| sent.to != 0);
+    three.wait(150);
+    three.send_as(new, 1, 0, "note", actor, b"of the new session");
+    let group = three.group(0, GROUP);
+    assert_eq!(
+        (group.lanes.find(old), group.lanes.find(new)),
+        (None, Some(0)),
+        "the row is another one's"
+    );
+    three.pass_if(|sent| sent.to != 0);
+    assert_eq!(three.outcomes(0), []);
+    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    // The two others are kept for the next writer.
+    assert_eq!(three.outcomes(0), [Outcome::Unknown]);
 }
 
 #[test]
