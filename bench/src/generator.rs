@@ -11,6 +11,7 @@ use waterpark_client::{ClientError, SendOptions};
 use waterpark_wire::reply::Outcome;
 
 use crate::ledger::{Fate, Ledger};
+use crate::timeline::Timeline;
 use crate::workload::{KeyText, Workload};
 
 /// A send that leaves so much later than planned is late.
@@ -52,6 +53,8 @@ pub struct Measured {
     pub response_us: Histogram<u64>,
     /// From the send to the ack, in µs.
     pub service_us: Histogram<u64>,
+    /// The first of the two by when it was planned; in a closed loop, by when it was sent.
+    pub over_time: Timeline,
     /// From the first planned instant to the last end.
     pub took: Duration,
     /// Copies that were sent beyond the first.
@@ -61,7 +64,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    fn new() -> Measured {
+    fn new(time: Duration) -> Measured {
         let histogram = || Histogram::new_with_bounds(1, LONGEST_US, 3).expect("bounds that the library allows");
         Measured {
             sent: 0,
@@ -71,6 +74,7 @@ impl Measured {
             late: 0,
             response_us: histogram(),
             service_us: histogram(),
+            over_time: Timeline::new(time),
             took: Duration::ZERO,
             repeats: 0,
             reasons: std::collections::BTreeMap::new(),
@@ -141,7 +145,7 @@ impl Generator {
         messages_max: u64,
         mut on_turn: impl FnMut(&Measured) -> bool,
     ) -> Measured {
-        let mut measured = Measured::new();
+        let mut measured = Measured::new(time);
         let first = self.next;
         let begun_ns = self.client.now_ns();
         let end_ns = begun_ns.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
@@ -204,7 +208,7 @@ impl Generator {
             self.client.turn(wait, None);
             if self.client.core().has_completions() {
                 last_ns = self.client.now_ns();
-                self.take(last_ns, first, &planned, schedule, &mut measured);
+                self.take(last_ns, begun_ns, first, &planned, schedule, &mut measured);
             }
         }
         if let Schedule::Open { rate } = schedule {
@@ -242,6 +246,7 @@ impl Generator {
     fn take(
         &mut self,
         now_ns: u64,
+        begun_ns: u64,
         first: u64,
         planned: &impl Fn(u64) -> u64,
         schedule: Schedule,
@@ -276,6 +281,8 @@ impl Generator {
                         Schedule::Closed { .. } => service_ns,
                     };
                     measured.response_us.saturating_record(response_ns / 1_000);
+                    let since_ns = now_ns.saturating_sub(response_ns).saturating_sub(begun_ns);
+                    measured.over_time.acked(since_ns, response_ns / 1_000);
                 }
                 Fate::Refused | Fate::Unknown | Fate::Open => {
                     measured.refused += u64::from(fate == Fate::Refused);

@@ -12,8 +12,12 @@
 //! | [`overload`] | many sessions that offer more than a cluster can take |
 //! | [`report`] | what was measured, with what was to be reached |
 //! | [`run`] | one measurement from start to verdict |
+//! | [`timeline`] | latency over time |
 //!
 //! **Invariant:** nothing that a node counts decides on `lost` or `duplicated`: every acked message is looked for in three members.
+
+// `json!` takes a step for each key of a report.
+#![recursion_limit = "256"]
 
 pub mod cluster;
 pub mod failover;
@@ -24,6 +28,7 @@ pub mod mllp;
 pub mod overload;
 pub mod report;
 pub mod run;
+pub mod timeline;
 pub mod workload;
 
 pub use report::Report;

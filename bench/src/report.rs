@@ -247,6 +247,7 @@ impl Report {
             "generator_cpu_ns_per_msg": per(self.generator_cpu_ns, acked),
             "ack_us": quantiles(&measured.response_us),
             "service_us": quantiles(&measured.service_us),
+            "over_time": measured.over_time.to_json(),
             "sent": measured.sent,
             "acked": acked,
             "refused": measured.refused,

@@ -1,0 +1,88 @@
+//! Latency over time: what one histogram of a whole run hides, because a second of waiting lies in it beside minutes of calm.
+//!
+//! It knows nothing of what it times. **Invariant:** an ack counts where its message was planned, not where it came back, so a stall shows
+//! where it began.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+/// The shortest interval.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// So many intervals at most: a longer run has longer ones, because each takes some 20 KiB.
+const INTERVALS_MAX: u32 = 600;
+/// Longest time that an interval tells, in µs.
+const LONGEST_US: u64 = 60_000_000;
+
+/// Response times by the interval in which their messages were planned.
+#[derive(Debug)]
+pub struct Timeline {
+    interval_ns: u64,
+    intervals: Vec<Histogram<u64>>,
+}
+
+impl Timeline {
+    /// For a run of so long.
+    #[must_use]
+    pub fn new(time: Duration) -> Timeline {
+        let least = u64::try_from(INTERVAL_MIN.as_nanos()).expect("a tenth of a second");
+        let interval = u64::try_from((time / INTERVALS_MAX).as_nanos()).unwrap_or(u64::MAX);
+        Timeline {
+            interval_ns: interval.max(least).div_ceil(least).saturating_mul(least),
+            intervals: Vec::new(),
+        }
+    }
+
+    /// An ack of a message that was planned so long after the beginning, and how long it took.
+    pub fn acked(&mut self, planned_ns: u64, response_us: u64) {
+        let place = usize::try_from(planned_ns / self.interval_ns).expect("intervals are few");
+        if self.intervals.len() <= place {
+            let empty = || Histogram::new_with_bounds(1, LONGEST_US, 2).expect("bounds that the library allows");
+            self.intervals.resize_with(place + 1, empty);
+        }
+        self.intervals[place].saturating_record(response_us);
+    }
+
+    /// For programs: a row for each interval, in ms from the beginning, with acks and µs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let rows = (0..).zip(&self.intervals).map(|(place, interval): (u64, _)| {
+            json!({
+                "at_ms": place * (self.interval_ns / 1_000_000), "acked": interval.len(),
+                "p50": interval.value_at_quantile(0.5), "p99": interval.value_at_quantile(0.99), "max": interval.max(),
+            })
+        });
+        rows.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ack_counts_where_its_message_was_planned() {
+        let mut timeline = Timeline::new(Duration::from_secs(10));
+        for (planned_ms, response_us) in [(0, 100), (99, 300), (100, 200), (350, 5_000_000)] {
+            timeline.acked(planned_ms * 1_000_000, response_us);
+        }
+        let rows = timeline.to_json();
+        let of = |name: &str| -> Vec<u64> {
+            let rows = rows.as_array().unwrap().iter();
+            rows.map(|row| row[name].as_u64().unwrap()).collect()
+        };
+        assert_eq!(of("at_ms"), [0, 100, 200, 300]);
+        assert_eq!(of("acked"), [2, 1, 0, 1]);
+        // Two digits hold.
+        assert!(of("max")[3].abs_diff(5_000_000) < 50_000, "{rows}");
+    }
+
+    #[test]
+    fn a_long_run_has_longer_intervals_and_no_more_of_them() {
+        for (seconds, interval_ms) in [(1, 100), (60, 100), (61, 200), (3_600, 6_000)] {
+            let timeline = Timeline::new(Duration::from_secs(seconds));
+            assert_eq!(timeline.interval_ns, interval_ms * 1_000_000, "{seconds}");
+        }
+    }
+}
