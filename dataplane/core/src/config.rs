@@ -231,7 +231,7 @@ impl Default for Limits {
             sweep_portion_bytes: 1 << 20,
             full_percent: 95,
             transfer_frame_bytes: 16 << 10,
-            transfer_portion_bytes: 128 << 10,
+            transfer_portion_bytes: 32 << 10,
             transfer_window_bytes_max: 8 << 20,
             states_kept_bytes_max: 64 << 20,
         }

@@ -51,6 +51,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub fn next_tick_ns(&self) -> u64 {
         let waits = self.pendings.first_due_ns != u64::MAX
             || !self.lagging.is_empty()
+            || self.links.iter().any(|link| !link.transfers.is_empty())
             || self.groups.iter().any(|group| {
                 let reads = &group.reads;
                 let reads = !reads.confirming.is_empty() || !reads.held.is_empty();

@@ -2,16 +2,27 @@
 //!
 //! Two bounds, because bytes wait in two places. In this process a frame takes so many bytes of pieces and no more, and fewer while runs
 //! are under way. On the way a link has a window: bytes of portions that were begun and whose askers have not answered. It grows while
-//! portions come through about as fast as the quickest of them did, and is halved when they wait behind each other (Vegas, Brakmo and
+//! portions come through about as fast as the quickest of them did lately, and is halved when they wait behind each other (Vegas, Brakmo and
 //! Peterson 1995, counted in portions). So an idle link is filled, whatever its length, and no queue is built that a run would wait in.
+//!
+//! A member that is given logs by many at once, or has no core of its own, is late even with one portion from each. Then a link rests
+//! between portions, for ever more times what one takes, which is what a window of less than one portion would come to.
 //!
 //! It knows no log and sends nothing. **Invariant:** a portion begins only if it fits the window, or if nothing is under way.
 
 use crate::ids::{GroupId, Seq, View};
 use crate::time::MS;
 
-/// Portions may come through this much later than the quickest one, whatever that took: turns of a loaded shard differ by so much.
-const LATE_NS: u64 = MS;
+/// Portions may come through this much later than the quickest one, or by this part of what that took: every run that goes the same way
+/// waits as long, twice before it is acked.
+const LATE_NS: u64 = MS / 4;
+const LATE_PART: u64 = 8;
+/// The quickest one is forgotten after one such epoch at least and two at most: a way may become longer for good.
+const EPOCH_NS: u64 = 5_000 * MS;
+/// A link rests for so many times what a portion takes, at the most,
+const REST_TIMES_MAX: u64 = 8;
+/// and never so long that less than this would pass: copies have to come back however busy everybody is.
+const BYTES_PER_S_MIN: u64 = 4 << 20;
 /// A portion whose asker does not answer for so long is lost, or not wanted any more.
 const LOST_NS: u64 = 500 * MS;
 
@@ -30,21 +41,59 @@ struct UnderWay {
     left_ns: Option<u64>,
 }
 
+/// The quickest answer of this epoch and of the one before.
+#[derive(Debug)]
+struct Quickest {
+    now_ns: u64,
+    before_ns: u64,
+    /// When this epoch is over, monotonic ns.
+    until_ns: u64,
+}
+
+impl Default for Quickest {
+    fn default() -> Quickest {
+        Quickest {
+            now_ns: u64::MAX,
+            before_ns: u64::MAX,
+            until_ns: 0,
+        }
+    }
+}
+
+impl Quickest {
+    /// What an answer took; whether that is about as little as the quickest.
+    fn heard(&mut self, took_ns: u64, now_ns: u64) -> bool {
+        if now_ns >= self.until_ns {
+            self.before_ns = std::mem::replace(&mut self.now_ns, u64::MAX);
+            self.until_ns = now_ns + EPOCH_NS;
+        }
+        self.now_ns = self.now_ns.min(took_ns);
+        let least_ns = self.now_ns.min(self.before_ns);
+        took_ns <= least_ns + LATE_NS.max(least_ns / LATE_PART)
+    }
+}
+
 /// What may be under way on one link.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     /// How much may be; 0 before the first portion.
     bytes: usize,
+    /// The least portion, by which it grows once it was too wide.
+    least: usize,
     under_way: Vec<UnderWay>,
-    /// The quickest answer, in ns; 0 before the first.
-    quickest_ns: u64,
-    /// When it was halved last, monotonic ns: portions that left before that were late for the same reason.
+    quickest: Quickest,
+    /// When it was halved last, monotonic ns: portions that left before that were late for the same reason. 0 before.
     halved_ns: u64,
+    /// For how many times what a portion takes there is none behind it.
+    rest_times: u64,
+    /// No portion begins before, monotonic ns.
+    rests_until_ns: u64,
 }
 
 impl Window {
     /// How long a portion may be that begins now, of so many that wait; `None` if none may.
     pub(crate) fn room(&mut self, now_ns: u64, least: usize, waiting: usize) -> Option<usize> {
+        self.least = least;
         self.bytes = self.bytes.max(least);
         self.under_way.retain(|portion| {
             portion
@@ -52,7 +101,7 @@ impl Window {
                 .is_none_or(|left_ns| now_ns.saturating_sub(left_ns) < LOST_NS)
         });
         let free = self.bytes.saturating_sub(self.under_way());
-        let may = free >= least || self.under_way.is_empty();
+        let may = now_ns >= self.rests_until_ns && (free >= least || self.under_way.is_empty());
         may.then(|| (free / waiting.max(1)).max(least))
     }
 
@@ -94,18 +143,35 @@ impl Window {
             return;
         }
         let took_ns = now_ns.saturating_sub(left_ns).max(1);
-        if self.quickest_ns == 0 || took_ns < self.quickest_ns {
-            self.quickest_ns = took_ns;
-        }
-        let is_quick = took_ns <= (self.quickest_ns * 2).max(self.quickest_ns + LATE_NS);
-        // A way that has become longer for good is learnt of little by little.
-        self.quickest_ns += self.quickest_ns / 64;
-        if is_quick {
-            self.bytes = (self.bytes + portion.bytes).min(bytes_max);
+        if self.quickest.heard(took_ns, now_ns) {
+            self.widen(portion.bytes, bytes_max);
         } else if left_ns >= self.halved_ns {
-            self.bytes /= 2;
-            self.halved_ns = now_ns;
+            self.halve(now_ns);
         }
+        let rest_max_ns = portion.bytes as u64 * (1_000 * MS) / BYTES_PER_S_MIN;
+        self.rests_until_ns = now_ns + took_ns.saturating_mul(self.rest_times).min(rest_max_ns);
+    }
+
+    /// A portion of so many bytes came through quickly. Before it was ever too wide a window doubles each time it comes through whole, then
+    /// it grows by one portion.
+    fn widen(&mut self, bytes: usize, bytes_max: usize) {
+        if self.rest_times > 0 {
+            self.rest_times /= 2;
+            return;
+        }
+        let more = match self.halved_ns {
+            0 => bytes,
+            _ => bytes.saturating_mul(self.least) / self.bytes.max(1),
+        };
+        self.bytes = (self.bytes + more).min(bytes_max);
+    }
+
+    fn halve(&mut self, now_ns: u64) {
+        if self.bytes <= self.least {
+            self.rest_times = (self.rest_times * 2).clamp(1, REST_TIMES_MAX);
+        }
+        self.bytes = (self.bytes / 2).max(self.least);
+        self.halved_ns = now_ns;
     }
 
     /// It is not given any more, or nobody waits for it.
@@ -130,7 +196,7 @@ mod tests {
     /// Portions one after the other, each answered after `took_ms`; the window at the end.
     fn after(window: &mut Window, portions: u64, took_ms: u64) -> usize {
         for _ in 0..portions {
-            let now_ns = window.halved_ns + MS;
+            let now_ns = window.rests_until_ns.max(window.halved_ns + MS);
             let bytes = window.room(now_ns, LEAST, 1).expect("nothing is under way");
             window.begin(GroupId(1), View(4), HAD, bytes);
             window.left(GroupId(1), bytes, now_ns);
@@ -152,7 +218,7 @@ mod tests {
     fn the_window_doubles_while_portions_come_through_quickly_and_never_passes_its_bound() {
         let mut window = Window::default();
         assert_eq!(after(&mut window, 1, 60), 2 * LEAST);
-        assert_eq!(after(&mut window, 1, 70), 4 * LEAST);
+        assert_eq!(after(&mut window, 1, 66), 4 * LEAST);
         assert_eq!(after(&mut window, 20, 60), MOST);
     }
 
@@ -161,8 +227,58 @@ mod tests {
         let mut window = Window::default();
         after(&mut window, 20, 60);
         assert_eq!(after(&mut window, 1, 200), MOST / 2);
-        after(&mut window, 20, 300);
-        assert_eq!(window.room(0, LEAST, 1), Some(LEAST));
+        assert_eq!(after(&mut window, 20, 300), LEAST);
+    }
+
+    #[test]
+    fn a_window_that_was_too_wide_grows_by_one_portion_each_time_it_comes_through() {
+        let mut window = Window::default();
+        after(&mut window, 20, 60);
+        assert_eq!(after(&mut window, 1, 200), MOST / 2);
+        assert_eq!(after(&mut window, 1, 60), MOST / 2 + LEAST);
+        // By its part of the window, where it is one of many.
+        let bytes = window.bytes;
+        window.widen(bytes / 2, MOST);
+        assert_eq!(window.bytes, bytes + LEAST / 2);
+    }
+
+    #[test]
+    fn a_link_rests_ever_longer_while_one_portion_at_a_time_is_late_and_less_and_less_after_that() {
+        let mut window = Window::default();
+        after(&mut window, 1, 1);
+        let mut rests = |took_us: u64| {
+            let now_ns = window.rests_until_ns + MS;
+            window.bytes = LEAST;
+            assert_eq!(window.room(now_ns, LEAST, 1), Some(LEAST));
+            window.begin(GroupId(1), View(4), HAD, LEAST);
+            window.left(GroupId(1), LEAST / 4, now_ns);
+            let came_ns = now_ns + took_us * 1_000;
+            window.answered(GroupId(1), View(4), None, came_ns, MOST);
+            let rest_ns = window.rests_until_ns - came_ns;
+            assert!(rest_ns == 0 || window.room(came_ns, LEAST, 1).is_none());
+            rest_ns / 1_000
+        };
+        let late = [1_300, 1_300, 1_300, 1_300, 1_300, 900_000].map(&mut rests);
+        // 32 KiB at 4 MiB a second.
+        assert_eq!(late, [1_300, 2_600, 5_200, 7_812, 7_812, 7_812]);
+        let quick = [1_000; 5].map(&mut rests);
+        assert_eq!(quick, [4_000, 2_000, 1_000, 0, 0]);
+    }
+
+    #[test]
+    fn a_way_that_has_become_longer_is_learnt_after_two_epochs() {
+        let mut quickest = Quickest::default();
+        let at = |seconds: u64| seconds * 1_000 * MS;
+        assert!(quickest.heard(MS, at(0)));
+        for (seconds, took_ms, is_quick) in [
+            (1, 2, false),
+            (6, 2, false),
+            (9, 1, true),
+            (11, 2, false),
+            (17, 2, true),
+        ] {
+            assert_eq!(quickest.heard(took_ms * MS, at(seconds)), is_quick, "after {seconds} s");
+        }
     }
 
     #[test]
@@ -181,8 +297,9 @@ mod tests {
     fn what_waits_shares_the_window_in_equal_parts() {
         let mut window = Window::default();
         after(&mut window, 20, 1);
-        assert_eq!(window.room(0, LEAST, 4), Some(MOST / 4));
-        assert_eq!(window.room(0, LEAST, 10_000), Some(LEAST));
+        let now_ns = window.rests_until_ns;
+        assert_eq!(window.room(now_ns, LEAST, 4), Some(MOST / 4));
+        assert_eq!(window.room(now_ns, LEAST, 10_000), Some(LEAST));
     }
 
     #[test]
