@@ -4,7 +4,7 @@
 //! its folder is gone.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,8 @@ pub struct ClusterPlan {
     pub voters: bool,
     /// Round trips between data centres, in µs; none for loopback's own.
     pub round_trips: Vec<(&'static str, &'static str, u64)>,
+    /// Requests that may wait for their commit in a shard; `None` for as many as a node takes that is not told.
+    pub waiting: Option<u32>,
     /// Further tables of its configuration.
     pub tables: String,
 }
@@ -78,6 +80,7 @@ impl ClusterPlan {
             driver: "auto".to_owned(),
             voters: false,
             round_trips: Vec::new(),
+            waiting: None,
             tables: String::new(),
         }
     }
@@ -94,15 +97,20 @@ impl ClusterPlan {
         }
     }
 
-    /// What the configuration says beyond a new one.
-    fn more(&self) -> String {
+    /// A new configuration, and what this one says beyond it.
+    fn configured(&self, new: &str) -> String {
         let pair = |(one, other, us): &(&str, &str, u64)| format!("{one}-{other} = \"{us}us\"");
         let delays: Vec<String> = self.round_trips.iter().map(pair).collect();
         let links = match delays.is_empty() {
             true => String::new(),
             false => format!("\n[links]\ndelay = {{ {} }}\n", delays.join(", ")),
         };
-        links + &self.tables
+        let waiting = self.waiting.map(|waiting| format!("[defaults]\nwaiting = {waiting}\n"));
+        let new = match &waiting {
+            Some(defaults) => new.replacen("[defaults]\n", defaults, 1),
+            None => new.to_owned(),
+        };
+        new + &links + &self.tables
     }
 }
 
@@ -278,11 +286,8 @@ impl Cluster {
         let got = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
         got.map_err(|error| ClusterError::Entropy(error.into()))?;
         let written = waterpark_control::init(&options, &entropy)?;
-        let mut config = File::options()
-            .append(true)
-            .open(&written.config_path)
-            .map_err(ClusterError::Folder)?;
-        config.write_all(plan.more().as_bytes()).map_err(ClusterError::Folder)?;
+        let text = std::fs::read_to_string(&written.config_path).map_err(ClusterError::Folder)?;
+        std::fs::write(&written.config_path, plan.configured(&text)).map_err(ClusterError::Folder)?;
         let loaded = waterpark_control::load(&written.config_path, [])?;
         let key = loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes());
         let mut cluster = Cluster {

@@ -61,6 +61,12 @@ pub(crate) struct Run {
     /// With `overload`: sessions that offer, each with its own connections
     #[arg(long, value_name = "N", default_value_t = overload::SESSIONS)]
     sessions: usize,
+    /// With `overload`: how far apart data centres are, there and back
+    #[arg(long, value_name = "TIME")]
+    round_trip: Option<Duration>,
+    /// With `overload`: how many requests may wait for their commit in a shard
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=i64::from(waterpark::config::WAITING_MAX)))]
+    waiting: Option<u32>,
     /// Measure a cluster that runs, described by this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -215,7 +221,13 @@ fn overload_plan(arguments: &Run) -> Result<OverloadPlan, ExitCode> {
         time: std::time::Duration::from_micros(arguments.time.as_us()),
         timeout_ms: timeout_ms(arguments),
         sessions: arguments.sessions,
-        in_flight: arguments.closed.unwrap_or(run::IN_FLIGHT),
+        round_trip: arguments
+            .round_trip
+            .map(|time| std::time::Duration::from_micros(time.as_us())),
+        waiting: arguments.waiting,
+        in_flight: arguments
+            .closed
+            .unwrap_or_else(|| overload::in_flight(arguments.waiting)),
         cores: match arguments.cores {
             CoresOf::Split => Cores::Split,
             CoresOf::Shared => Cores::Shared,

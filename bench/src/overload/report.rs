@@ -315,6 +315,8 @@ mod tests {
                 timeout_ms: 1,
                 sessions: 1,
                 in_flight: 1,
+                round_trip: None,
+                waiting: None,
                 cores: Cores::Shared,
             },
             node_cores: Vec::new(),

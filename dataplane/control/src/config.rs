@@ -17,6 +17,9 @@ use crate::source::{Place, quoted};
 
 /// Native clients that a shard takes at most.
 pub const CLIENTS_MAX: u32 = 16_384;
+/// Requests that wait for their commit in a shard at most, and at least: fewer than a few sessions have under way keep no core busy.
+pub const WAITING_MAX: u32 = 32_768;
+pub(crate) const WAITING_MIN: u32 = 16;
 /// Ports that a node uses from its first.
 pub const PORTS_PER_NODE: u16 = 256;
 
@@ -96,6 +99,9 @@ pub struct Defaults {
     pub memory: Bytes,
     /// Native clients that each shard takes, from 1 to [`CLIENTS_MAX`], which it is if the file says nothing.
     pub clients: u32,
+    /// Requests that may wait for their commit in each shard, half of them in one group; what comes beyond them is `Busy`. At most
+    /// [`WAITING_MAX`], which it is if the file says nothing.
+    pub waiting: u32,
 }
 
 /// One node; what it does not say itself is taken from the defaults.

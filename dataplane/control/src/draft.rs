@@ -33,6 +33,7 @@ pub(crate) struct Draft {
     pub(crate) workers: Option<Got<Workers>>,
     pub(crate) memory: Option<Got<Bytes>>,
     pub(crate) clients: Option<Got<u64>>,
+    pub(crate) waiting: Option<Got<u64>>,
     /// Names, in the order of the file; none, if it says nothing.
     pub(crate) voters: Option<Got<Vec<Got<Box<str>>>>>,
     pub(crate) data: Option<Got<Box<str>>>,
@@ -152,6 +153,8 @@ impl Draft {
         ledger.note("defaults.memory", &memory, memory.value);
         let clients = self.clients?;
         ledger.note("defaults.clients", &clients, clients.value);
+        let waiting = self.waiting?;
+        ledger.note("defaults.waiting", &waiting, waiting.value);
 
         let (replace_after, trim) = (self.replace_after?, self.trim?);
         ledger.note("votes.replace_after", &replace_after, replace_after.value);
@@ -204,6 +207,7 @@ impl Draft {
                 workers: workers.value,
                 memory: memory.value,
                 clients: u32::try_from(clients.value).ok()?,
+                waiting: u32::try_from(waiting.value).ok()?,
             },
         };
         Some((config, ledger.0))

@@ -14,7 +14,7 @@
 //!
 //! let text = plan(&InitOptions::default(), &[7; 48])?.config_text().replace("memory", "memroy");
 //! let error = parse("cluster.toml", &text, []).unwrap_err();
-//! assert!(error.to_string().starts_with("error[WP-1207]: unknown key `memroy` in [defaults]\n  --> cluster.toml:18:1\n"));
+//! assert!(error.to_string().starts_with("error[WP-1207]: unknown key `memroy` in [defaults]\n  --> cluster.toml:19:1\n"));
 //! # Ok::<(), waterpark_control::InitError>(())
 //! ```
 //!
@@ -49,7 +49,7 @@ pub use codes::{
 };
 pub use config::{
     CLIENTS_MAX, ClusterConfig, Compression, Defaults, History, Links, NodeConfig, NodePorts, PORTS_PER_NODE, Votes,
-    Workers,
+    WAITING_MAX, Workers,
 };
 pub use error::ConfigError;
 pub use explain::{Explained, Origin};

@@ -14,13 +14,14 @@ use crate::source::{Place, quoted};
 const PREFIX: &str = "WATERPARK_";
 
 /// Variables of single keys: after the prefix, the table, the key.
-const KEYS: [(&str, &str, &str); 13] = [
+const KEYS: [(&str, &str, &str); 14] = [
     // Its short name is that of the folder where tests look for real data.
     ("DATA_FOLDER", "", "data"),
     ("CLUSTER_KEY_FILE", "cluster", "key_file"),
     ("DEFAULTS_WORKERS", "defaults", "workers"),
     ("DEFAULTS_MEMORY", "defaults", "memory"),
     ("DEFAULTS_CLIENTS", "defaults", "clients"),
+    ("DEFAULTS_WAITING", "defaults", "waiting"),
     ("LINKS_COMPRESSION", "links", "compression"),
     ("MLLP_LISTEN", "mllp", "listen"),
     ("MLLP_FROM", "mllp", "from"),
@@ -209,6 +210,7 @@ mod tests {
             ("WATERPARK_DEFAULTS_MEMORY", "defaults", "memory"),
             ("WATERPARK_DEFAULTS_WORKERS", "defaults", "workers"),
             ("WATERPARK_DEFAULTS_CLIENTS", "defaults", "clients"),
+            ("WATERPARK_DEFAULTS_WAITING", "defaults", "waiting"),
             ("WATERPARK_LINKS_COMPRESSION", "links", "compression"),
             ("WATERPARK_MLLP_LISTEN", "mllp", "listen"),
             ("WATERPARK_MLLP_FROM", "mllp", "from"),

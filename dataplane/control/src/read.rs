@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 use waterpark_ring::{ClusterId, GROUPS_MAX, NodeId, SHARDS_MAX};
 
-use crate::config::{CLIENTS_MAX, Compression, History, Workers, from_hex};
+use crate::config::{CLIENTS_MAX, Compression, History, WAITING_MAX, WAITING_MIN, Workers, from_hex};
 use crate::draft::{Draft, DraftDelay, DraftHome, DraftNode};
 use crate::fields::{Fields, Got, Reader};
 use crate::mllp::{DraftMllp, read_mllp};
@@ -156,6 +156,7 @@ fn empty(file: Place, mllp: DraftMllp, cluster: Option<Place>) -> Draft {
         workers: None,
         memory: None,
         clients: None,
+        waiting: None,
         voters: None,
         data: None,
         replace_after: None,
@@ -334,13 +335,17 @@ fn read_defaults<'a>(reader: &mut Reader<'a>, table: Option<(&'a DeTable<'a>, Pl
     let (table, header) = or_absent(table, &draft.file);
     let mut fields = Fields::new(reader, table, "defaults", "[defaults]", header);
     let (no_workers, no_memory) = (fields.is_unset("workers"), fields.is_unset("memory"));
-    let no_clients = fields.is_unset("clients");
+    let (no_clients, no_waiting) = (fields.is_unset("clients"), fields.is_unset("waiting"));
     draft.workers = fields.parsed_or_number("workers", workers);
     draft.memory = fields.parsed("memory", memory);
     draft.clients = fields.number("clients", 1..=u64::from(CLIENTS_MAX));
+    draft.waiting = fields.number("waiting", u64::from(WAITING_MIN)..=u64::from(WAITING_MAX));
     fields.finish();
     if no_clients {
         draft.clients = Some(Got::default(u64::from(CLIENTS_MAX), draft.file.clone()));
+    }
+    if no_waiting {
+        draft.waiting = Some(Got::default(u64::from(WAITING_MAX), draft.file.clone()));
     }
     if no_workers {
         draft.workers = Some(Got::default(Workers::Count(1), draft.file.clone()));

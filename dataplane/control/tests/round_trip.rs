@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use waterpark_control::{
-    Bytes, CLIENTS_MAX, ClusterKey, Compression, ENTROPY_BYTES, Explained, History, InitError, InitOptions, Loaded,
-    MESSAGE_MAX, MllpFrom, MllpMode, Nodes, Origin, Workers, init, load, parse, plan,
+    Bytes, CLIENTS_MAX, ClusterKey, Compression, Defaults, ENTROPY_BYTES, Explained, History, InitError, InitOptions,
+    Loaded, MESSAGE_MAX, MllpFrom, MllpMode, Nodes, Origin, WAITING_MAX, Workers, init, load, parse, plan,
 };
 use waterpark_ring::{Keyspace, Topology, TopologySpec};
 
@@ -189,18 +189,28 @@ fn a_variable_that_mllp_cannot_mean_is_refused() {
 }
 
 #[test]
-fn a_shard_takes_as_many_clients_as_the_file_or_a_variable_says() {
+fn a_shard_takes_as_many_clients_and_lets_as_many_requests_wait_as_the_file_or_a_variable_says() {
     let text = default_text();
-    assert_eq!(parsed(&text, &[]).config.defaults.clients, CLIENTS_MAX);
-    let fewer = text.replace("[defaults]\n", "[defaults]\nclients = 250\n");
-    assert_eq!(parsed(&fewer, &[]).config.defaults.clients, 250);
-    let variable = parsed(&fewer, &[("WATERPARK_DEFAULTS_CLIENTS", "7")]);
-    assert_eq!(variable.config.defaults.clients, 7);
-    assert_eq!(explained(&variable, "defaults.clients").0, "7");
-    for wrong in ["0", "16385", "-1", "\"many\""] {
-        let text = text.replace("[defaults]\n", &format!("[defaults]\nclients = {wrong}\n"));
-        let refused = parse("cluster.toml", &text, []);
-        assert!(refused.is_err(), "{wrong}");
+    type Read = fn(&Defaults) -> u32;
+    let keys: [(&str, Read, u32, u32); 2] = [
+        ("clients", |defaults| defaults.clients, 1, CLIENTS_MAX),
+        ("waiting", |defaults| defaults.waiting, 16, WAITING_MAX),
+    ];
+    for (key, read, least, most) in keys {
+        assert_eq!(read(&parsed(&text, &[]).config.defaults), most);
+        let with = |value: &str| text.replace("[defaults]\n", &format!("[defaults]\n{key} = {value}\n"));
+        let fewer = with("250");
+        assert_eq!(read(&parsed(&fewer, &[]).config.defaults), 250);
+        let name = format!("WATERPARK_DEFAULTS_{}", key.to_uppercase());
+        let variable = parsed(&fewer, &[(name.as_str(), "17")]);
+        assert_eq!(read(&variable.config.defaults), 17);
+        assert_eq!(explained(&variable, &format!("defaults.{key}")).0, "17");
+        for right in [least, most] {
+            assert_eq!(read(&parsed(&with(&right.to_string()), &[]).config.defaults), right);
+        }
+        for wrong in [&(least - 1).to_string(), &(most + 1).to_string(), "-1", "\"many\""] {
+            assert!(parse("cluster.toml", &with(wrong), []).is_err(), "{key} = {wrong}");
+        }
     }
 }
 
@@ -511,7 +521,7 @@ fn each_origin_is_shown_in_one_line() {
     assert_eq!(line("links.compression"), "links.compression = none  (default)");
     assert_eq!(
         line("defaults.memory"),
-        "defaults.memory = 2GiB  (environment WATERPARK_DEFAULTS_MEMORY, instead of c.toml:18)"
+        "defaults.memory = 2GiB  (environment WATERPARK_DEFAULTS_MEMORY, instead of c.toml:19)"
     );
     assert_eq!(
         line("node.FL-A-1.shards"),

@@ -197,7 +197,7 @@ impl Node {
             let shard = ShardId(index);
             let settings = Settings {
                 births,
-                ..settings(&topology, node, shard, incarnation, options)
+                ..settings(&topology, config, node, shard, incarnation, options)
             };
             let bytes = node.memory.get() / u64::from(node.shards);
             let memory = memory(node, bytes, options.prefault)?;
@@ -476,11 +476,19 @@ fn run_shard(topology: Topology, plan: ShardPlan) {
 
 fn settings(
     topology: &Topology,
+    config: &ClusterConfig,
     node: &NodeConfig,
     shard: ShardId,
     incarnation: Incarnation,
     options: &Options,
 ) -> Settings {
+    let waiting = usize::try_from(config.defaults.waiting).unwrap_or(usize::MAX);
+    let limits = Limits {
+        waiting_per_shard_max: options.limits.waiting_per_shard_max.min(waiting),
+        // One group alone leaves room for the others.
+        waiting_per_group_max: options.limits.waiting_per_group_max.min(waiting / 2),
+        ..options.limits.clone()
+    };
     Settings {
         births: Births::Writer,
         node: node.id,
@@ -489,7 +497,7 @@ fn settings(
         shards: by_node(topology, |spec| spec.shards),
         names: by_node(topology, |spec| spec.name.clone()),
         driver: String::new(),
-        limits: options.limits.clone(),
+        limits,
     }
 }
 

@@ -68,8 +68,21 @@ fn the_limits_are_those_of_the_code() {
             "KEY_FIELDS_MAX: usize = 8",
         ),
         ("| un-acked frames of a link | 64 |", core, "link_frames_max: 64"),
-        ("commit | 16,384 |", core, "waiting_per_group_max: 16_384"),
-        ("shard that do | 32,768 |", core, "waiting_per_shard_max: 32_768"),
+        (
+            "commit | 16,384, or half of what a shard has |",
+            core,
+            "waiting_per_group_max: 16_384",
+        ),
+        (
+            "shard that do | 32,768 (`waiting` in `[defaults]` may say fewer) |",
+            core,
+            "waiting_per_shard_max: 32_768",
+        ),
+        (
+            "shard that do | 32,768 (`waiting` in `[defaults]` may say fewer) |",
+            "dataplane/control/src/config.rs",
+            "WAITING_MAX: u32 = 32_768",
+        ),
         ("keeps | 65,536 |", core, "pending_max: 65_536"),
         ("| 4,096; 256 numbers each |", core, "lanes_per_group_max: 4_096"),
         (

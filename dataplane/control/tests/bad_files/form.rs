@@ -203,7 +203,7 @@ error[WP-1207]: unknown key `memroy` in [defaults]
    |
 25 |   memroy = "2GiB"
    |   ^^^^^^
-   = help: did you mean `memory`? allowed here: workers, memory, clients
+   = help: did you mean `memory`? allowed here: workers, memory, clients, waiting
 
 2 errors; the configuration was not used"#,
     },

@@ -111,55 +111,45 @@ fn far_more_than_is_acked_in_a_second_queues_and_all_of_it_is_acked() {
 
 #[test]
 fn more_than_a_groups_queue_holds_is_refused_as_busy_at_once_and_what_it_holds_is_acked() {
-    /// A session has at most 256 messages of a group under way; a group holds 16,384 that wait for their copies.
-    const SESSIONS: usize = 80;
+    /// Requests that may wait in a shard, half of them in one group.
+    const WAITING: u64 = 64;
+    /// As many as a session has of a group under way.
+    const SENT: u64 = 256;
     let _machine = Machine::take("a full queue", 60 * SECOND);
-    let mut nodes = Nodes::start(five());
+    let mut plan = five();
+    plan.waiting = Some(u32::try_from(WAITING).expect("few"));
+    let mut nodes = Nodes::start(plan);
     let probe = Load::new(&nodes, nodes.addresses(&[0]), false, 128).with_one_actor();
     let writer = probe.next_writer();
     let place = (0..nodes.len())
         .find(|place| nodes.id(*place) == writer)
         .expect("one of the nodes");
-    let mut crowd: Vec<Load> = (0..SESSIONS)
-        .map(|_| Load::new(&nodes, nodes.addresses(&[place]), false, 128).with_one_actor())
-        .collect();
-    for load in &mut crowd {
-        // Each session opens its lane.
-        load.send(ONCE, |_| true);
-        load.settle(6 * SECOND);
-    }
+    let mut load = Load::new(&nodes, nodes.addresses(&[place]), false, 128).with_one_actor();
+    // The session opens its lane.
+    load.send(ONCE, |_| true);
+    load.settle(6 * SECOND);
 
     // Too few copies for an ack, for less time than it takes to notice that.
     let others: Vec<usize> = (0..nodes.len()).filter(|other| *other != place).take(3).collect();
     others.iter().for_each(|other| nodes.pause(*other));
-    let from = Instant::now();
-    for load in &mut crowd {
-        while load.open() < 256 && load.send(ONCE, |_| true) {}
-        load.turn(Duration::ZERO);
+    let first = load.mark();
+    while (load.open() as u64) < SENT && load.send(ONCE, |_| true) {}
+    while load.open() as u64 > WAITING / 2 {
+        load.turn(Duration::from_millis(1));
     }
-    crowd.iter_mut().for_each(|load| load.turn(Duration::from_millis(1)));
-    let took = from.elapsed();
+    let tally = load.tally_since(first);
     others.iter().for_each(|other| nodes.resume(*other));
-
-    let (mut acked, mut busy, mut sent, mut slowest_ms) = (0, 0, 0, 0);
-    for load in &mut crowd {
-        load.settle(8 * SECOND);
-        let tally = load.tally_since(0);
-        assert_eq!(tally.unknown, 0, "{tally:?}");
-        busy += tally.reasons.get("Busy").copied().unwrap_or(0);
-        (acked, sent) = (acked + tally.acked, sent + tally.sent);
-        slowest_ms = slowest_ms.max(tally.slowest_refusal_ms);
-    }
-    println!(
-        "{sent} messages within {took:?}: {acked} acked, {busy} refused as Busy, the slowest after {slowest_ms} ms"
+    assert_eq!((tally.sent, tally.acked), (SENT, 0), "{tally:?}");
+    assert_eq!(
+        tally.reasons.get("Busy"),
+        Some(&(SENT - WAITING / 2)),
+        "overload has one name: {tally:?}"
     );
-    assert!(busy > 0, "more than the group holds was under way");
-    assert!(acked >= 16_384, "what it holds is acked: {acked}");
-    assert_eq!(acked + busy, sent, "overload has one name");
+    load.settle(8 * SECOND);
+    let tally = load.tally_since(first);
+    assert_eq!((tally.acked, tally.unknown), (WAITING / 2, 0), "{tally:?}");
     nodes.assert_all_live();
-    for load in &crowd {
-        load.assert_clean();
-    }
+    load.assert_clean();
     let mut load = Load::new(&nodes, nodes.addresses(&[0]), true, 128);
     let first = load.paced(500, SECOND / 2, How::default(), |_| true);
     load.settle(6 * SECOND);
@@ -174,13 +164,15 @@ fn what_a_crowd_of_sessions_offers_beyond_what_is_taken_is_counted_once_and_what
     let plan = OverloadPlan {
         binary: binary(),
         driver: "auto".to_owned(),
-        actors: 4,
+        actors: 100,
         message_bytes: 128,
         time: SECOND,
         timeout_ms: 20_000,
-        sessions: overload::SESSIONS,
-        in_flight: 4_096,
+        sessions: 2,
+        in_flight: overload::in_flight(Some(64)),
         cores: Cores::Shared,
+        round_trip: Some(SECOND / 25),
+        waiting: Some(64),
     };
     let report = overload::measure(plan, |_| (), || true).unwrap_or_else(|error| panic!("{error}"));
     println!("{}", report.to_text());
@@ -202,6 +194,10 @@ fn what_a_crowd_of_sessions_offers_beyond_what_is_taken_is_counted_once_and_what
         (busy, 0),
         "overload has one name: {:?}",
         tally.reasons
+    );
+    assert!(
+        busy > tally.acked,
+        "short queues refuse most of five times what they take"
     );
     assert!(report.exits.iter().all(|code| *code == Some(0)), "{:?}", report.exits);
 }
