@@ -83,6 +83,8 @@ pub struct ClientCore {
     pub(crate) peers_due_ns: u64,
     /// When silent connections are looked for next, monotonic ns.
     pub(crate) watch_ns: u64,
+    /// After this no connection is doubted, monotonic ns.
+    pub(crate) doubts_until_ns: u64,
     /// When the core last asked for the slot table, monotonic ns.
     pub(crate) table_asked_ns: Option<u64>,
     pub(crate) is_closed: bool,
@@ -116,6 +118,7 @@ impl ClientCore {
             last_failure: None,
             peers_due_ns: 0,
             watch_ns: 0,
+            doubts_until_ns: 0,
             table_asked_ns: None,
             is_closed: false,
             due: Vec::new(),

@@ -17,7 +17,8 @@ pub struct ClientOptions {
     pub frame_bytes: usize,
     /// The longest reply that is put together from parts, in bytes.
     pub reply_bytes_max: usize,
-    /// A connection that leaves requests unanswered for so long is closed, in milliseconds.
+    /// A connection that leaves requests unanswered for so long is closed, in milliseconds. A request that is left unanswered for so long, though
+    /// others are answered, goes to another node as well.
     pub silence_ms: u32,
     /// Connects to the writers' shards. Without it, everything goes through the entry nodes, which pass it on.
     pub direct: bool,

@@ -58,6 +58,10 @@ pub(crate) struct Peer {
     pub(crate) flying: u32,
     /// When it was last heard, or began to owe an answer; monotonic ns.
     pub(crate) heard_ns: u64,
+    /// Until then others are asked rather than this one, monotonic ns.
+    pub(crate) doubted_until_ns: u64,
+    /// How often that began without an ack since.
+    pub(crate) doubts: u32,
     receiver: (u16, u64),
     /// Taken out while its frames are acted on.
     pub(crate) framer: Option<Framer>,
@@ -82,6 +86,8 @@ impl Peer {
             failures: 0,
             flying: 0,
             heard_ns: 0,
+            doubted_until_ns: 0,
+            doubts: 0,
             receiver: (0, 0),
             framer: None,
             assembly: Assembly::default(),

@@ -12,13 +12,17 @@ use crate::client_core::{ClientCore, Effect, MS};
 use crate::error::ClientError;
 use crate::lane::Lane;
 use crate::peer::{Peer, PeerId, Standing};
-use crate::requests::{Asks, Stage, Target};
+use crate::requests::{Asks, Request, Stage, Target};
 use crate::routing::Routing;
 
 /// After a failed connection, the next attempt waits so long, doubled with each failure.
 const RECONNECT_MS: u64 = 20;
 /// The longest such wait.
 const RECONNECT_MAX_MS: u64 = 1_000;
+/// Whoever refuses for want of a quorum is asked last for so long, doubled with each time that no ack came in between.
+const DOUBT_MS: u64 = 1_000;
+/// The longest such time.
+const DOUBT_MAX_MS: u64 = 16_000;
 /// Connections that owe answers are looked at so often.
 const WATCH_MS: u64 = 100;
 
@@ -174,19 +178,103 @@ impl ClientCore {
         self.learn(now_ns);
     }
 
+    /// A node has no quorum. It may be the one that is cut off, and the others may have another writer for its groups by now, which it cannot
+    /// learn: so others are asked for a while, as long as there are any, and what it was given and has not answered goes to them too.
+    pub(crate) fn on_no_quorum(&mut self, now_ns: u64, peer: u32) {
+        if self.doubt(now_ns, peer) && self.trusts_another(now_ns) {
+            let flying = self.requests.select(|row| row.peer == peer && may_move(row));
+            self.move_all(now_ns, flying);
+        }
+    }
+
+    /// A node has not answered a request for as long as a connection may be silent, whatever else it answers. It may have logged it or passed it
+    /// on, and be cut off from those who would have to hold it.
+    pub(crate) fn on_unanswered(&mut self, now_ns: u64, index: u32) {
+        let row = self.requests.row(index);
+        let (peer, deadline_ns) = (row.peer, row.deadline_ns);
+        if !may_move(row) {
+            return self.requests.set_due(index, deadline_ns);
+        }
+        self.doubt(now_ns, peer);
+        if self.trusts_another(now_ns) {
+            return self.move_all(now_ns, vec![index]);
+        }
+        // Another is being connected, if there is one.
+        self.requests.set_due(index, deadline_ns.min(now_ns + WATCH_MS * MS));
+    }
+
+    /// Begins to doubt a node, unless it is doubted already; whether it began.
+    fn doubt(&mut self, now_ns: u64, peer: u32) -> bool {
+        let row = &mut self.peers[peer as usize];
+        if now_ns < row.doubted_until_ns {
+            return false;
+        }
+        row.doubted_until_ns = now_ns + (DOUBT_MS << row.doubts.min(10)).min(DOUBT_MAX_MS) * MS;
+        row.doubts = row.doubts.saturating_add(1);
+        self.doubts_until_ns = self.doubts_until_ns.max(row.doubted_until_ns);
+        if self.trusts_another(now_ns) {
+            self.learn(now_ns);
+        } else {
+            self.want_another(now_ns);
+        }
+        true
+    }
+
+    /// Sends what is under way another way.
+    fn move_all(&mut self, now_ns: u64, flying: Vec<u32>) {
+        for index in &flying {
+            self.land(*index);
+            let row = self.requests.row_mut(*index);
+            row.stage = Stage::Pausing;
+            // Whoever has the copy may have logged it, and may yet commit it.
+            row.dirty |= row.asks == Asks::Effect;
+        }
+        self.dispatch_all(now_ns, flying);
+    }
+
+    fn is_doubted(&self, now_ns: u64, peer: u32) -> bool {
+        now_ns < self.doubts_until_ns && now_ns < self.peers[peer as usize].doubted_until_ns
+    }
+
+    /// Whether a connection is up to a node that is not doubted.
+    fn trusts_another(&self, now_ns: u64) -> bool {
+        self.up.iter().any(|peer| !self.is_doubted(now_ns, *peer))
+    }
+
+    /// All that are up are doubted: one more is asked for, unless that is under way.
+    fn want_another(&mut self, now_ns: u64) {
+        if self
+            .peers
+            .iter()
+            .any(|peer| peer.wanted || peer.standing == Standing::Connecting)
+        {
+            return;
+        }
+        let count = self.peers.len();
+        let is_other = |index: &usize| {
+            let peer = &self.peers[*index];
+            matches!(peer.standing, Standing::Down { .. }) && now_ns >= peer.doubted_until_ns
+        };
+        if let Some(index) = (0..count).map(|step| (self.rotor + step) % count).find(is_other) {
+            self.rotor = index + 1;
+            self.want(small(index));
+        }
+    }
+
     /// The connection that a request takes now, if there is one.
     #[inline]
-    pub(crate) fn route(&mut self, target: Target, group: u32) -> Option<u32> {
+    pub(crate) fn route(&mut self, now_ns: u64, target: Target, group: u32) -> Option<u32> {
         match target {
             Target::Writer => {
                 if let Some(direct) = self.direct.get(group as usize).copied() {
-                    if self.peers[direct as usize].is_up() {
+                    let doubted = self.is_doubted(now_ns, direct) && self.trusts_another(now_ns);
+                    if self.peers[direct as usize].is_up() && !doubted {
                         return Some(direct);
                     }
                     self.want(direct);
                 }
                 // Any node passes it on. All of a group take the same way, which keeps a lane's order.
-                self.any_up(group)
+                self.any_up(now_ns, group)
             }
             Target::Shard(node, shard) => {
                 let place = self.routing.as_ref()?.node(node)?;
@@ -197,18 +285,25 @@ impl ClientCore {
                 self.want(peer);
                 None
             }
-            Target::Anyone => self.any_up(group),
+            Target::Anyone => self.any_up(now_ns, group),
         }
     }
 
-    fn any_up(&self, group: u32) -> Option<u32> {
+    fn any_up(&self, now_ns: u64, group: u32) -> Option<u32> {
+        if now_ns < self.doubts_until_ns {
+            let trusted = || self.up.iter().filter(|peer| !self.is_doubted(now_ns, **peer));
+            let count = trusted().count();
+            if count > 0 {
+                return trusted().nth(group as usize % count).copied();
+            }
+        }
         let count = self.up.len();
         (count > 0).then(|| self.up[group as usize % count])
     }
 
     fn want(&mut self, peer: u32) {
         let row = &mut self.peers[peer as usize];
-        if !row.wanted && row.standing != Standing::Connecting {
+        if !row.wanted && matches!(row.standing, Standing::Down { .. }) {
             row.wanted = true;
             self.peers_due_ns = 0;
         }
@@ -312,6 +407,11 @@ impl ClientCore {
             self.listed.push(peer.0);
         }
     }
+}
+
+/// Whether another copy may take another way to the writer.
+fn may_move(row: &Request) -> bool {
+    row.stage == Stage::Flying && row.target == Target::Writer && row.attempts < row.attempts_max
 }
 
 fn small(count: usize) -> u32 {

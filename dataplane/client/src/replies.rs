@@ -123,6 +123,9 @@ impl ClientCore {
             if row.stage == Stage::Held {
                 return;
             }
+            if row.asks == Asks::Effect && row.stage == Stage::Flying {
+                self.peers[row.peer as usize].doubts = 0;
+            }
             return self.finish(now_ns, index, Ok(reply.outcome), token, reply.body);
         }
         // A refusal of an earlier copy tells nothing about the one that is under way.
@@ -139,10 +142,13 @@ impl ClientCore {
         row.stage = Stage::Pausing;
         row.refusal = Some((outcome, detail));
         row.dirty |= maybe && row.asks == Asks::Effect;
-        let (attempts, deadline_ns, group) = (row.attempts, row.deadline_ns, row.group);
+        let (attempts, deadline_ns, group, peer) = (row.attempts, row.deadline_ns, row.group, row.peer);
         let over = attempts >= row.attempts_max;
         if outcome == Outcome::NotWriter {
             self.on_not_writer(now_ns, group, detail);
+        }
+        if outcome == Outcome::NoQuorum {
+            self.on_no_quorum(now_ns, peer);
         }
         match self.next(index, outcome, detail) {
             Next::Rebind if !over => {

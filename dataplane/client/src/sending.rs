@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::client_core::{ClientCore, MS};
 use crate::completion::{Completion, Token};
 use crate::error::ClientError;
-use crate::requests::{Asks, Request, Stage};
+use crate::requests::{Asks, Request, Stage, Target};
 
 impl ClientCore {
     /// Gives numbers to what waits for them in a lane and sends it, as far as session and window allow.
@@ -82,7 +82,7 @@ impl ClientCore {
     pub(crate) fn dispatch(&mut self, now_ns: u64, index: u32) {
         let row = self.requests.row(index);
         let (target, group, deadline_ns) = (row.target, row.group, row.deadline_ns);
-        let Some(peer_index) = self.route(target, group) else {
+        let Some(peer_index) = self.route(now_ns, target, group) else {
             self.requests.row_mut(index).stage = Stage::Parked;
             return self.requests.set_due(index, deadline_ns);
         };
@@ -123,7 +123,12 @@ impl ClientCore {
         if !std::mem::replace(&mut peer.listed, true) {
             self.listed.push(peer_index);
         }
-        self.requests.set_due(index, deadline_ns);
+        // Whoever answers other requests may be cut off from where this one has to go.
+        let answered_ns = match target {
+            Target::Writer => now_ns + u64::from(self.options.silence_ms).max(1) * MS,
+            Target::Shard(..) | Target::Anyone => u64::MAX,
+        };
+        self.requests.set_due(index, deadline_ns.min(answered_ns));
     }
 
     /// A copy is not under way any more.

@@ -1,4 +1,4 @@
-//! Time: deadlines, and requests whose pause is over.
+//! Time: deadlines, requests whose pause is over, and those that are left unanswered.
 
 use crate::client_core::{ClientCore, MS};
 use crate::requests::Stage;
@@ -30,6 +30,8 @@ impl ClientCore {
                 self.give_up(now_ns, *index);
             } else if row.stage == Stage::Pausing {
                 self.dispatch(now_ns, *index);
+            } else if row.stage == Stage::Flying {
+                self.on_unanswered(now_ns, *index);
             }
         }
         due.clear();

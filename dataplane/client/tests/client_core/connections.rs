@@ -187,6 +187,139 @@ fn a_node_that_owes_answers_and_is_silent_is_left() {
 }
 
 #[test]
+fn a_writer_without_a_quorum_is_asked_last_and_what_it_was_given_goes_to_another_node() {
+    let mut script = script();
+    script.sent(3, &SendOptions::default());
+    script.connect_all();
+    script.turn();
+    let (_, swallowed) = script.sent(3, &SendOptions::default());
+    let (_, refused) = script.sent(3, &SendOptions::default());
+    assert!(swallowed.peer == refused.peer && swallowed.peer != PeerId(0));
+    let writer = refused.peer;
+    // The table is asked for once in two seconds.
+    script.pass(2_000);
+    script.refuse(&refused, Outcome::NoQuorum, 0);
+    let seen = script.turn();
+    let table = seen.iter().find(|seen| seen.document.is_some());
+    assert_eq!(
+        table.map(|seen| seen.peer),
+        Some(PeerId(0)),
+        "whoever is cut off has an old one"
+    );
+    let moved = seen.iter().find(|seen| seen.document.is_none()).unwrap();
+    assert_eq!((moved.peer, moved.number), (PeerId(0), swallowed.number));
+    assert!(moved.sent_before, "it may have been logged");
+    script.pass(10);
+    let again = script.again();
+    assert_eq!(
+        (again.peer, again.number, again.sent_before),
+        (PeerId(0), refused.number, false)
+    );
+    assert_eq!(script.sent(3, &SendOptions::default()).1.peer, PeerId(0));
+
+    script.pass(1_000);
+    script.turn();
+    let (_, tried) = script.sent(3, &SendOptions::default());
+    assert_eq!(tried.peer, writer, "a second later it is tried again");
+    script.refuse(&tried, Outcome::NoQuorum, 0);
+    script.pass(1_500);
+    script.turn();
+    assert_eq!(
+        script.sent(3, &SendOptions::default()).1.peer,
+        PeerId(0),
+        "for longer each time"
+    );
+    script.pass(500);
+    script.turn();
+    let (_, tried) = script.sent(3, &SendOptions::default());
+    assert_eq!(tried.peer, writer);
+    script.answer(&tried, Outcome::Done, 9, b"");
+    let (_, tried) = script.sent(3, &SendOptions::default());
+    script.refuse(&tried, Outcome::NoQuorum, 0);
+    script.pass(1_000);
+    script.turn();
+    assert_eq!(
+        script.sent(3, &SendOptions::default()).1.peer,
+        writer,
+        "an ack speaks for it"
+    );
+}
+
+#[test]
+fn what_a_node_leaves_unanswered_goes_to_another_though_it_answers_others() {
+    let options = ClientOptions {
+        silence_ms: 500,
+        ..ClientOptions::default()
+    };
+    let mut script = Script::ready(options);
+    let (_, first) = script.sent(3, &SendOptions::default());
+    script.answer(&first, Outcome::Done, 1, b"");
+    script.connect_all();
+    script.turn();
+    let (_, swallowed) = script.sent(3, &SendOptions::default());
+    script.pass(300);
+    let (_, answered) = script.sent(3, &SendOptions::default());
+    assert_eq!(answered.peer, swallowed.peer);
+    script.answer(&answered, Outcome::Done, 1, b"");
+    script.pass(199);
+    assert!(script.turn().iter().all(|seen| seen.number != swallowed.number));
+    script.pass(2);
+    let again = script.again();
+    assert_eq!((again.peer, again.number), (PeerId(0), swallowed.number));
+    assert!(again.sent_before, "it may have been logged");
+    assert_eq!(script.ends().len(), 2);
+    script.answer(&swallowed, Outcome::Done, 2, b"");
+    assert_eq!(
+        script.end().result,
+        Ok(Outcome::Done),
+        "whichever copy is answered first"
+    );
+}
+
+#[test]
+fn what_an_entry_leaves_unanswered_goes_to_another_that_is_connected_for_it() {
+    let options = ClientOptions {
+        direct: false,
+        silence_ms: 500,
+        ..ClientOptions::default()
+    };
+    let mut script = Script::ready(options);
+    let (_, swallowed) = script.sent(3, &SendOptions::default());
+    script.pass(300);
+    let (_, answered) = script.sent(3, &SendOptions::default());
+    script.answer(&answered, Outcome::Done, 1, b"");
+    script.pass(200);
+    assert_eq!((script.turn().len(), script.asked.len()), (0, 1));
+    script.connect_all();
+    script.pass(100);
+    let again = script.again();
+    assert_ne!(again.peer, PeerId(0));
+    assert_eq!((again.number, again.sent_before), (swallowed.number, true));
+    assert_eq!(script.closed, [], "it was heard");
+}
+
+#[test]
+fn an_entry_without_a_quorum_is_left_for_another_and_asked_as_long_as_there_is_none() {
+    let options = ClientOptions {
+        direct: false,
+        ..ClientOptions::default()
+    };
+    let mut script = Script::ready(options);
+    let (_, first) = script.sent(3, &SendOptions::default());
+    script.refuse(&first, Outcome::NoQuorum, 0);
+    script.pass(10);
+    assert_eq!(script.again().peer, PeerId(0), "there is no other yet");
+    assert_eq!(script.asked.len(), 1);
+    script.connect_all();
+    let (_, second) = script.sent(3, &SendOptions::default());
+    assert_ne!(second.peer, PeerId(0));
+    script.refuse(&second, Outcome::NoQuorum, 0);
+    script.pass(10);
+    script.again();
+    assert_eq!(script.asked.len(), 1, "and one more when both have none");
+}
+
+#[test]
 fn malformed_bytes_close_the_connection_and_lose_no_request() {
     let mut script = script();
     let (_, first) = script.sent(10, &SendOptions::default());
