@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,6 +17,8 @@ use tempfile::TempDir;
 use waterpark_client::Address;
 use waterpark_client::blocking::ClusterAddresses;
 use waterpark_control::{Bytes, ClusterConfig, ENTROPY_BYTES, InitOptions, Nodes, PORTS_PER_NODE};
+
+use crate::cuts::Cuts;
 
 /// Ports of local clusters begin here, below the ephemeral range.
 const PORT_FIRST: u16 = 10_240;
@@ -59,6 +61,9 @@ pub struct ClusterPlan {
     pub round_trips: Vec<(&'static str, &'static str, u64)>,
     /// Requests that may wait for their commit in a shard; `None` for as many as a node takes that is not told.
     pub waiting: Option<u32>,
+    /// Whether its nodes reach each other through [`Cuts`], one shard each. A node that is gone is then known by its silence alone, and not by
+    /// its port, on which somebody listens still.
+    pub cuts: bool,
     /// Further tables of its configuration.
     pub tables: String,
 }
@@ -81,6 +86,7 @@ impl ClusterPlan {
             voters: false,
             round_trips: Vec::new(),
             waiting: None,
+            cuts: false,
             tables: String::new(),
         }
     }
@@ -135,6 +141,9 @@ pub enum ClusterError {
         /// Nodes that wanted ports.
         nodes: usize,
     },
+    /// The ways between the nodes cannot be opened.
+    #[error("no ways between the nodes can be opened: {0}")]
+    Cuts(io::Error),
     /// A process could not be started.
     #[error("{binary} cannot be started: {cause}")]
     Spawn {
@@ -257,6 +266,7 @@ pub struct Cluster {
     config: ClusterConfig,
     key: [u8; 32],
     folder: TempDir,
+    cuts: Option<Cuts>,
     plan: ClusterPlan,
 }
 
@@ -290,11 +300,13 @@ impl Cluster {
         std::fs::write(&written.config_path, plan.configured(&text)).map_err(ClusterError::Folder)?;
         let loaded = waterpark_control::load(&written.config_path, [])?;
         let key = loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes());
+        let cuts = plan.cuts.then(|| open_cuts(&loaded.config)).transpose();
         let mut cluster = Cluster {
             members: Vec::new(),
             config: loaded.config,
             key,
             folder,
+            cuts: cuts.map_err(ClusterError::Cuts)?,
             plan,
         };
         let begun = Instant::now();
@@ -330,6 +342,7 @@ impl Cluster {
             .args(["--prefault", &format!("{}B", self.plan.prefault)])
             .arg("--config")
             .arg(self.folder.path().join("cluster.toml"))
+            .args(self.via(name))
             // Ctrl-C is for whoever started them: it ends them in order.
             .process_group(0)
             .stdin(Stdio::null())
@@ -355,6 +368,26 @@ impl Cluster {
             ended: false,
         };
         Ok((member, ready))
+    }
+
+    /// Where a node is told to dial the others.
+    fn via(&self, name: &str) -> Vec<String> {
+        let Some(cuts) = &self.cuts else {
+            return Vec::new();
+        };
+        let names = || self.config.nodes.iter().map(|node| node.name.as_str());
+        let from = names().position(|other| other == name);
+        let from = from.expect("it is one of the nodes that the configuration was made with");
+        let others = names().enumerate().filter(|(to, _)| *to != from);
+        others
+            .map(|(to, other)| format!("--via={other}={}", cuts.address(from, to)))
+            .collect()
+    }
+
+    /// The ways between its nodes, if it was planned with such; nodes have their places there in the order of the configuration.
+    #[must_use]
+    pub fn cuts(&self) -> Option<&Cuts> {
+        self.cuts.as_ref()
     }
 
     fn wait_ready(&mut self, index: usize, ready: &mpsc::Receiver<()>, until: Instant) -> Result<(), ClusterError> {
@@ -472,6 +505,12 @@ impl Drop for Cluster {
             self.end();
         }
     }
+}
+
+fn open_cuts(config: &ClusterConfig) -> io::Result<Cuts> {
+    let listens = |node: &waterpark_control::NodeConfig| SocketAddr::from((Ipv4Addr::LOCALHOST, node.ports().peer(0)));
+    let targets: Vec<SocketAddr> = config.nodes.iter().map(listens).collect();
+    Cuts::open(&targets)
 }
 
 /// Where clients enter a cluster: the first shard of each node.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`workload`] | messages as a pure function of their serial number |
 //! | [`cluster`] | processes of one local cluster, their CPU time and counters |
+//! | [`cuts`] | the ways between those processes, which can lose what is sent on them |
 //! | [`failover`] | what failures of nodes cost each key |
 //! | [`hl7`] | feeds of HL7 messages, from a seed alone |
 //! | [`generator`] | sends at planned instants or in a closed loop, measures, keeps the ledger |
@@ -20,6 +21,7 @@
 #![recursion_limit = "256"]
 
 pub mod cluster;
+pub mod cuts;
 pub mod failover;
 pub mod generator;
 pub mod hl7;

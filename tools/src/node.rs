@@ -1,6 +1,7 @@
 //! `waterpark node`: one node in the foreground.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +41,9 @@ struct Process {
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     with_parent: bool,
+    /// Dial another node's peers port here, and not where the configuration says; a measurement cuts links so
+    #[arg(long, hide = true, value_name = "NAME=ADDRESS", value_parser = via)]
+    via: Vec<(String, SocketAddr)>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -50,6 +54,17 @@ pub(crate) enum Driver {
     IoUring,
     /// epoll
     Epoll,
+}
+
+/// Reads `FL-A-1=127.0.0.1:7000`.
+fn via(text: &str) -> Result<(String, SocketAddr), String> {
+    let (name, address) = text
+        .split_once('=')
+        .ok_or("this has no \"=\": give the name of a node, \"=\", and a number of a host with its port, as FL-A-1=127.0.0.1:7000")?;
+    let address = address
+        .parse()
+        .map_err(|_| format!("\"{address}\" is no number of a host with its port, as 127.0.0.1:7000"))?;
+    Ok((name.to_owned(), address))
 }
 
 impl Driver {
@@ -101,6 +116,7 @@ fn run_process(arguments: &Process) -> ExitCode {
     let options = Options {
         driver: arguments.driver.choice(),
         prefault: arguments.prefault.get(),
+        via: arguments.via.iter().cloned().collect(),
         ..Options::default()
     };
     let stop = match signals::catch_or_say() {

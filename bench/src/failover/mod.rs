@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | one scenario from its cluster to its findings |
 //! | `scenario.rs` | the faults, and how often they are made |
-//! | `stage.rs` | the processes: ending, stopping, starting them anew, waiting until all copies are back |
+//! | `stage.rs` | the processes: ending, stopping, cutting off, starting them anew, waiting until all copies are back |
 //! | `drill.rs` | the same on a cluster that serves, of which nodes are told to stand still |
 //! | `load.rs` | the clients |
 //! | `sight.rs` | what nodes say of themselves |
@@ -13,8 +13,8 @@
 //! | `read_back.rs` | every acked message, looked for in the members |
 //! | `report.rs` | figures and what was to be reached |
 //!
-//! Nodes know nothing of the measurement: their faults are signals of the kernel, and their links take time because their configuration says
-//! so. **Invariant:** nothing that a node counts decides about unavailability, loss or order. **Invariant:** every wait has an end, and no
+//! Nodes know nothing of the measurement: their faults are signals of the kernel, and what is lost between them is lost by [`crate::cuts`], where
+//! they are told to dial each other. Their links take time because their configuration says so. **Invariant:** nothing that a node counts decides about unavailability, loss or order. **Invariant:** every wait has an end, and no
 //! process outlives the measurement.
 
 mod drill;
@@ -106,6 +106,7 @@ fn one(
     let mut own = ClusterPlan::eight(plan.binary.clone(), memory);
     own.driver.clone_from(&plan.driver);
     own.groups = Some(plan.groups);
+    own.cuts = scenario.cuts();
     say(&format!("{}: {NODES} nodes in four data centres", scenario.name()));
     let cluster = Cluster::start(own)?;
     let topology = cluster.config().topology();

@@ -89,7 +89,12 @@ impl ScenarioReport {
                 quantile("unavailability_ms.p50", 0.5, 400.0);
                 quantile("unavailability_ms.p99", 0.99, 1_000.0);
             }
-            Scenario::Stop | Scenario::Dc => quantile("unavailability_ms.p99", 0.99, 2_500.0),
+            Scenario::Stop
+            | Scenario::Dc
+            | Scenario::Cut
+            | Scenario::OneWayOut
+            | Scenario::OneWayIn
+            | Scenario::Partial => quantile("unavailability_ms.p99", 0.99, 2_500.0),
             Scenario::Drain => {
                 quantile("unavailability_ms.p50", 0.5, 100.0);
                 quantile("unavailability_ms.p99", 0.99, 200.0);

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::gaps::Round;
 use super::load::Load;
-use super::stage::Stage;
+use super::stage::{Direction, Stage};
 
 /// How long nothing is done before a fault.
 const CALM: Duration = Duration::from_millis(1_500);
@@ -18,7 +18,7 @@ const CALM: Duration = Duration::from_millis(1_500);
 const AGAIN_MAX: Duration = Duration::from_secs(20);
 /// How long is looked for more gaps after that.
 const SETTLE: Duration = Duration::from_millis(1_000);
-/// A stopped process stands still at least so long: longer than whatever decides that it is lost.
+/// A stopped process stands still, and a way is cut, at least so long: longer than whatever decides that a node is lost.
 const STILL_MIN: Duration = Duration::from_secs(3);
 /// How long a node that drains may take to end.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -36,16 +36,28 @@ pub enum Scenario {
     Dc,
     /// SIGTERM to all nodes one after another; each is back before the next.
     Rolling,
+    /// Nothing passes between the node that writes most groups and any other, and nobody is told; clients reach it.
+    Cut,
+    /// Nothing that this node sends to others arrives; what they send to it does.
+    OneWayOut,
+    /// Nothing that others send to this node arrives; what it sends to them does.
+    OneWayIn,
+    /// As [`Scenario::Cut`], but only between this node and the data centre that holds most copies of what it writes, beside its own.
+    Partial,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 5] = [
+    pub const ALL: [Scenario; 9] = [
         Scenario::Kill,
         Scenario::Stop,
         Scenario::Drain,
         Scenario::Dc,
         Scenario::Rolling,
+        Scenario::Cut,
+        Scenario::OneWayOut,
+        Scenario::OneWayIn,
+        Scenario::Partial,
     ];
 
     /// As the command line names it.
@@ -57,6 +69,18 @@ impl Scenario {
             Scenario::Drain => "drain",
             Scenario::Dc => "dc",
             Scenario::Rolling => "rolling",
+            Scenario::Cut => "cut",
+            Scenario::OneWayOut => "one-way-out",
+            Scenario::OneWayIn => "one-way-in",
+            Scenario::Partial => "partial",
+        }
+    }
+
+    /// Whether processes are left alone, and ways between them are cut.
+    pub(super) fn cuts(self) -> bool {
+        match self {
+            Scenario::Cut | Scenario::OneWayOut | Scenario::OneWayIn | Scenario::Partial => true,
+            Scenario::Kill | Scenario::Stop | Scenario::Drain | Scenario::Dc | Scenario::Rolling => false,
         }
     }
 
@@ -64,7 +88,7 @@ impl Scenario {
     pub(super) fn rounds(self, times: u32, nodes: usize) -> usize {
         match self {
             Scenario::Rolling => times as usize * nodes,
-            Scenario::Kill | Scenario::Stop | Scenario::Drain | Scenario::Dc => times as usize,
+            _ => times as usize,
         }
     }
 }
@@ -136,8 +160,13 @@ impl Times {
                 stage.signal(victims, Signal::TERM);
                 stage.wait_ended(victims, DRAIN_MAX);
             }
+            Scenario::Cut => stage.cut(victims, &stage.all(), Direction::Both),
+            Scenario::OneWayOut => stage.cut(victims, &stage.all(), Direction::Out),
+            Scenario::OneWayIn => stage.cut(victims, &stage.all(), Direction::In),
+            Scenario::Partial => stage.cut(victims, &stage.centre_of_copies(victims), Direction::Both),
         }
-        if self.scenario == Scenario::Stop && !stage.wait(STILL_MIN) {
+        let is_silent = self.scenario == Scenario::Stop || self.scenario.cuts();
+        if is_silent && !stage.wait(STILL_MIN) {
             return false;
         }
         // A drained node may have ended long after its last group was gone: what counts is what is acked from now on.
@@ -154,11 +183,19 @@ impl Times {
         stage.wait(SETTLE)
     }
 
-    /// Brings back what was lost.
+    /// Brings back what was lost. Whoever only was not heard has all that it had, so that nothing would be waited for: it is looked for more gaps
+    /// for a while, or a key without an ack in the instant of its return would count as one without any.
     fn undo(self, stage: &mut Stage<'_>, victims: &[usize]) {
         match self.scenario {
-            Scenario::Stop => stage.signal(victims, Signal::CONT),
+            Scenario::Stop => {
+                stage.signal(victims, Signal::CONT);
+                stage.wait(SETTLE);
+            }
             Scenario::Kill | Scenario::Dc | Scenario::Drain | Scenario::Rolling => stage.start_again(victims),
+            Scenario::Cut | Scenario::OneWayOut | Scenario::OneWayIn | Scenario::Partial => {
+                stage.heal();
+                stage.wait(SETTLE);
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use waterpark_client::blocking::{Client, ConnectOptions};
 
 use super::read_back::{Books, Findings, Members};
 use super::scenario::Scenario;
-use super::sight::Sight;
+use super::sight::{GroupSight, Sight};
 use crate::cluster::{Cluster, addresses};
 use crate::run::RunError;
 
@@ -30,6 +30,17 @@ const GONE_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What goes wrong is described so often; after that nobody reads it.
 const FAULTS_MAX: usize = 40;
+
+/// Of what passes between some nodes and others, what is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// What those send.
+    Out,
+    /// What is sent to those.
+    In,
+    /// All.
+    Both,
+}
 
 /// A cluster under measurement.
 pub(super) struct Stage<'g> {
@@ -73,6 +84,11 @@ impl<'g> Stage<'g> {
 
     pub(super) fn nodes(&self) -> usize {
         self.ids.len()
+    }
+
+    /// All nodes.
+    pub(super) fn all(&self) -> Vec<usize> {
+        (0..self.nodes()).collect()
     }
 
     /// The group of each key.
@@ -155,15 +171,37 @@ impl<'g> Stage<'g> {
             let most = (0..self.nodes()).rev().max_by_key(|node| written(*node));
             return most.into_iter().collect();
         }
+        self.centre_of_most(|_| true, written)
+    }
+
+    /// The nodes of the data centre that holds most copies of what these nodes write, beside their own, as of the last look.
+    pub(super) fn centre_of_copies(&self, nodes: &[usize]) -> Vec<usize> {
+        let written_by = |group: &&GroupSight| nodes.iter().any(|node| group.writer == Some(self.ids[*node]));
+        let written: Vec<&GroupSight> = self.sight.groups.iter().filter(written_by).collect();
+        let held = |node: usize| {
+            let of = |group: &&&GroupSight| group.members.contains(&self.ids[node]);
+            written.iter().filter(of).count()
+        };
+        let own: Vec<&str> = nodes.iter().map(|node| self.centre(*node)).collect();
+        self.centre_of_most(|centre| !own.contains(&centre), held)
+    }
+
+    /// The nodes of the data centre, of those that may be taken, of which the sum over its nodes is largest; of equals the first.
+    fn centre_of_most(&self, is_one: impl Fn(&str) -> bool, of_node: impl Fn(usize) -> usize) -> Vec<usize> {
         let mut centres: BTreeMap<&str, (usize, Vec<usize>)> = BTreeMap::new();
-        for (node, member) in self.cluster.members().iter().enumerate() {
-            let name = member.name.split('-').next().unwrap_or_default();
-            let (sum, nodes) = centres.entry(name).or_default();
-            *sum += written(node);
+        for node in self.all().into_iter().filter(|node| is_one(self.centre(*node))) {
+            let (sum, nodes) = centres.entry(self.centre(node)).or_default();
+            *sum += of_node(node);
             nodes.push(node);
         }
         let most = centres.into_values().rev().max_by_key(|(sum, _)| *sum);
         most.map(|(_, nodes)| nodes).unwrap_or_default()
+    }
+
+    /// The data centre of a node: the first part of its name.
+    fn centre(&self, node: usize) -> &str {
+        let name = &self.cluster.members()[node].name;
+        name.split('-').next().unwrap_or_default()
     }
 
     /// By key, whether one of these nodes writes its group, as of the last look.
@@ -183,6 +221,31 @@ impl<'g> Stage<'g> {
                 let name = &self.cluster.members()[*node].name;
                 self.note(format!("{name} was gone before {signal:?}: {error}"));
             }
+        }
+    }
+
+    /// Cuts the ways between some nodes and others, whose own among each other stay.
+    ///
+    /// # Panics
+    /// If the cluster was not planned with ways that can be cut.
+    pub(super) fn cut(&self, nodes: &[usize], others: &[usize], direction: Direction) {
+        let cuts = self.cluster.cuts().expect("the scenario wants ways that can be cut");
+        for other in others.iter().filter(|other| !nodes.contains(other)) {
+            for node in nodes {
+                if direction != Direction::In {
+                    cuts.cut(*node, *other);
+                }
+                if direction != Direction::Out {
+                    cuts.cut(*other, *node);
+                }
+            }
+        }
+    }
+
+    /// Opens all ways again.
+    pub(super) fn heal(&self) {
+        if let Some(cuts) = self.cluster.cuts() {
+            cuts.heal();
         }
     }
 

@@ -3,13 +3,13 @@
 //! **Invariant:** either all of it runs or none: whatever fails during the start ends the threads that had begun.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use waterpark_control::{ClusterConfig, Compression, Loaded, MllpFrom, NodeConfig};
+use waterpark_control::{ClusterConfig, Compression, Loaded, MllpFrom, NodeConfig, Place};
 use waterpark_core::Shard;
 use waterpark_core::config::{Births, Limits, Settings};
 use waterpark_core::controller::{Setup, VoteLimits};
@@ -49,6 +49,9 @@ pub struct Options {
     pub prefault: u64,
     /// Jitter and loss on links between data centres, where the configuration says that these links take time.
     pub way: Way,
+    /// By name, nodes whose first port for peers is reached elsewhere from here than the configuration says; a shard's is that far above. What
+    /// nodes and clients are told of each other stays what the configuration says.
+    pub via: BTreeMap<String, SocketAddr>,
     /// How MLLP senders are served, where `[mllp]` of the configuration has no key for it.
     pub mllp: waterpark_edge::inbound::Options,
     /// The kinds that run. What they keep is said by the configuration, where it names them.
@@ -64,6 +67,7 @@ impl Default for Options {
             limits: Limits::default(),
             prefault: 0,
             way: Way::default(),
+            via: BTreeMap::new(),
             mllp: waterpark_edge::inbound::Options::default(),
             kinds: Kinds::built_in,
         }
@@ -147,6 +151,7 @@ impl Node {
     pub fn start(loaded: &Loaded, name: &str, options: &Options) -> Result<Node, NodeError> {
         let config = &loaded.config;
         let node = config.node(name).map_err(NodeError::Unknown)?;
+        let via = via(config, &options.via)?;
         let plan = placement::plan(config, node)?;
         let kinds = kinds::configured(config, (options.kinds)())?;
         let topology = config.topology_of(node);
@@ -227,6 +232,7 @@ impl Node {
                 },
                 ports: by_node(&topology, |spec| spec.port),
                 hosts: hosts(&topology),
+                via: via.clone(),
                 ways: ways(config, node, &options.way),
                 spin_budget_ns: plan.spin_budget_ns,
                 port,
@@ -528,6 +534,22 @@ fn by_node<T: Default + Clone>(topology: &Topology, value: impl Fn(&waterpark_ri
 /// Addresses that need no name service; the control thread looks for the others, which may take long.
 fn hosts(topology: &Topology) -> Vec<Option<IpAddr>> {
     by_node(topology, |spec| spec.host.parse().ok())
+}
+
+/// Where nodes are reached from here, by id.
+fn via(
+    config: &ClusterConfig,
+    by_name: &BTreeMap<String, SocketAddr>,
+) -> Result<BTreeMap<NodeId, SocketAddr>, NodeError> {
+    let by_id = |(name, address): (&String, &SocketAddr)| {
+        let node = config.node(name).map_err(|mut problem| {
+            let shown = format!("--via {name}={address}").into();
+            problem.place = Place::Argument { shown };
+            NodeError::Unknown(problem)
+        })?;
+        Ok((node.id, *address))
+    };
+    by_name.iter().map(by_id).collect()
 }
 
 /// The way to each node, by node id.

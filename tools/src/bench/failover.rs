@@ -56,6 +56,16 @@ enum Which {
     Dc,
     /// SIGTERM to all nodes, one after another
     Rolling,
+    /// That node is cut off from all others, silently; clients reach it
+    Cut,
+    /// What it sends to the others is lost, and nothing else
+    OneWayOut,
+    /// What they send to it is lost, and nothing else
+    OneWayIn,
+    /// The two one after the other
+    OneWay,
+    /// It is cut off from one other data centre
+    Partial,
     /// All of these
     All,
 }
@@ -68,6 +78,11 @@ impl Which {
             Which::Drain => vec![Scenario::Drain],
             Which::Dc => vec![Scenario::Dc],
             Which::Rolling => vec![Scenario::Rolling],
+            Which::Cut => vec![Scenario::Cut],
+            Which::OneWayOut => vec![Scenario::OneWayOut],
+            Which::OneWayIn => vec![Scenario::OneWayIn],
+            Which::OneWay => vec![Scenario::OneWayOut, Scenario::OneWayIn],
+            Which::Partial => vec![Scenario::Partial],
             Which::All => Scenario::ALL.to_vec(),
         }
     }

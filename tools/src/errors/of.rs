@@ -298,7 +298,7 @@ impl Coded for ClusterError {
     fn code(&self) -> &'static Code {
         match self {
             ClusterError::Folder(_) => MeasuringCode::Folder.entry(),
-            ClusterError::Entropy(_) => HostCode::Kernel.entry(),
+            ClusterError::Entropy(_) | ClusterError::Cuts(_) => HostCode::Kernel.entry(),
             ClusterError::Init(error) => Coded::code(error),
             ClusterError::Config(error) => error.code(),
             ClusterError::Ports { .. } => MeasuringCode::Ports.entry(),

@@ -302,6 +302,7 @@ fn runs() -> Vec<RunError> {
         ClusterError::Folder(refused()),
         ClusterError::Entropy(refused()),
         ClusterError::Ports { nodes: 5 },
+        ClusterError::Cuts(refused()),
         ClusterError::Spawn {
             binary: "waterpark".into(),
             cause: refused(),

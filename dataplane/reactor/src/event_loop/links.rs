@@ -33,6 +33,8 @@ pub(super) struct LinkRow {
     port: u16,
     /// `None` until the peer's host name resolves.
     host: Option<IpAddr>,
+    /// Where the peer's first port is reached from here, if not where its topology says.
+    via: Option<SocketAddr>,
     /// The connection that carries it.
     pub(super) connection: Option<ConnectionId>,
     /// A connection that is being made.
@@ -53,12 +55,13 @@ pub(super) struct LinkRow {
 }
 
 impl LinkRow {
-    pub(super) fn new(info: LinkInfo, port: u16, host: Option<IpAddr>, way: Way) -> LinkRow {
+    pub(super) fn new(info: LinkInfo, port: u16, host: Option<IpAddr>, via: Option<SocketAddr>, way: Way) -> LinkRow {
         LinkRow {
             line: Line::new(way),
             info,
             port,
             host,
+            via,
             connection: None,
             dialing: None,
             probe: None,
@@ -71,7 +74,11 @@ impl LinkRow {
     }
 
     fn address(&self) -> Option<SocketAddr> {
-        Some(SocketAddr::new(self.host?, self.port + self.info.peer_shard))
+        let first = match self.via {
+            Some(via) => via,
+            None => SocketAddr::new(self.host?, self.port),
+        };
+        Some(SocketAddr::new(first.ip(), first.port() + self.info.peer_shard))
     }
 
     /// The peer moved to another address; a link that is up stays.
@@ -93,7 +100,7 @@ impl LinkRow {
     /// A connection is wanted and none is under way: when it is to be dialled.
     fn due_ns(&self) -> Option<u64> {
         let idle = self.connection.is_none() && self.dialing.is_none() && !self.line.way.is_cut;
-        (self.info.dials && !self.info.left && idle && self.host.is_some()).then_some(self.dial_at_ns)
+        (self.info.dials && !self.info.left && idle && self.address().is_some()).then_some(self.dial_at_ns)
     }
 }
 
@@ -137,7 +144,9 @@ impl<B: Behaviour> EventLoop<B> {
             let node = node.expect("a shard makes links to nodes of its topology");
             // A name is looked up by the control thread, which says what it found.
             let host = node.host.parse().ok();
-            self.links.push(LinkRow::new(info, node.port, host, Way::default()));
+            let via = self.via.get(&info.peer).copied();
+            self.links
+                .push(LinkRow::new(info, node.port, host, via, Way::default()));
         }
         for at in 0..self.links.len() {
             let info = self.shard.links()[at];

@@ -25,8 +25,8 @@ mod links;
 mod report;
 mod way;
 
-use std::collections::VecDeque;
-use std::net::{IpAddr, TcpListener};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -105,6 +105,8 @@ pub struct LoopConfig {
     pub ports: Vec<u16>,
     /// Each node's address, by node id, where it is known already.
     pub hosts: Vec<Option<IpAddr>>,
+    /// Nodes whose first port is reached elsewhere from here than their topology says; a shard's is that far above.
+    pub via: BTreeMap<NodeId, SocketAddr>,
     /// The way to each node, by node id, where it is to take time.
     pub ways: Vec<Way>,
     /// How long to poll before sleeping; 0 where more shards want to run than there are cores.
@@ -201,6 +203,7 @@ pub struct EventLoop<B: Behaviour> {
     entropy: Entropy,
     table: Table,
     links: Vec<LinkRow>,
+    via: BTreeMap<NodeId, SocketAddr>,
     /// The nodes that links are made to: the position of the entry that last changed them.
     placing: u64,
     /// Connections whose handshake may still run, by deadline.
@@ -287,11 +290,13 @@ impl<B: Behaviour> EventLoop<B> {
         let row = |info: &waterpark_core::LinkInfo| {
             let node = usize::from(info.peer.0);
             let way = config.ways.get(node).copied().unwrap_or_default();
-            LinkRow::new(*info, config.ports[node], config.hosts[node], way)
+            let via = config.via.get(&info.peer).copied();
+            LinkRow::new(*info, config.ports[node], config.hosts[node], via, way)
         };
         let begun = now();
         Ok(EventLoop {
             links: shard.links().iter().map(row).collect(),
+            via: config.via,
             driver,
             shard,
             port: config.port,

@@ -1,4 +1,4 @@
-//! The command that measures what failures cost: here only that it kills, reads back and says what it found.
+//! The command that measures what failures cost: here only that it kills or cuts off, reads back and says what it found.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,11 +12,10 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// A killed writer may cost this on a machine that does other things besides; what it should cost, the bench says.
 const UNAVAILABLE_MAX_MS: f64 = 15_000.0;
 
-#[test]
-fn after_a_writer_was_killed_everything_acked_is_held_once_and_every_key_is_acked_again() {
-    let _machine = Machine::take("bench failover", LIMIT);
+/// Runs one scenario once, with few keys; its figures, in which everything acked is held once and every key was acked again.
+fn once(scenario: &str) -> Value {
     let output = Command::new(binary())
-        .args(["bench", "failover", "--scenario", "kill", "--times", "1"])
+        .args(["bench", "failover", "--scenario", scenario, "--times", "1"])
         .args(["--keys", "64", "--every", "50ms", "--json"])
         .stdin(Stdio::null())
         .output()
@@ -25,11 +24,11 @@ fn after_a_writer_was_killed_everything_acked_is_held_once_and_every_key_is_acke
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
     assert_eq!(output.status.code(), Some(0), "{report:#}\n{said}");
     assert_eq!(report["schema"], "waterpark.failover.1");
-    let kill = &report["scenarios"][0];
+    let figures = report["scenarios"][0].clone();
     assert_eq!(
-        (&kill["scenario"], &kill["times"]),
-        (&"kill".into(), &1.into()),
-        "{kill:#}"
+        (&figures["scenario"], &figures["times"]),
+        (&scenario.into(), &1.into()),
+        "{figures:#}"
     );
     for none in [
         "lost",
@@ -40,13 +39,34 @@ fn after_a_writer_was_killed_everything_acked_is_held_once_and_every_key_is_acke
         "failed",
         "never_again",
     ] {
-        assert_eq!(kill[none], 0, "{none}: {kill:#}");
+        assert_eq!(figures[none], 0, "{none}: {figures:#}");
     }
-    assert_eq!(kill["looked_for"], kill["acked"], "{kill:#}");
-    let hit = &kill["unavailability_ms"];
+    assert_eq!(figures["looked_for"], figures["acked"], "{figures:#}");
+    let hit = &figures["unavailability_ms"];
     assert!(
         hit["count"].as_u64() > Some(0),
-        "the victim wrote some of the keys: {kill:#}"
+        "the victim wrote some of the keys: {figures:#}"
     );
-    assert!(hit["max"].as_f64() < Some(UNAVAILABLE_MAX_MS), "{kill:#}");
+    assert!(hit["max"].as_f64() < Some(UNAVAILABLE_MAX_MS), "{figures:#}");
+    figures
+}
+
+#[test]
+fn after_a_writer_was_killed_everything_acked_is_held_once_and_every_key_is_acked_again() {
+    let _machine = Machine::take("bench failover", LIMIT);
+    once("kill");
+}
+
+#[test]
+fn a_writer_that_is_cut_off_is_left_by_its_clients_and_every_key_is_acked_again_before_it_heals() {
+    let _machine = Machine::take("bench failover, cut", LIMIT);
+    let figures = once("cut");
+    // The cut is healed when every key was acked again, or after 20 s with a fault that says so. Nothing has ended and nothing was started, so
+    // who was cut off is back in its old life.
+    assert_eq!(figures["faults"], Value::Array(Vec::new()), "{figures:#}");
+    assert_eq!(figures["unknown"], 0, "{figures:#}");
+    assert!(
+        figures["unavailability_ms"]["p50"].as_f64() > Some(0.0),
+        "nothing was cut, or nobody noticed: {figures:#}"
+    );
 }
