@@ -223,18 +223,9 @@ impl World {
         ])
     }
 
-    fn ask(&self, arguments: &[&str]) -> Said {
-        let config = self.nodes.config_path().display().to_string();
-        type_in(&[arguments, &["--config", &config, "--timeout", "60s"]].concat())
-    }
-
-    fn topology(&self) -> Value {
-        self.ask(&["topology", "--json", "--last", "100000"]).ends(0).json()
-    }
-
     /// What the log says of the sixth node, which has no name of its own in it.
     fn sixth(&self) -> Option<Value> {
-        let topology = self.topology();
+        let topology = self.nodes.topology_said();
         let mut nodes = topology["nodes"].as_array().expect("a list").iter();
         nodes.find(|node| node["id"] == ID).cloned()
     }
@@ -276,7 +267,7 @@ fn a_sixth_node_joins_while_messages_are_written_gets_its_share_and_leaves_for_g
     let _machine = Machine::take("join", LIMIT);
     let mut world = World::start();
     let incarnations = |world: &World| -> Vec<Value> {
-        let topology = world.topology();
+        let topology = world.nodes.topology_said();
         let nodes = topology["nodes"].as_array().expect("a list").iter();
         nodes.take(5).map(|node| node["incarnation"].clone()).collect()
     };
@@ -313,7 +304,7 @@ fn a_sixth_node_joins_while_messages_are_written_gets_its_share_and_leaves_for_g
         (number(&row, "writes") + number(&row, "follows") >= least && number(&row, "writes") > 0).then_some(())
     });
     writer.writes_on();
-    let topology = world.topology();
+    let topology = world.nodes.topology_said();
     let moved = moved(
         &topology,
         world.nodes.cluster.members().iter().map(|member| member.name.as_str()),
@@ -346,14 +337,14 @@ fn a_sixth_node_joins_while_messages_are_written_gets_its_share_and_leaves_for_g
     // It leaves: first what it holds, then its process, then its name.
     let config = world.its.display().to_string();
     type_in(&["node", "drain", NAME, "--config", &config, "--timeout", "120s"]).ends(0);
-    let refused = world.ask(&["cluster", "forget", NAME]).ends(1);
+    let refused = world.nodes.ask(&["cluster", "forget", NAME]).ends(1);
     assert!(refused.stderr.contains("end it"), "{}", refused.all());
     writer.writes_on();
     assert_eq!(sixth.stop(), Some(0), "it ends in order");
     eventually("the log has it down", LIMIT, || {
         (world.sixth()?["presence"] == "down").then_some(())
     });
-    world.ask(&["cluster", "forget", NAME]).ends(0);
+    world.nodes.ask(&["cluster", "forget", NAME]).ends(0);
     assert_eq!(world.sixth().expect("the log remembers it")["presence"], "left");
     let again = world.join(&world.its, NAME);
     assert_ne!(again.code, 0, "{}", again.all());

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
 use waterpark_bench::cluster::ClusterPlan;
 
-use crate::support::{Machine, Nodes, Said, binary, eventually, type_in};
+use crate::support::{Machine, Nodes, binary, eventually};
 
 const LIMIT: Duration = Duration::from_secs(240);
 const KEY: &str = "patient/1001,facility=HOSPX";
@@ -19,7 +18,6 @@ const VOTES: &str = "\n[votes]\nreplace_after = \"3s\"\ntrim = \"16KiB\"\n";
 const FILE_BYTES_MAX: u64 = 128 << 10;
 
 struct World {
-    config: String,
     nodes: Nodes,
 }
 
@@ -32,31 +30,19 @@ impl World {
             tables: VOTES.to_owned(),
             ..ClusterPlan::eight(binary(), 128 << 20)
         };
-        let nodes = Nodes::start(plan);
         World {
-            config: nodes.config_path().display().to_string(),
-            nodes,
+            nodes: Nodes::start(plan),
         }
     }
 
-    fn ask(&self, arguments: &[&str]) -> Said {
-        let mut all = arguments.to_vec();
-        all.extend(["--config", &self.config, "--timeout", "30s"]);
-        type_in(&all)
-    }
-
-    fn topology(&self) -> Value {
-        self.ask(&["topology", "--json", "--last", "100000"]).ends(0).json()
-    }
-
     fn voters(&self) -> Vec<String> {
-        let topology = self.topology();
+        let topology = self.nodes.topology_said();
         let voters = topology["voters"].as_array().expect("a list").iter();
         voters.map(|name| name.as_str().expect("a name").to_owned()).collect()
     }
 
     fn presence(&self, name: &str) -> String {
-        let topology = self.topology();
+        let topology = self.nodes.topology_said();
         // One that has left has no name any more.
         let id = self.nodes.id(self.place(name)).0;
         let mut nodes = topology["nodes"].as_array().expect("a list").iter();
@@ -66,7 +52,7 @@ impl World {
 
     /// Why the voters changed, as far as the log's history says.
     fn changes(&self) -> Vec<String> {
-        let topology = self.topology();
+        let topology = self.nodes.topology_said();
         let history = topology["history"].as_array().expect("a list").iter();
         let changes = history.filter(|row| row["what"] == "voters");
         changes
@@ -97,7 +83,7 @@ impl World {
 fn a_voter_that_is_lost_for_good_is_replaced_leaves_and_the_log_goes_on_without_it() {
     let _machine = Machine::take("votes", LIMIT);
     let mut world = World::start();
-    world.ask(&["send", KEY, "before"]).ends(0);
+    world.nodes.ask(&["send", KEY, "before"]).ends(0);
     let first = world.voters();
     let all: Vec<String> = (0..world.nodes.len())
         .map(|place| world.nodes.name(place).to_owned())
@@ -110,8 +96,8 @@ fn a_voter_that_is_lost_for_good_is_replaced_leaves_and_the_log_goes_on_without_
     // Many entries, and short files.
     let trimmed = "the voters' files are begun anew";
     for _ in 0..20 {
-        world.ask(&["node", "drain", other]).ends(0);
-        world.ask(&["node", "undrain", other]).ends(0);
+        world.nodes.ask(&["node", "drain", other]).ends(0);
+        world.nodes.ask(&["node", "undrain", other]).ends(0);
         if world.changes().iter().filter(|why| *why == trimmed).count() >= 2 {
             break;
         }
@@ -139,15 +125,15 @@ fn a_voter_that_is_lost_for_good_is_replaced_leaves_and_the_log_goes_on_without_
     eventually("it has a file of its own", LIMIT, || {
         world.file(other).exists().then_some(())
     });
-    let told = world.ask(&["status", "--json"]).json();
+    let told = world.nodes.ask(&["status", "--json"]).json();
     assert_eq!(told["voters"].as_array().map(Vec::len), Some(7), "{told:#}");
 
     // It leaves as any node does.
     eventually("nothing is on it any more", LIMIT, || {
-        (world.ask(&["cluster", "forget", &victim]).code == 0).then_some(())
+        (world.nodes.ask(&["cluster", "forget", &victim]).code == 0).then_some(())
     });
     assert_eq!(world.presence(&victim), "left");
-    world.ask(&["send", KEY, "between"]).ends(0);
+    world.nodes.ask(&["send", KEY, "between"]).ends(0);
 
     // Three more of the first seven: of these three are left, of those who vote now four.
     let more: Vec<String> = first.iter().filter(|name| **name != victim).take(3).cloned().collect();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 use waterpark_bench::cluster::{Cluster, ClusterPlan, addresses};
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_client::{Address, ClientError, ReadOptions};
@@ -15,6 +16,7 @@ use waterpark_wire::body::StatusBody;
 
 use super::Place;
 use super::machine::paused;
+use super::typed::{Said, type_in};
 
 /// Groups of the clusters: enough that every node writes several, few enough that reading all back is short.
 const GROUPS: u32 = 64;
@@ -49,6 +51,17 @@ impl Nodes {
             topology: cluster.config().topology(),
             cluster,
         }
+    }
+
+    /// Types a command about this cluster.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Said {
+        let config = self.config_path().display().to_string();
+        type_in(&[arguments, &["--config", &config, "--timeout", "60s"]].concat())
+    }
+
+    /// What `waterpark topology` says, with the whole history.
+    pub(crate) fn topology_said(&self) -> Value {
+        self.ask(&["topology", "--json", "--last", "100000"]).ends(0).json()
     }
 
     /// Starts a cluster and gives its configuration other words before anything is sent: all processes begin anew with it.
