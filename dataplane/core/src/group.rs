@@ -3,6 +3,8 @@
 //! The writer applies an entry when it logs it, ahead of the commit; a follower applies what is committed. Both go through
 //! [`Group::take_effect`], so equal logs make equal states.
 
+use waterpark_wire::item::ItemHeader;
+use waterpark_wire::link::Commit;
 use waterpark_wire::run::{EntryHeader, EntryView, RUN_HEADER, RunView, SWEEP, TICK, VOID};
 use waterpark_wire::sweep::SweepView;
 
@@ -205,6 +207,18 @@ impl<S: Default + core::fmt::Debug> Group<S> {
     /// How far the log that it learns is committed.
     pub(crate) fn learned_commit(&self) -> Seq {
         self.learns().map_or(Seq::ZERO, |intake| intake.commit)
+    }
+
+    /// How far it is committed here, as others are told.
+    pub(crate) fn commit_item(&self) -> Commit {
+        Commit {
+            item: ItemHeader {
+                group: self.id.0.into(),
+                ..ItemHeader::default()
+            },
+            view: self.log_view.0.into(),
+            commit: self.commit.0.into(),
+        }
     }
 
     /// Whether a view change is under way here.

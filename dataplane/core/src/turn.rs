@@ -3,8 +3,6 @@
 use waterpark_wire::FrameKind;
 use waterpark_wire::compress::fold;
 use waterpark_wire::frame::FrameAddress;
-use waterpark_wire::item::ItemHeader;
-use waterpark_wire::link::Commit;
 
 use crate::behaviour::Behaviour;
 use crate::effects::{Crossing, Effect};
@@ -266,7 +264,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         for local in &self.untold {
             let group = &mut self.groups[*local as usize];
-            let (commit, view, id) = (group.commit, group.log_view, group.id);
+            let (commit, item) = (group.commit, group.commit_item());
             for progress in group
                 .followers
                 .iter_mut()
@@ -274,16 +272,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             {
                 if progress.adopted && progress.told < commit && progress.accepted >= commit {
                     progress.told = commit;
-                    let item = ItemHeader {
-                        group: id.0.into(),
-                        ..ItemHeader::default()
-                    };
-                    let commit = Commit {
-                        item,
-                        view: view.0.into(),
-                        commit: commit.0.into(),
-                    };
-                    commit.push(self.links[index].outbox.item(), &[]);
+                    item.push(self.links[index].outbox.item(), &[]);
                 }
             }
         }

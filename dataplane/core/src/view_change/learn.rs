@@ -4,9 +4,6 @@
 //! holds is a prefix of the writer's log, good for the next view as far as that view's log agrees. **Invariant:** a process that has promised
 //! a newer view, or holds a log of one, learns nothing of an older.
 
-use waterpark_wire::item::ItemHeader;
-use waterpark_wire::link::Commit;
-
 use super::{Answer, Intake};
 use crate::behaviour::Behaviour;
 use crate::controller::{GroupReport, Word};
@@ -125,16 +122,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if is_member || group.role != Role::Writer {
             return;
         }
-        let item = ItemHeader {
-            group: group.id.0.into(),
-            ..ItemHeader::default()
-        };
-        let commit = Commit {
-            item,
-            view: group.log_view.0.into(),
-            commit: group.commit.0.into(),
-        };
-        let id = group.id;
+        let (id, commit) = (group.id, group.commit_item());
         if let Some(bytes) = self.item_to(to, id) {
             commit.push(bytes, &[]);
         }

@@ -1,7 +1,7 @@
 //! The promise of a member: what is older than a view is not answered any more.
 
 use waterpark_wire::item::ItemHeader;
-use waterpark_wire::link::{self, Commit, Nack, Sealed};
+use waterpark_wire::link::{self, Nack, Sealed};
 
 use super::{Answer, Branch, Intake};
 use crate::behaviour::Behaviour;
@@ -120,14 +120,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// What was acked can be read at every follower that holds it, also while nobody writes: none of them learns of it by a run any more.
     fn tell_last_commit(&mut self, index: usize) {
         let group = &mut self.groups[index];
-        let commit = Commit {
-            item: ItemHeader {
-                group: group.id.0.into(),
-                ..ItemHeader::default()
-            },
-            view: group.log_view.0.into(),
-            commit: group.commit.0.into(),
-        };
+        let commit = group.commit_item();
         for progress in &mut group.followers {
             let link = &mut self.links[progress.link.0 as usize];
             if progress.adopted && progress.told < group.commit && link.up.is_some() {
