@@ -342,7 +342,7 @@ mod tests {
     use super::*;
     use crate::topology_log::entry::Why;
 
-    fn member(node: u16, incarnation: u64) -> Member {
+    pub(super) fn member(node: u16, incarnation: u64) -> Member {
         Member {
             node: NodeId(node),
             incarnation: Incarnation(incarnation),

@@ -18,6 +18,14 @@ fn born_with(votes: VoteLimits) -> World {
     world
 }
 
+/// Only those that vote are left.
+fn voters_alone() -> World {
+    let mut world = born_with(votes());
+    world.kill(4);
+    world.kill(5);
+    world
+}
+
 /// The nodes that vote, as every node has it.
 fn voting(world: &World) -> Vec<u16> {
     let mut said: Vec<Vec<NodeId>> = Vec::new();
@@ -93,9 +101,7 @@ fn a_voter_that_is_not_heard_is_replaced_in_time_and_never_while_a_view_is_pendi
 
 #[test]
 fn a_voter_that_nobody_can_stand_in_for_keeps_its_vote() {
-    let mut world = born_with(votes());
-    world.kill(4);
-    world.kill(5);
+    let mut world = voters_alone();
     world.kill(3);
     world.run_with_openers(REPLACE_MS + 1_000);
     assert_eq!(voting(&world), [1, 2, 3]);
@@ -107,9 +113,7 @@ fn a_voter_that_nobody_can_stand_in_for_keeps_its_vote() {
 
 #[test]
 fn a_voter_that_lost_its_file_is_given_a_vote_anew_where_nobody_else_is() {
-    let mut world = born_with(votes());
-    world.kill(4);
-    world.kill(5);
+    let mut world = voters_alone();
     world.run_with_openers(1_000);
     world.kill(3);
     world.start(3, 2);

@@ -78,13 +78,7 @@ mod tests {
     use crate::ids::Incarnation;
     use crate::topology_log::entry::{Entry, WhyVoters};
     use crate::topology_log::state::Changed;
-
-    fn member(node: u16, incarnation: u64) -> Member {
-        Member {
-            node: NodeId(node),
-            incarnation: Incarnation(incarnation),
-        }
-    }
+    use crate::topology_log::state::tests::member;
 
     fn voter(id: u16, node: u16, since: u32, incarnation: u64) -> Voter {
         Voter {
