@@ -5,6 +5,7 @@
 //! under sockets and under a simulated network.
 
 mod account;
+mod answers;
 pub mod behaviour;
 pub mod config;
 mod confirm;

@@ -10,6 +10,7 @@ use waterpark_wire::link::{ReadBack, ReadBackEnd};
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::{HERE, HistoryRange, Operation, ReadLevel, RequestView};
 
+use crate::answers::reply_header;
 use crate::behaviour::Behaviour;
 use crate::confirm::Asker;
 use crate::fresh::Stands;
@@ -22,7 +23,7 @@ use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::Now;
 use crate::waiting::{Arrival, Held, Ready};
-use crate::writer::{BUSY_RETRY_MS, reply_header};
+use crate::writer::BUSY_RETRY_MS;
 
 /// A portion of read-back is at most so long, in bytes.
 const READ_BACK_BYTES_MAX: usize = 512 << 10;

@@ -5,10 +5,11 @@
 
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{Answer as Taken, Exception};
-use waterpark_wire::reply::{HAS_TOKEN, MAYBE, Outcome, ReplyHeader};
-use waterpark_wire::request::{Operation, RequestView, SENT_BEFORE};
+use waterpark_wire::reply::Outcome;
+use waterpark_wire::request::{Operation, RequestView};
 use waterpark_wire::run::{EVENT_IS_MESSAGE, EntryHeader, EntryParts, VOID};
 
+use crate::answers::reply_header;
 use crate::behaviour::{Behaviour, Event, KindId, Verdict};
 use crate::config::{Births, Config};
 use crate::effects::{Effect, Happened};
@@ -499,57 +500,6 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.groups[index].waiting.push(waiting);
     }
 
-    /// A number that took effect gets its reply, after the commit of everything up to now.
-    fn repeat(&mut self, index: usize, request: &RequestView<'_>, origin: Origin, deadline_ns: u64, seq: Seq) {
-        let group = &mut self.groups[index];
-        let writes = group.role == Role::Writer;
-        if !writes && seq > group.commit {
-            // It may be rolled back, or commit under another writer, who knows then.
-            return self.refuse_in_doubt(origin, request, Outcome::NotWriter);
-        }
-        self.counters.repeats += 1;
-        // An entry of the open run is not readable yet; its turn's seal makes it so, and the commit waits for that anyway.
-        group.log.seal(&mut self.memory, group.log_view);
-        let entry = group.log.entry(&self.memory, seq);
-        let (outcome, body) = match entry {
-            Some((entry, _, _)) => (
-                Outcome::parse(entry.header.outcome).unwrap_or(Outcome::Settled),
-                entry.reply.to_vec(),
-            ),
-            None => (Outcome::Settled, Vec::new()),
-        };
-        let view = self.view_of(index, seq);
-        let header = reply_header(&self.groups[index], view, seq, outcome, request);
-        if !writes {
-            return self.send_reply(origin, &header, &body);
-        }
-        self.wait(index, origin, deadline_ns, Ready { header, body });
-    }
-
-    /// An answer waits for the commit of all that is logged now.
-    pub(crate) fn wait(&mut self, index: usize, origin: Origin, deadline_ns: u64, ready: Ready) {
-        let group = &mut self.groups[index];
-        let upto = group.log.last_seq();
-        let correlation = ready.header.correlation.get();
-        let number = ready.header.number.get();
-        let outcome = ready.header.outcome;
-        let waiting = Waiting {
-            upto,
-            origin,
-            correlation,
-            deadline_ns,
-            number,
-            outcome,
-            ready: Some(Box::new(ready)),
-        };
-        if upto <= group.commit {
-            return self.release(index, waiting);
-        }
-        group.first_deadline_ns = group.first_deadline_ns.min(deadline_ns);
-        self.waiting += 1;
-        group.waiting.push(waiting);
-    }
-
     fn retry_held(&mut self, now: Now, index: usize, session: Session) {
         // Each request that runs may free the next one: taken out in turn until none can run.
         loop {
@@ -691,96 +641,6 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if !self.groups[index].reads.confirming.is_empty() {
             self.release_confirmed(index);
         }
-    }
-
-    /// The view in which the entry at a seq was first logged: with the seq it names the entry for ever.
-    pub(crate) fn view_of(&self, index: usize, seq: Seq) -> View {
-        let group = &self.groups[index];
-        if seq >= group.view_from {
-            return group.log_view;
-        }
-        group.log.view_at(&self.memory, seq).unwrap_or(group.log_view)
-    }
-
-    fn release(&mut self, index: usize, waiting: Waiting) {
-        if waiting.origin == Origin::Answered {
-            return;
-        }
-        self.counters.acked += 1;
-        let view = self.view_of(index, waiting.upto);
-        let group = &self.groups[index];
-        match waiting.ready {
-            Some(ready) => self.send_reply(waiting.origin, &ready.header, &ready.body),
-            None => {
-                let header = ReplyHeader {
-                    item: ItemHeader {
-                        flags: HAS_TOKEN,
-                        group: group.id.0.into(),
-                        ..ItemHeader::default()
-                    },
-                    correlation: waiting.correlation.into(),
-                    lineage: group.lineage.0.into(),
-                    view: view.0.into(),
-                    seq: waiting.upto.0.into(),
-                    number: waiting.number.into(),
-                    outcome: waiting.outcome,
-                    ..ReplyHeader::default()
-                };
-                self.send_reply(waiting.origin, &header, &[]);
-            }
-        }
-    }
-
-    /// Refuses a request: nothing was logged for this copy of it.
-    pub(crate) fn refuse(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome, detail: u32) {
-        self.send_refusal(origin, request, outcome, detail, request.has(SENT_BEFORE));
-    }
-
-    /// The same where another copy may have been logged.
-    fn refuse_in_doubt(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome) {
-        self.send_refusal(origin, request, outcome, 0, true);
-    }
-
-    fn send_refusal(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome, detail: u32, maybe: bool) {
-        self.counters.refused += 1;
-        let flags = if maybe { MAYBE } else { 0 };
-        let header = ReplyHeader {
-            item: ItemHeader {
-                flags,
-                group: request.header.item.group,
-                ..ItemHeader::default()
-            },
-            correlation: request.header.correlation,
-            detail: detail.into(),
-            number: request.header.number,
-            outcome: outcome as u8,
-            ..ReplyHeader::default()
-        };
-        self.send_reply(origin, &header, &[]);
-    }
-}
-
-/// The reply of an entry, with its token.
-pub(crate) fn reply_header<S>(
-    group: &Group<S>,
-    view: View,
-    seq: Seq,
-    outcome: Outcome,
-    request: &RequestView<'_>,
-) -> ReplyHeader {
-    ReplyHeader {
-        item: ItemHeader {
-            flags: HAS_TOKEN,
-            group: group.id.0.into(),
-            ..ItemHeader::default()
-        },
-        correlation: request.header.correlation,
-        lineage: group.lineage.0.into(),
-        view: view.0.into(),
-        seq: seq.0.into(),
-        number: request.header.number,
-        outcome: outcome as u8,
-        ..ReplyHeader::default()
     }
 }
 
