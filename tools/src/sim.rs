@@ -52,7 +52,9 @@ pub(crate) enum Clusters {
     Fixed,
     /// Three to eight nodes that end and start, and groups that get other members
     Small,
-    /// The same with whole nodes: consensus, detection and planner decide which
+    /// As small, and groups are lost on purpose and opened again by an operator
+    Losing,
+    /// As small with whole nodes: consensus, detection and planner decide which
     Whole,
     /// As small, with 32 nodes, 256 groups and many clients
     Large,
@@ -65,6 +67,7 @@ impl From<Clusters> for Profile {
         match clusters {
             Clusters::Fixed => Profile::Fixed,
             Clusters::Small => Profile::Small,
+            Clusters::Losing => Profile::Losing,
             Clusters::Whole => Profile::Whole,
             Clusters::Large => Profile::Large,
             Clusters::Single => Profile::Single,

@@ -133,25 +133,23 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// How this member's log, as far as it is read here, stands to the token of a session read.
     ///
-    /// Lineages and views are positions of one topology log: the first view of a lineage has its number, and every later view a larger one.
-    /// So the view of an entry tells whether a lineage had opened before it.
+    /// View and seq name an entry in whichever lineage: one of an older lineage is here if the entry at its seq is of its view. Another's stands
+    /// there where the group was opened again, once or more often since, from a log that did not have it.
     pub(crate) fn stands_to(&self, index: usize, request: &RequestView<'_>) -> Stands {
         let Some(token) = request.freshness else {
             return Stands::Reached;
         };
         let group = &self.groups[index];
-        let (lineage, seq) = (Lineage(token.lineage.get()), Seq(token.seq.get()));
+        let (lineage, view) = (Lineage(token.lineage.get()), View(token.view.get()));
+        let seq = Seq(token.seq.get());
         let held = if group.role == Role::Writer {
             group.log.last_seq()
         } else {
             group.commit
         };
-        if lineage < group.lineage {
-            let last = group.log.sealed_seq();
-            let has_opened = last != Seq::ZERO && self.view_of(index, seq.min(last)).0 >= group.lineage.0;
-            if seq != Seq::ZERO && has_opened {
-                return Stands::Lost;
-            }
+        let is_older = lineage < group.lineage && !R::breaks(Rule::TokenOfAnyLineage);
+        if is_older && seq != Seq::ZERO && (seq > group.log.sealed_seq() || self.view_of(index, seq) != view) {
+            return Stands::Lost;
         }
         if lineage <= group.lineage && seq <= held {
             Stands::Reached

@@ -71,6 +71,10 @@ rules! {
     BoundedByUnconfirmedEcho = "bounded-by-unconfirmed-echo",
         "a writer tells its followers how fresh they are without asking whether its view stands";
     FailedHandlerLeavesEvent = "failed-handler-leaves-event", "what a handler had written when it failed takes effect";
+    ReopenAsksOne = "reopen-asks-one", "who opens a lost group again takes the log of the first that answers";
+    ReopenIgnoresPendings = "reopen-ignores-pendings",
+        "who opens a lost group again hears its active members alone, and none that was proposed since";
+    TokenOfAnyLineage = "token-of-any-lineage", "the token of a session read is compared by its seq, whatever became of its lineage";
     ReadOfUncommitted = "read-of-uncommitted", "a member answers a read from what took effect on it, committed or not";
 }
 

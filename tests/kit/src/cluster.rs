@@ -9,6 +9,7 @@ mod controllers;
 mod event;
 mod joins;
 mod links;
+mod losses;
 mod network;
 mod nodes;
 mod probes;
@@ -44,6 +45,7 @@ use crate::rng::Rng;
 use controllers::Desk;
 use event::{Event, Queue};
 use links::Links;
+use losses::Losses;
 use probes::Probes;
 use readers::Readers;
 use splits::Cuts;
@@ -126,6 +128,7 @@ pub struct Cluster<R: Rules> {
     /// Nodes that a test ended: they come back when it says so.
     away: BTreeSet<usize>,
     steward: Steward,
+    losses: Losses,
     /// Controllers by node, where they keep the topology log; none where the steward does, or nobody.
     desks: Vec<Desk<R>>,
     /// Who votes, where controllers keep the topology log.
@@ -262,6 +265,7 @@ impl<R: Rules> Cluster<R> {
             kinds: retention::kinds(),
             away: BTreeSet::new(),
             steward: Steward::default(),
+            losses: Losses::default(),
             desks: Vec::new(),
             voters: Vec::new(),
             born: BTreeMap::new(),

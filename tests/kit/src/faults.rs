@@ -55,6 +55,8 @@ pub struct Faults {
     pub moves_ppm: u64,
     /// How long a node may be behind with what the topology log decided.
     pub learn_ms: u64,
+    /// Groups that lose more members at once than they can bear, in the whole run, where the steward keeps the topology log.
+    pub losses: u64,
     /// Nodes that the cluster was not made with and that join it, where controllers keep the topology log.
     pub joins: u64,
     /// Voters whose disk is lost when their process ends, where controllers keep the topology log.
@@ -100,6 +102,7 @@ impl Faults {
             queue: None,
             moves_ppm: 0,
             learn_ms: 1,
+            losses: 0,
             joins: 0,
             wipes: 0,
             vote_ms: 60_000,
@@ -160,6 +163,7 @@ impl Faults {
             queue,
             moves_ppm: 0,
             learn_ms: 1,
+            losses: 0,
             joins: 0,
             wipes: 0,
             vote_ms: 60_000,

@@ -53,6 +53,13 @@ impl History {
         }
     }
 
+    /// What a request was answered with went with its lost group: what it is answered with later counts.
+    pub fn forget(&mut self, id: RequestId) {
+        if let Some(operation) = self.operations.get_mut(&id) {
+            operation.answered = None;
+        }
+    }
+
     /// What a request was answered with, if it was.
     #[must_use]
     pub fn answered(&self, id: RequestId) -> Option<(u64, Outcome, &[u8])> {

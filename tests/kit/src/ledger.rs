@@ -11,8 +11,9 @@ use waterpark_wire::request::ReadLevel;
 use waterpark_wire::run::EntryView;
 
 use crate::client::RequestId;
+use crate::lineages::Lineages;
 
-/// A committed entry by its token; the lineage is 0 throughout.
+/// A committed entry by its token; the lineage follows from the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     /// The group.
@@ -38,6 +39,16 @@ pub enum Violation {
     RepliesDiffer(RequestId),
     /// A member that lived through the run does not hold an acked entry.
     Lost(Token, String),
+    /// An acked entry went with its lost group, and a process held it that had to be heard when the group was opened again.
+    Forgotten(Token, Member),
+    /// A member holds an entry that its group's lineage did not begin with, and that is older.
+    Mixed(Token),
+    /// A session read was answered by a lineage that does not have what its token names.
+    SilentlyLost(Token),
+    /// What a session's token names was said to be lost, and is there.
+    NotLost(Token),
+    /// A group was opened again that had lost no more than it can bear, or a request was told that it is lost, and the topology log never said so.
+    NeverLost(GroupId),
     /// The entry at a token is not the request that was acked with it.
     Changed(Token, RequestId),
     /// A member kept a message that its log says to drop.
@@ -125,6 +136,8 @@ pub struct Ledger {
     acked: BTreeMap<Token, RequestId>,
     tokens: BTreeMap<RequestId, (Token, Outcome, Vec<u8>)>,
     refused: BTreeMap<RequestId, Outcome>,
+    /// Lost groups that were opened again.
+    pub lineages: Lineages,
     /// What was broken so far.
     pub violations: Vec<Violation>,
 }
@@ -137,6 +150,15 @@ impl Ledger {
         {
             self.violations.push(Violation::TokenTwice(token, other, id));
         }
+        if let Some((other, ..)) = self.tokens.get(&id)
+            && self.is_done_again(*other, token)
+        {
+            // The ack of what is gone may come late.
+            if token.view > other.view {
+                self.tokens.insert(id, (token, outcome, reply.to_vec()));
+            }
+            return;
+        }
         let reply = (token, outcome, reply.to_vec());
         if let Some(other) = self.tokens.insert(id, reply.clone()) {
             if other.0 != token {
@@ -145,6 +167,22 @@ impl Ledger {
                 self.violations.push(Violation::RepliesDiffer(id));
             }
         }
+    }
+
+    /// Whether of two tokens of one request the older is in no log of the newer one's lineage: with a lost group its rows of lanes may be gone.
+    fn is_done_again(&self, one: Token, other: Token) -> bool {
+        let (older, newer) = if one.view < other.view {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        self.lineages.is_gone_in(older, self.lineages.point(newer).lineage)
+    }
+
+    /// The token under which a request stands.
+    #[must_use]
+    pub fn token_of(&self, id: RequestId) -> Option<Token> {
+        self.tokens.get(&id).map(|(token, ..)| *token)
     }
 
     /// A request was refused for certain, and its sender made and makes no other copy.
@@ -187,11 +225,11 @@ impl Ledger {
         self.acked.iter().map(move |(token, id)| (*token, *id, outcome(id)))
     }
 
-    /// The tokens of a group's acked entries.
-    pub fn tokens_of(&self, group: GroupId) -> impl Iterator<Item = Token> + '_ {
+    /// The tokens of a group's acked entries, those that went with the group among them.
+    pub fn tokens_of(&self, group: GroupId) -> impl Iterator<Item = (Token, RequestId)> + '_ {
         let from = |group: GroupId| Token { group, view: 0, seq: 0 };
         let next = from(GroupId(group.0 + 1));
-        self.acked.range(from(group)..next).map(|(token, _)| *token)
+        self.acked.range(from(group)..next).map(|(token, id)| (*token, *id))
     }
 
     /// How many requests were acked.
@@ -210,6 +248,8 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waterpark_core::config::Config;
+    use waterpark_core::ids::{Incarnation, Lineage, View};
     use waterpark_wire::run::{EntryHeader, EntryParts};
 
     const fn id(number: u32) -> RequestId {
@@ -238,7 +278,7 @@ mod tests {
             };
             ledger.on_ack(id(group), token, Outcome::Done, b"");
         }
-        assert_eq!(ledger.tokens_of(GroupId(3)).collect::<Vec<_>>(), [token(1)]);
+        assert_eq!(ledger.tokens_of(GroupId(3)).collect::<Vec<_>>(), [(token(1), id(3))]);
     }
 
     #[test]
@@ -313,5 +353,40 @@ mod tests {
             Violation::AckedTwice(id(1), token(1), token(2)),
         ];
         assert_eq!(ledger.violations, expected);
+    }
+
+    #[test]
+    fn a_request_is_done_again_only_where_its_group_lost_it() {
+        let member = Member {
+            node: NodeId(1),
+            incarnation: Incarnation(1),
+        };
+        let before = Config::new(GroupId(3), View(1), Lineage(0), &[member]);
+        let newer = Token { view: 9, ..token(2) };
+        let reopened = || {
+            let mut ledger = Ledger::default();
+            ledger
+                .lineages
+                .on_reopened(GroupId(3), 9, vec![1], before.clone(), |_| true);
+            ledger
+        };
+        // Number 2 was at seq 2, and went with the group. Whichever ack comes last, it stands where it is.
+        for order in [[token(2), newer], [newer, token(2)]] {
+            let mut ledger = reopened();
+            for token in order {
+                ledger.on_ack(id(2), token, Outcome::Done, b"");
+            }
+            assert_eq!((&ledger.violations[..], ledger.token_of(id(2))), (&[][..], Some(newer)));
+        }
+        // Number 1 was at seq 1, which was kept.
+        let mut ledger = reopened();
+        ledger.on_ack(id(1), token(1), Outcome::Done, b"");
+        ledger.on_ack(id(1), newer, Outcome::Done, b"");
+        assert_eq!(ledger.violations, [Violation::AckedTwice(id(1), token(1), newer)]);
+        // And twice in what is gone is twice all the same.
+        let mut ledger = reopened();
+        ledger.on_ack(id(3), token(2), Outcome::Done, b"");
+        ledger.on_ack(id(3), token(3), Outcome::Done, b"");
+        assert_eq!(ledger.violations, [Violation::AckedTwice(id(3), token(2), token(3))]);
     }
 }

@@ -10,6 +10,7 @@ pub mod faults;
 pub mod garbage;
 pub mod history;
 pub mod ledger;
+pub mod lineages;
 pub mod members;
 pub mod memory;
 pub mod reach;

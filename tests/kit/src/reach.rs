@@ -85,6 +85,8 @@ faults! {
     NodeStopped = "node stopped in order";
     /// A node ended with all that it held.
     NodeCrashed = "node crashed";
+    /// A group lost more members at once than it can bear.
+    GroupLost = "group lost on purpose";
     /// A group got other members for no reason.
     MembersChanged = "members changed";
     /// Nodes began or ceased to learn a group.
@@ -282,6 +284,10 @@ impl Counter {
 pub enum Rare {
     /// A view opened when three of the five members before were left.
     ThreeSurvivors,
+    /// A lost group was opened again.
+    Reopened,
+    /// What was acked went with its lost group.
+    AckedLost,
     /// A node was given the vote of one that was not heard.
     VoteGiven,
     /// The voters began new files, because the old ones were long.
@@ -291,8 +297,10 @@ pub enum Rare {
 }
 
 impl Rare {
-    const ALL: [Rare; 4] = [
+    const ALL: [Rare; 6] = [
         Rare::ThreeSurvivors,
+        Rare::Reopened,
+        Rare::AckedLost,
         Rare::VoteGiven,
         Rare::FilesBegun,
         Rare::StateLearned,
@@ -301,6 +309,8 @@ impl Rare {
     fn name(self) -> &'static str {
         match self {
             Rare::ThreeSurvivors => "three of five members left",
+            Rare::Reopened => "a lost group opened again",
+            Rare::AckedLost => "what was acked lost with its group",
             Rare::VoteGiven => "a vote given to another",
             Rare::FilesBegun => "voters' files begun anew",
             Rare::StateLearned => "a state learned for its entries",
@@ -387,6 +397,7 @@ impl Reached {
             },
             Reached::Fault(
                 Fault::NodeCrashed
+                | Fault::GroupLost
                 | Fault::MembersChanged
                 | Fault::LearnersChanged
                 | Fault::NodeJoined
@@ -400,7 +411,9 @@ impl Reached {
 
     fn expect_of_changing(self) -> Expect {
         match self {
-            Reached::Reply(Outcome::GroupLost) => Expect::Never("no group loses more than it can bear"),
+            Reached::Reply(Outcome::GroupLost)
+            | Reached::Fault(Fault::GroupLost)
+            | Reached::Rare(Rare::Reopened | Rare::AckedLost) => Expect::Never("no group loses more than it can bear"),
             Reached::Reply(Outcome::Stopping) | Reached::Fault(Fault::NodeStopped | Fault::NodeRestarted) => {
                 Expect::Never("processes end without a word")
             }

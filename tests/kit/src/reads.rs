@@ -1,6 +1,6 @@
 //! What reads came back with, and whether they may have: a history of what was known to be committed when.
 //!
-//! A group's operations have one order, that of their seqs, and a read stands behind the last entry that it was computed from. So a history
+//! A group's operations have one order, that of their lineages and seqs, and a read stands behind the last entry that it was computed from. So a history
 //! is linearizable if no operation that began after another had ended stands before it, and each read shows what its entries make. It
 //! believes tokens and bytes, and knows no member. **Invariant:** an operation is judged by what had ended before it began, never by what
 //! ended later.
@@ -15,6 +15,7 @@ use waterpark_wire::run::{DROPPED, EntryView, VOID};
 
 use crate::client::RequestId;
 use crate::ledger::{Token, Violation};
+use crate::lineages::Point;
 
 /// The actor of an entry that is no actor's.
 const NO_ACTOR: u32 = u32::MAX;
@@ -24,8 +25,8 @@ const NO_ACTOR: u32 = u32::MAX;
 pub enum Promise {
     /// Everything that had ended.
     Linearizable,
-    /// At least this seq.
-    Session(u64),
+    /// At least what its token names.
+    Session(Point),
     /// Everything that had ended so many milliseconds ago.
     Bounded(u32),
     /// What its own reply says.
@@ -50,6 +51,8 @@ impl Promise {
 pub struct Read {
     /// What it was computed up to.
     pub token: Token,
+    /// Where that stands.
+    pub point: Point,
     /// The actor's canonical key.
     pub key: Vec<u8>,
     /// What it showed.
@@ -59,10 +62,12 @@ pub struct Read {
 /// What was known when.
 #[derive(Debug, Default)]
 pub struct History {
-    /// By group: from when on, in virtual ns, a seq was known to be committed. Both ascend.
-    known: BTreeMap<GroupId, Vec<(u64, u64)>>,
+    /// By group: from when on, in virtual ns, what stands there was known to be committed. Both ascend.
+    known: BTreeMap<GroupId, Vec<(u64, Point)>>,
     /// What was known when a request was opened.
-    opened: BTreeMap<RequestId, u64>,
+    opened: BTreeMap<RequestId, Point>,
+    /// Session reads that ended: what their token names, and the lineage that answered, or none for which that is lost.
+    pub sessions: Vec<(Token, Option<u64>)>,
     /// Reads whose bodies are to be judged once the log is known.
     pub ended: Vec<Read>,
     /// What was broken so far.
@@ -70,17 +75,17 @@ pub struct History {
 }
 
 impl History {
-    /// The largest seq of a group that was known at an instant.
+    /// The furthest that was known of a group at an instant.
     #[must_use]
-    pub fn known_at(&self, group: GroupId, at_ns: u64) -> u64 {
+    pub fn known_at(&self, group: GroupId, at_ns: u64) -> Point {
         let known = self.known.get(&group).map_or(&[][..], Vec::as_slice);
         let until = known.partition_point(|(since_ns, _)| *since_ns <= at_ns);
-        until.checked_sub(1).map_or(0, |last| known[last].1)
+        until.checked_sub(1).map_or_else(Point::default, |last| known[last].1)
     }
 
-    fn learn(&mut self, group: GroupId, now_ns: u64, seq: u64) {
-        if seq > self.known_at(group, now_ns) {
-            self.known.entry(group).or_default().push((now_ns, seq));
+    fn learn(&mut self, group: GroupId, now_ns: u64, point: Point) {
+        if point > self.known_at(group, now_ns) {
+            self.known.entry(group).or_default().push((now_ns, point));
         }
     }
 
@@ -90,29 +95,29 @@ impl History {
     }
 
     /// A request was acked. What was known before it was opened stands before it.
-    pub fn on_ack(&mut self, id: RequestId, token: Token, now_ns: u64) {
-        if let Some(before) = self.opened.get(&id).filter(|before| token.seq <= **before) {
-            self.violations.push(Violation::WriteBehindRead(id, token, *before));
+    pub fn on_ack(&mut self, id: RequestId, token: Token, point: Point, now_ns: u64) {
+        if let Some(before) = self.opened.get(&id).filter(|before| point <= **before) {
+            self.violations.push(Violation::WriteBehindRead(id, token, before.seq));
         }
-        self.learn(token.group, now_ns, token.seq);
+        self.learn(token.group, now_ns, point);
     }
 
     /// A read that began at an instant came back; `age_ms` is what its reply says of its age, if it says anything.
     pub fn on_read(&mut self, promise: Promise, began_ns: u64, now_ns: u64, age_ms: Option<u32>, read: Read) {
         let ago = |ms: u32| began_ns.checked_sub(u64::from(ms) * MS);
-        let known_ago = |ms: u32| ago(ms).map_or(0, |at_ns| self.known_at(read.token.group, at_ns));
+        let known_ago = |ms: u32| ago(ms).map_or_else(Point::default, |at_ns| self.known_at(read.token.group, at_ns));
         let promised = match promise {
             Promise::Linearizable => known_ago(0),
-            Promise::Session(seq) => seq,
+            Promise::Session(point) => point,
             Promise::Bounded(ms) => known_ago(ms),
-            Promise::Any => 0,
+            Promise::Any => Point::default(),
         };
-        let least = promised.max(age_ms.map_or(0, known_ago));
-        if read.token.seq < least {
+        let least = promised.max(age_ms.map_or_else(Point::default, known_ago));
+        if read.point < least {
             self.violations
-                .push(Violation::StaleRead(promise.level(), read.token, least));
+                .push(Violation::StaleRead(promise.level(), read.token, least.seq));
         }
-        self.learn(read.token.group, now_ns, read.token.seq);
+        self.learn(read.token.group, now_ns, read.point);
         self.ended.push(read);
     }
 }
@@ -199,9 +204,14 @@ mod tests {
         }
     }
 
+    const fn point(seq: u64) -> Point {
+        Point { lineage: 0, seq }
+    }
+
     fn read(seq: u64) -> Read {
         Read {
             token: token(seq),
+            point: point(seq),
             key: Vec::new(),
             body: Vec::new(),
         }
@@ -210,8 +220,8 @@ mod tests {
     /// Seq 4 is acked at 100 ms, and seq 9 at 200 ms.
     fn acked() -> History {
         let mut history = History::default();
-        history.on_ack(id(1), token(4), 100 * MS);
-        history.on_ack(id(2), token(9), 200 * MS);
+        history.on_ack(id(1), token(4), point(4), 100 * MS);
+        history.on_ack(id(2), token(9), point(9), 200 * MS);
         history
     }
 
@@ -240,18 +250,34 @@ mod tests {
         history.on_open(id(3), 205 * MS);
         history.on_read(Promise::Any, 210 * MS, 220 * MS, None, read(12));
         history.on_open(id(4), 221 * MS);
-        history.on_ack(id(3), token(11), 230 * MS);
+        history.on_ack(id(3), token(11), point(11), 230 * MS);
         assert_eq!(history.violations, [], "it was open when that was read");
-        history.on_ack(id(4), token(12), 230 * MS);
+        history.on_ack(id(4), token(12), point(12), 230 * MS);
         assert_eq!(history.violations, [Violation::WriteBehindRead(id(4), token(12), 12)]);
+    }
+
+    #[test]
+    fn a_forged_read_of_an_older_lineage_than_what_was_known_is_found_and_a_shorter_log_of_a_newer_is_none() {
+        let of = |lineage, seq| Read {
+            point: Point { lineage, seq },
+            ..read(seq)
+        };
+        let mut history = acked();
+        history.on_read(Promise::Linearizable, 300 * MS, 310 * MS, None, of(20, 5));
+        assert_eq!(history.violations, [], "seqs 5 to 9 went with the group");
+        history.on_read(Promise::Any, 320 * MS, 330 * MS, None, of(0, 9));
+        assert_eq!(history.violations, [], "it promises nothing");
+        history.on_read(Promise::Linearizable, 320 * MS, 330 * MS, None, of(0, 9));
+        let stale = Violation::StaleRead(ReadLevel::Linearizable, token(9), 5);
+        assert_eq!(history.violations, [stale]);
     }
 
     #[test]
     fn a_forged_session_read_behind_its_token_is_found() {
         let mut history = acked();
-        history.on_read(Promise::Session(4), 300 * MS, 310 * MS, None, read(4));
+        history.on_read(Promise::Session(point(4)), 300 * MS, 310 * MS, None, read(4));
         assert_eq!(history.violations, [], "others' writes it may miss");
-        history.on_read(Promise::Session(5), 300 * MS, 310 * MS, None, read(4));
+        history.on_read(Promise::Session(point(5)), 300 * MS, 310 * MS, None, read(4));
         let stale = Violation::StaleRead(ReadLevel::Session, token(4), 5);
         assert_eq!(history.violations, [stale]);
     }

@@ -140,6 +140,7 @@ pub(crate) const KNOBS: &[Knob] = &[
     fault!("slow", slow_ms),
     fault!("sessions", session_ppm),
     fault!("moves", moves_ppm),
+    fault!("losses", losses),
     fault!("joins", joins),
     fault!("wipes", wipes),
     scarce!("memory", memory_bytes, Faults::has_little_memory),

@@ -88,5 +88,8 @@ pub static MUTANTS: &[Mutant] = &[
     Mutant::of(Rule::BoundedByUnconfirmedEcho, Profile::Small),
     Mutant::of(Rule::FailedHandlerLeavesEvent, Profile::Small),
     Mutant::of(Rule::ReadOfUncommitted, Profile::Small),
+    Mutant::of(Rule::ReopenAsksOne, Profile::Losing),
+    Mutant::of(Rule::ReopenIgnoresPendings, Profile::Losing),
+    Mutant::of(Rule::TokenOfAnyLineage, Profile::Losing),
     Mutant::of(Rule::EmptyRestartKeepsIdentity, Profile::Small),
 ];

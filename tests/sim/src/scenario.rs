@@ -9,6 +9,7 @@ use waterpark_core::rules::{Production, Rules};
 use waterpark_kit::reach::{Counter, Expect, Fault, Rare, Reached};
 use waterpark_kit::rng::Rng;
 use waterpark_kit::{Cluster, Faults, Report, Size};
+use waterpark_wire::reply::Outcome;
 
 use crate::knobs::{KNOBS, Knob};
 
@@ -19,7 +20,9 @@ pub enum Profile {
     Fixed,
     /// Three to eight nodes that end and start, and groups that get other members.
     Small,
-    /// The same with whole nodes: their consensus, detection and planner decide which.
+    /// As small, and groups are lost on purpose and opened again by an operator.
+    Losing,
+    /// The same as small with whole nodes: their consensus, detection and planner decide which.
     Whole,
     /// As small, with 32 nodes in four data centres, 256 groups and many clients.
     Large,
@@ -29,9 +32,10 @@ pub enum Profile {
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Profile; 5] = [
+    pub const ALL: [Profile; 6] = [
         Profile::Fixed,
         Profile::Small,
+        Profile::Losing,
         Profile::Whole,
         Profile::Large,
         Profile::Single,
@@ -43,6 +47,7 @@ impl Profile {
         match self {
             Profile::Fixed => "fixed",
             Profile::Small => "small",
+            Profile::Losing => "losing",
             Profile::Whole => "whole",
             Profile::Large => "large",
             Profile::Single => "single",
@@ -60,7 +65,7 @@ impl Profile {
     pub fn births(self) -> Births {
         match self {
             Profile::Fixed => Births::Writer,
-            Profile::Small | Profile::Whole | Profile::Large | Profile::Single => Births::TopologyLog,
+            Profile::Small | Profile::Losing | Profile::Whole | Profile::Large | Profile::Single => Births::TopologyLog,
         }
     }
 
@@ -71,6 +76,12 @@ impl Profile {
             (Profile::Whole | Profile::Single, Reached::Fault(Fault::MembersChanged | Fault::LearnersChanged)) => {
                 Expect::Never("the planner moves groups, and no whim of the steward's")
             }
+            (
+                Profile::Losing,
+                Reached::Reply(Outcome::GroupLost | Outcome::LineageLost)
+                | Reached::Fault(Fault::GroupLost)
+                | Reached::Rare(Rare::Reopened | Rare::AckedLost),
+            ) => Expect::Reached,
             (Profile::Whole, Reached::Fault(Fault::NodeJoined | Fault::VoterWiped)) => Expect::Reached,
             (Profile::Whole, Reached::Rare(Rare::VoteGiven | Rare::FilesBegun | Rare::StateLearned)) => Expect::Reached,
             (Profile::Large, Reached::Counter(Counter::Crossed)) => Expect::Never("each node has one shard"),
@@ -132,6 +143,7 @@ impl Scenario {
         let draw = match profile {
             Profile::Fixed => draw_fixed(seed),
             Profile::Small => draw_small(seed),
+            Profile::Losing => draw_losing(seed),
             Profile::Whole => draw_whole(seed),
             Profile::Large => draw_large(seed),
             Profile::Single => draw_single(seed),
@@ -212,7 +224,7 @@ impl Scenario {
         );
         match self.profile {
             Profile::Whole | Profile::Single => cluster.with_controllers().run(draw.faulty_ms),
-            Profile::Fixed | Profile::Small | Profile::Large => cluster.run(draw.faulty_ms),
+            Profile::Fixed | Profile::Small | Profile::Losing | Profile::Large => cluster.run(draw.faulty_ms),
         }
     }
 }
@@ -253,6 +265,18 @@ fn draw_small(seed: u64) -> Draw {
         requests: 40 + rng.below(260),
         faulty_ms: 3_000 + rng.below(6_000),
         run: 0,
+    }
+}
+
+/// As small, of other seeds.
+fn draw_losing(seed: u64) -> Draw {
+    let drawn = draw_small(seed ^ 0x0010_5E00_0000);
+    Draw {
+        faults: Faults {
+            losses: 1 + Rng::new(seed ^ 0x0070_5E12).below(3),
+            ..drawn.faults
+        },
+        ..drawn
     }
 }
 

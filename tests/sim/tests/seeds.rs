@@ -4,6 +4,7 @@ use waterpark_kit::reach::{Fault, Rare};
 use waterpark_sim::{
     Batch, Expect, MUTANTS, Profile, Reached, SEEDS_FOR_ALL, Scenario, caught, regressions, run_seeds, shrink,
 };
+use waterpark_wire::reply::Outcome;
 
 const SEEDS: u64 = 300;
 
@@ -40,6 +41,30 @@ fn every_ledger_is_clean_where_groups_change_their_members() {
     for fault in [Fault::NodeCrashed, Fault::MembersChanged, Fault::LearnersChanged] {
         let count = batch.reached.get(&Reached::Fault(fault)).copied().unwrap_or_default();
         assert!(count.seeds > SEEDS / 4, "{fault:?} in {} seeds", count.seeds);
+    }
+}
+
+#[test]
+fn every_ledger_is_clean_where_groups_are_lost_and_opened_again() {
+    let batch = batch(Profile::Losing, SEEDS);
+    let first = batch.failures.first().map(|(seed, report)| (seed, &report.violations));
+    assert_eq!(first, None);
+    assert!(batch.acked() > SEEDS * 50, "{} acks", batch.acked());
+    assert_eq!(batch.never_reached(Profile::Losing), []);
+    assert_eq!(
+        batch.wrongly_reached(Profile::Losing),
+        [],
+        "these cannot occur, it is said"
+    );
+    for (reached, often) in [
+        (Reached::Fault(Fault::GroupLost), 2),
+        (Reached::Rare(Rare::Reopened), 2),
+        (Reached::Rare(Rare::AckedLost), 4),
+        (Reached::Reply(Outcome::GroupLost), 2),
+        (Reached::Reply(Outcome::LineageLost), 5),
+    ] {
+        let count = batch.reached.get(&reached).copied().unwrap_or_default();
+        assert!(count.seeds > SEEDS / often, "{reached:?} in {} seeds", count.seeds);
     }
 }
 
@@ -105,6 +130,7 @@ fn the_same_scenario_gives_the_same_trace() {
         "fixed/17",
         "small/3",
         "small/17/cuts=0/run=2",
+        "losing/5",
         "whole/4",
         "large/1/requests=200/ms=500",
     ] {

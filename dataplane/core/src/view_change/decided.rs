@@ -146,6 +146,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return active;
         }
         let mut members = self.decided.survivors(active.group);
+        if R::breaks(Rule::ReopenIgnoresPendings) {
+            members.retain(|member| active.members.contains(member));
+        }
         // It may have learned the group's log as no member.
         if !members.contains(&self.own_member()) {
             members.push(self.own_member());

@@ -205,6 +205,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             |(member, answer): (&Member, &Option<Answer>)| answer.is_none() && self.decided.may_answer(*member);
         let waits = match opener.pending.lineage == opener.active.lineage {
             true => answered < needed,
+            false if R::breaks(Rule::ReopenAsksOne) => answered == 0,
             false => opener.active.members.iter().zip(&opener.answers).any(is_waited_for),
         };
         if waits {

@@ -8,7 +8,7 @@ use super::testing::{Three, member, roll};
 use crate::config::Limits;
 use crate::group::Role;
 use crate::ids::{GroupId, Incarnation, Lineage, Member, Seq, View};
-use crate::topology_log::{Entry, Proposal, Why};
+use crate::topology_log::{Entry, Proposal, Roll, Why};
 
 /// Nodes 1 and 2 start anew, as the log has it; of three members one is left.
 fn lose_two(three: &mut Three) {
@@ -25,13 +25,17 @@ fn lose_two(three: &mut Three) {
 }
 
 fn reopen(three: &mut Three, group: GroupId, nodes: &[usize]) -> View {
+    reopen_with(three, group, roll(nodes))
+}
+
+fn reopen_with(three: &mut Three, group: GroupId, roll: Roll) -> View {
     let state = three.shards[0].decided().group(group).unwrap().clone();
     three.decide(&Entry::Reopen {
         proposal: Proposal {
             group,
             sees_active: state.active.view,
             sees_pending: state.pending.map_or(View(0), |pending| pending.view),
-            roll: roll(nodes),
+            roll,
             why: Why::Operator,
         },
         reason: "a test".to_owned(),
@@ -127,4 +131,43 @@ fn who_starts_anew_while_a_lost_group_is_opened_is_not_waited_for() {
     three.wait(ASK_AGAIN_MS);
     three.settle();
     assert_eq!(three.group(0, group).role, Role::Writer);
+}
+
+#[test]
+fn a_token_that_went_with_its_lineage_is_lost_in_every_later_one() {
+    let mut three = Three::new(&[0], &Limits::default());
+    let group = three.group_of("note", 1);
+    three.send(0, "note", 1, b"before");
+    three.pass();
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+    let born = three.group(0, group).log_view;
+    // Nothing is left of it, and it begins anew at two that both have to answer.
+    three.decide(&Entry::NodeGone(member(0)));
+    let both = Roll {
+        read_quorum: 2,
+        ..roll(&[1, 2])
+    };
+    let first = reopen_with(&mut three, group, both);
+    three.settle();
+    three.send(1, "note", 1, b"after");
+    three.pass();
+    assert_eq!(three.outcomes(1), [Outcome::Done]);
+    // One of them is lost, and the other goes on with what it holds.
+    three.decide(&Entry::NodeGone(member(2)));
+    let second = reopen(&mut three, group, &[1]);
+    three.settle();
+    let row = three.group(1, group);
+    assert_eq!((row.role, row.lineage), (Role::Writer, Lineage(second.0)));
+    // Of the first lineage is what was written before, of the second an entry at the same seq, and of the third none of both.
+    for (token, outcome) in [
+        ((Lineage(0), born, Seq(1)), Outcome::LineageLost),
+        ((Lineage(first.0), first, Seq(1)), Outcome::Done),
+        ((Lineage(first.0), first, Seq(2)), Outcome::Done),
+        ((Lineage(first.0), first, Seq(4)), Outcome::LineageLost),
+        ((Lineage(second.0), second, Seq(3)), Outcome::Done),
+    ] {
+        three.read_from(1, "note", 1, token);
+        three.pass();
+        assert_eq!(three.outcomes(1), [outcome], "{token:?}");
+    }
 }

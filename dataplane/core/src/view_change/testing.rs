@@ -8,14 +8,14 @@ use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
 use waterpark_wire::frame::FRAME_BYTES_MAX;
 use waterpark_wire::item::{ItemHeader, Items};
 use waterpark_wire::reply::{Outcome, ReplyView};
-use waterpark_wire::request::{self, Operation, ReadLevel, RequestHeader};
+use waterpark_wire::request::{self, Freshness, Operation, ReadLevel, RequestHeader};
 use waterpark_wire::{FrameView, ItemKind};
 
 use crate::behaviour::{Answer, Behaviour, Event, KindId, Retention};
 use crate::config::{Births, Limits, Settings};
 use crate::effects::{Effect, Happened};
 use crate::group::Group;
-use crate::ids::{GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId, View};
+use crate::ids::{GroupId, Incarnation, Lineage, LinkId, Member, NodeId, Seq, ShardId, View};
 use crate::lane::Session;
 use crate::memory::{ChunkId, Memory, MemoryFull, Outgoing, Usage};
 use crate::rules::Production;
@@ -362,6 +362,21 @@ impl Three {
 
     /// This node's own client reads an actor, of which any member may answer.
     pub(super) fn read_any(&mut self, node: usize, kind: &str, id: u32) {
+        self.read(node, kind, id, ReadLevel::Any, &[]);
+    }
+
+    /// The same from a token on.
+    pub(super) fn read_from(&mut self, node: usize, kind: &str, id: u32, (lineage, view, seq): (Lineage, View, Seq)) {
+        let freshness = Freshness {
+            lineage: lineage.0.into(),
+            view: view.0.into(),
+            seq: seq.0.into(),
+            ..Freshness::default()
+        };
+        self.read(node, kind, id, ReadLevel::Session, freshness.bytes());
+    }
+
+    fn read(&mut self, node: usize, kind: &str, id: u32, level: ReadLevel, freshness: &[u8]) {
         let key = Key::new(kind, &[("id", id.to_string().as_bytes())]).unwrap();
         let header = RequestHeader {
             item: ItemHeader {
@@ -370,11 +385,11 @@ impl Three {
             },
             timeout_ms: 60_000.into(),
             operation: Operation::Get as u8,
-            level: ReadLevel::Any as u8,
+            level: level as u8,
             ..RequestHeader::default()
         };
         let mut bytes = Vec::new();
-        request::push(&mut bytes, &header, key.as_ref().bytes(), &[]);
+        request::push(&mut bytes, &header, key.as_ref().bytes(), freshness);
         self.turn(node, |shard, now| shard.on_local_items(now, &bytes));
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use waterpark_core::Shard;
 use waterpark_core::config::Births;
-use waterpark_core::ids::{GroupId, Seq};
+use waterpark_core::ids::{GroupId, Member, Seq};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
 use waterpark_wire::reply::Outcome;
@@ -24,6 +24,15 @@ const APART_MS: u64 = 15;
 impl<R: Rules> Cluster<R> {
     /// When an ack arrives, a quorum of its Config holds its entry, or held it to its end; and in two data centres, where they can.
     pub(super) fn check_ack(&mut self, token: Token) {
+        if let Some((before, holders)) = self.ledger.lineages.before(token) {
+            // It went with its group: it was acked in the lineage before, late as its reply may be.
+            let held = |member: &&Member| holders.contains(member) || self.holds(**member, token);
+            let count = before.members.iter().filter(held).count();
+            if count < before.write_quorum {
+                self.ledger.violations.push(Violation::AckedTooEarly(token, count));
+            }
+            return;
+        }
         let members = self.members(token.group);
         // Whoever committed it was of the newest active Config or of an older one, whose log the newer one has.
         let (quorum, holders): (usize, Vec<usize>) = match self.births {
@@ -132,6 +141,9 @@ impl<R: Rules> Cluster<R> {
         self.check_joins();
         let mut violations = Vec::new();
         for (token, id, outcome) in self.ledger.acked() {
+            if self.ledger.lineages.is_gone(token) {
+                continue;
+            }
             let Some(message) = self.history.message(id) else {
                 violations.push(Violation::NeverAsked(id, token.seq));
                 continue;
@@ -174,6 +186,7 @@ impl<R: Rules> Cluster<R> {
         }
         for group in (0..self.topology.keyspace().groups()).map(GroupId) {
             self.check_group(group, &mut violations);
+            self.check_lineage(group, &mut violations);
             self.check_retention(group, &mut violations);
             self.check_states(group, &mut violations);
         }
@@ -243,6 +256,18 @@ impl<R: Rules> Cluster<R> {
     pub(super) fn commit(&self, node: usize, group: GroupId) -> u64 {
         let mut bodies = self.nodes[node].shards.iter().flat_map(Shard::group_bodies);
         bodies.find(|body| body.group == group.0).map_or(0, |body| body.commit)
+    }
+
+    /// No member holds entries of two lineages.
+    fn check_lineage(&self, group: GroupId, violations: &mut Vec<Violation>) {
+        let members = self.members(group).into_iter();
+        for node in members.filter(|node| self.has_lived(*node, group)) {
+            let views = (1..=self.commit(node, group)).map_while(|seq| {
+                let token = Token { group, view: 0, seq };
+                self.view(node, token)
+            });
+            violations.extend(self.ledger.lineages.judge_log(group, &views.collect::<Vec<_>>()));
+        }
     }
 
     pub(super) fn check_group(&self, group: GroupId, violations: &mut Vec<Violation>) {

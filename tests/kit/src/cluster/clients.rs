@@ -2,6 +2,7 @@
 //!
 //! It knows no member's state. **Invariant:** a reply is noted in the ledger before its request is forgotten.
 
+use waterpark_core::config::Births;
 use waterpark_core::ids::ClientId;
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
@@ -246,8 +247,12 @@ impl<R: Rules> Cluster<R> {
             };
             self.check_ack(token);
             self.ledger.on_ack(id, token, reply.outcome, reply.body);
-            self.on_acked_to_reader(id, token);
-            self.history.on_answer(id, self.now_ns, reply.outcome, reply.body);
+            self.on_acked_to_reader(id, token, reply.header.lineage.get());
+            if self.ledger.lineages.is_gone(token) {
+                self.note_gone(token);
+            } else {
+                self.history.on_answer(id, self.now_ns, reply.outcome, reply.body);
+            }
             self.probes.on_ack(id, token, self.now_ns);
             self.clients[client as usize].open.remove(&(id.group, id.number));
         }
@@ -259,6 +264,10 @@ impl<R: Rules> Cluster<R> {
         let is_definite = reply.header.item.flags & MAYBE == 0;
         if is_definite && copy > FIRST {
             self.ledger.on_definite_refusal_of_a_copy(id, outcome);
+        }
+        if outcome == Outcome::GroupLost && self.births == Births::TopologyLog && !self.losses.ever.contains(&id.group)
+        {
+            self.report.violations.push(Violation::NeverLost(id.group));
         }
         let is_expired = outcome == Outcome::SessionExpired;
         if is_expired {

@@ -5,7 +5,7 @@
 use waterpark_core::Shard;
 use waterpark_core::config::{Births, Settings};
 use waterpark_core::effects::{Cut, Effect, Happened};
-use waterpark_core::ids::{Incarnation, NodeId, ShardId};
+use waterpark_core::ids::{GroupId, Incarnation, NodeId, ShardId};
 use waterpark_core::rules::{Rule, Rules};
 use waterpark_core::time::{MS, Now};
 
@@ -267,6 +267,10 @@ impl<R: Rules> Cluster<R> {
                 self.on_start(node);
             }
         }
+        if self.faults.losses > 0 && self.rng.below(30) == 0 && self.steward.state.group(GroupId(0)).is_some() {
+            self.faults.losses -= 1;
+            self.lose_group();
+        }
         if self.rng.below(20) < self.faults.silences {
             self.silence();
         }
@@ -277,6 +281,11 @@ impl<R: Rules> Cluster<R> {
         if self.nodes[node].down || !self.may_lose(node) {
             return;
         }
+        self.end_for_a_while(node);
+    }
+
+    /// A node ends with all that it held, and starts anew after a while.
+    pub(super) fn end_for_a_while(&mut self, node: usize) {
         self.end_node(node);
         let at = self.now_ns + 1_000 + self.rng.below(1_500) * MS;
         self.schedule(at, Event::Start { node });

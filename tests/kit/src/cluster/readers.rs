@@ -22,6 +22,8 @@ use super::Cluster;
 use super::event::Event;
 use crate::client::RequestId;
 use crate::ledger::{Token, Violation};
+use crate::lineages::Point;
+use crate::reach::Reached;
 use crate::reads::{History, Promise, Read, Replay};
 use crate::rng::Rng;
 
@@ -47,6 +49,16 @@ struct Open {
     key: Key,
     promise: Promise,
     began_ns: u64,
+    /// What a session read goes on from, with the lineage that it was told with.
+    from: Option<Known>,
+}
+
+/// What a reader knows of a group.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    token: Token,
+    lineage: u64,
+    point: Point,
 }
 
 /// The readers of one run.
@@ -57,7 +69,7 @@ pub(super) struct Readers {
     next: u64,
     left: u32,
     /// What each knows of each group: the token of its last read or write there.
-    tokens: BTreeMap<(u32, GroupId), Token>,
+    tokens: BTreeMap<(u32, GroupId), Known>,
     /// Reads that were answered since somebody looked.
     answered: Vec<u64>,
     /// What a test reads, by correlation: what it was shown, once that is known.
@@ -84,21 +96,24 @@ impl Readers {
         client >= FIRST
     }
 
-    fn token(&self, reader: u32, group: GroupId) -> Option<Token> {
+    fn known(&self, reader: u32, group: GroupId) -> Option<Known> {
         self.tokens.get(&(reader, group)).copied()
     }
 
-    fn learn(&mut self, reader: u32, token: Token) {
-        let known = self.tokens.entry((reader, token.group)).or_insert(token);
-        if token.seq > known.seq {
-            *known = token;
+    fn learn(&mut self, reader: u32, learned: Known) {
+        let known = self.tokens.entry((reader, learned.token.group)).or_insert(learned);
+        if learned.point > known.point {
+            *known = learned;
         }
     }
 
     /// What a read promises: each level as often, and for a bounded one from less than a round takes up to what is easy.
     fn promise(&mut self, reader: u32, group: GroupId) -> Promise {
         match self.rng.below(4) {
-            0 => Promise::Session(self.token(reader, group).map_or(0, |token| token.seq)),
+            0 => Promise::Session(
+                self.known(reader, group)
+                    .map_or_else(Point::default, |known| known.point),
+            ),
             1 => Promise::Bounded(u32::try_from(5 + self.rng.below(400)).expect("small")),
             2 => Promise::Any,
             _ => Promise::Linearizable,
@@ -135,13 +150,15 @@ impl<R: Rules> Cluster<R> {
     }
 
     /// What was just acked is read at once, where somebody might not know of it.
-    pub(super) fn on_acked_to_reader(&mut self, id: RequestId, token: Token) {
-        self.readers.history.on_ack(id, token, self.now_ns);
+    pub(super) fn on_acked_to_reader(&mut self, id: RequestId, token: Token, lineage: u64) {
+        let point = self.ledger.lineages.point(token);
+        self.readers.history.on_ack(id, token, point, self.now_ns);
         let reader = FIRST + id.client;
         if self.births == Births::Writer || id.client >= READERS {
             return;
         }
-        self.readers.learn(reader, token);
+        let known = Known { token, lineage, point };
+        self.readers.learn(reader, known);
         let open = self.clients[id.client as usize].open.get(&(id.group, id.number));
         let Some(key) = open.map(|open| open.key.clone()) else {
             return;
@@ -178,11 +195,13 @@ impl<R: Rules> Cluster<R> {
         let readers = &mut self.readers;
         let correlation = readers.next;
         readers.next += 1;
-        let token = readers.token(reader, group);
+        let known = readers.known(reader, group);
+        let from = known.filter(|known| promise == Promise::Session(known.point));
         let freshness = match promise {
-            Promise::Session(seq) => Some(Freshness {
-                view: token.map_or(0, |token| token.view).into(),
-                seq: seq.into(),
+            Promise::Session(point) => Some(Freshness {
+                lineage: from.map_or(point.lineage, |known| known.lineage).into(),
+                view: known.map_or(0, |known| known.token.view).into(),
+                seq: point.seq.into(),
                 ..Freshness::default()
             }),
             Promise::Bounded(age_ms) => Some(Freshness {
@@ -214,6 +233,7 @@ impl<R: Rules> Cluster<R> {
             key,
             promise,
             began_ns: self.now_ns,
+            from,
         };
         readers.open.insert(correlation, open);
         self.trace(&[6, u64::from(reader), node as u64, correlation]);
@@ -237,6 +257,13 @@ impl<R: Rules> Cluster<R> {
             let Some(open) = self.readers.open.remove(&reply.header.correlation.get()) else {
                 continue;
             };
+            let from = open.from.map(|from| from.token);
+            if reply.outcome == Outcome::LineageLost {
+                // Whoever reads hears that what it saw is gone, and goes on without.
+                self.reach(Reached::Reply(reply.outcome));
+                self.readers.tokens.remove(&(reader, open.group));
+                self.readers.history.sessions.extend(from.map(|token| (token, None)));
+            }
             if reply.outcome != Outcome::Done {
                 continue;
             }
@@ -247,8 +274,11 @@ impl<R: Rules> Cluster<R> {
             };
             let says_age = open.promise != Promise::Linearizable && reply.header.detail.get() != u32::MAX;
             let age_ms = says_age.then_some(reply.header.detail.get());
+            let lineage = reply.header.lineage.get();
+            let point = self.ledger.lineages.point(token);
             let read = Read {
                 token,
+                point,
                 key: open.key.bytes().to_vec(),
                 body: reply.body.to_vec(),
             };
@@ -259,9 +289,10 @@ impl<R: Rules> Cluster<R> {
                 *shown = Some(reply.body.to_vec());
             }
             let history = &mut self.readers.history;
+            history.sessions.extend(from.map(|token| (token, Some(lineage))));
             history.on_read(open.promise, open.began_ns, self.now_ns, age_ms, read);
             if matches!(open.promise, Promise::Linearizable | Promise::Session(_)) {
-                self.readers.learn(reader, token);
+                self.readers.learn(reader, Known { token, lineage, point });
             }
         }
     }
@@ -276,7 +307,7 @@ impl<R: Rules> Cluster<R> {
         for key in self.keys.clone() {
             for promise in [
                 Promise::Linearizable,
-                Promise::Session(u64::MAX),
+                Promise::Session(Point::default()),
                 Promise::Bounded(200),
                 Promise::Any,
             ] {
@@ -314,6 +345,11 @@ impl<R: Rules> Cluster<R> {
     pub(super) fn check_reads(&mut self) {
         let mut violations = std::mem::take(&mut self.readers.history.violations);
         let mut ended = std::mem::take(&mut self.readers.history.ended);
+        let sessions = std::mem::take(&mut self.readers.history.sessions);
+        let sessions = sessions.into_iter();
+        violations.extend(sessions.filter_map(|(token, answered)| self.ledger.lineages.judge_session(token, answered)));
+        // What is gone nobody can make again.
+        ended.retain(|read| !self.ledger.lineages.is_gone(read.token));
         ended.sort_by_key(|read| (read.token.group, read.token.seq));
         // A member without room may never hold what others committed.
         if !self.faults.has_little_memory() {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use waterpark_core::config::Births;
+use waterpark_core::config::{Births, Config};
 use waterpark_core::controller::GroupReport;
 use waterpark_core::ids::{GroupId, Incarnation, Member, NodeId, View};
 use waterpark_core::rules::Rules;
@@ -29,7 +29,7 @@ pub(super) struct Steward {
     /// When each entry was decided, virtual ns.
     decided_ns: Vec<u64>,
     /// When each group last got another active or pending Config, or somebody came further with the pending one, virtual ns.
-    changed_ns: Vec<u64>,
+    pub(super) changed_ns: Vec<u64>,
     /// How far each has come with a view.
     progress: BTreeMap<(GroupId, usize), (View, u64)>,
     /// Pending views that came to be active.
@@ -71,6 +71,7 @@ impl<R: Rules> Cluster<R> {
         }
         self.steward.entries.push(entry);
         self.steward.decided_ns.push(self.now_ns);
+        self.note_losses(&before, &changed);
         for node in 0..self.nodes.len() {
             self.tell(node);
         }
@@ -134,19 +135,22 @@ impl<R: Rules> Cluster<R> {
 
     /// Whether the cluster stays within its fault model if a node loses its memory now.
     pub(super) fn may_lose(&self, node: usize) -> bool {
-        let lost = |member: &Member| !self.is_live(*member) || usize::from(member.node.0) == node + 1;
-        let within = |config: &waterpark_core::config::Config| {
-            let spare = config.members.len() - config.read_quorum;
-            config.members.iter().filter(|member| lost(member)).count() <= spare
-        };
         // Groups may be born any moment, with the processes that were there a while ago: of those one may be gone.
         if self.has_controllers() && self.steward.state.group(GroupId(0)).is_none() {
             return self.nodes.iter().all(|node| node.restarts == 0);
         }
-        let groups = self.steward.state.groups();
-        groups
-            .into_iter()
-            .all(|(_, group)| within(&group.active) && group.pending.as_ref().is_none_or(within))
+        let mut groups = self.steward.state.groups();
+        groups.all(|(id, group)| self.is_bereft(id) || self.can_bear(group, Some(node)))
+    }
+
+    /// Whether a group has R processes of its active and of its pending Config, without those of a node.
+    pub(super) fn can_bear(&self, group: &GroupState, without: Option<usize>) -> bool {
+        let lost = |member: &&Member| !self.is_live(**member) || Some(usize::from(member.node.0) - 1) == without;
+        let within = |config: &Config| {
+            let spare = config.members.len() - config.read_quorum;
+            config.members.iter().filter(lost).count() <= spare
+        };
+        within(&group.active) && group.pending.as_ref().is_none_or(within)
     }
 
     pub(super) fn on_plan(&mut self) {
@@ -157,6 +161,9 @@ impl<R: Rules> Cluster<R> {
         self.note_nodes();
         if self.steward.state.group(GroupId(0)).is_none() {
             return self.create();
+        }
+        for reopening in self.reopenings() {
+            self.decide(reopening);
         }
         let mut proposals = self.repairs();
         if self.faulty {
@@ -231,13 +238,13 @@ impl<R: Rules> Cluster<R> {
     }
 
     /// The processes that run.
-    fn live(&self) -> Vec<Member> {
+    pub(super) fn live(&self) -> Vec<Member> {
         let members = (0..self.nodes.len()).map(|node| self.member(node));
         members.filter(|member| self.is_live(*member)).collect()
     }
 
     /// What is decided of each group, as it is now.
-    fn groups(&self) -> Vec<(GroupId, GroupState)> {
+    pub(super) fn groups(&self) -> Vec<(GroupId, GroupState)> {
         let groups = self.steward.state.groups();
         groups.map(|(id, group)| (id, group.clone())).collect()
     }
@@ -246,6 +253,10 @@ impl<R: Rules> Cluster<R> {
     fn repairs(&mut self) -> Vec<Proposal> {
         let mut proposals = Vec::new();
         for (id, group) in self.groups() {
+            // No view of its lineage could open.
+            if self.steward.state.is_lost(id) {
+                continue;
+            }
             let changed_ns = self.steward.changed_ns[id.0 as usize];
             let is_whole = group.active.members.iter().all(|member| self.is_live(*member));
             let is_due = match &group.pending {
@@ -307,7 +318,9 @@ impl<R: Rules> Cluster<R> {
             .iter()
             .map(|key| self.topology.locate(key.as_ref()).group)
             .collect();
-        for (id, group) in self.groups().into_iter().filter(|(id, _)| busy.contains(id)) {
+        let mut groups = self.groups();
+        groups.retain(|(id, _)| busy.contains(id) && !self.steward.state.is_lost(*id));
+        for (id, group) in groups {
             // A view that is being opened is superseded more often than others: that is where it hurts.
             let often = if group.pending.is_some() { 8 } else { 1 };
             if !self.rng.ppm(self.faults.moves_ppm * often) {
@@ -334,7 +347,7 @@ impl<R: Rules> Cluster<R> {
     }
 }
 
-fn proposal(group: GroupId, state: &GroupState, roll: Roll) -> Proposal {
+pub(super) fn proposal(group: GroupId, state: &GroupState, roll: Roll) -> Proposal {
     Proposal {
         group,
         sees_active: state.active.view,
@@ -345,7 +358,7 @@ fn proposal(group: GroupId, state: &GroupState, roll: Roll) -> Proposal {
 }
 
 /// Majorities, as few as they may be.
-fn roll(members: Vec<Member>) -> Roll {
+pub(super) fn roll(members: Vec<Member>) -> Roll {
     let write = members.len() / 2 + 1;
     Roll {
         write_quorum: u8::try_from(write).expect("few"),

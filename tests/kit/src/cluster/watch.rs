@@ -137,7 +137,8 @@ impl<R: Rules> Cluster<R> {
         // Invariant 6, at the moment in which it counts. Who learns late that its view is active may open it when a newer one has acked
         // already: it lacks what was logged there, and can commit nothing.
         let is_older = |token: &Token| token.view <= sight.log_view.0;
-        let acked: Vec<Token> = self.ledger.tokens_of(group).filter(is_older).collect();
+        let acked = self.ledger.tokens_of(group).map(|(token, _)| token).filter(is_older);
+        let acked: Vec<Token> = acked.filter(|token| !self.ledger.lineages.is_gone(*token)).collect();
         for token in acked {
             if token.seq > sight.last_seq.0 || !self.holds(by, token) {
                 let name = self.name(node).to_owned();
@@ -185,11 +186,16 @@ impl<R: Rules> Cluster<R> {
 
     /// Whether a process holds an acked entry, or held it to its end.
     pub(super) fn holds(&self, member: Member, token: Token) -> bool {
+        self.shards_of(member, token.group).any(|shard| holds(shard, token))
+    }
+
+    /// The shards that have or had a group in a process, as they are or were at its end.
+    pub(super) fn shards_of(&self, member: Member, group: GroupId) -> impl Iterator<Item = &SimShard<R>> {
         let node = usize::from(member.node.0) - 1;
         let live = self.nodes[node].shards.iter();
-        let live = live.filter(|_| self.nodes[node].incarnation == member.incarnation);
+        let live = live.filter(move |_| self.nodes[node].incarnation == member.incarnation);
         let ended = self.watch.ended.get(&member).into_iter().flatten();
-        live.chain(ended).any(|shard| holds(shard, token))
+        live.chain(ended).filter(move |shard| shard.sight(group).is_some())
     }
 
     /// Whether any process of a node holds an acked entry, or held it to its end.
