@@ -98,6 +98,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     ) {
         self.settle_learning(index);
         self.drop_intake(index);
+        self.unbind(index, lineage);
         let group = &mut self.groups[index];
         let mut intake = Intake::new(now, (view, lineage), from, best);
         let holds = group.log.hash_at(&self.memory, best.last_seq) == Some(best.last_hash);

@@ -8,7 +8,7 @@ use super::{Answer, Intake};
 use crate::behaviour::Behaviour;
 use crate::controller::{GroupReport, Word};
 use crate::group::Role;
-use crate::ids::{GroupId, Member, Seq, View};
+use crate::ids::{GroupId, Lineage, Member, Seq, View};
 use crate::log::Log;
 use crate::memory::Memory;
 use crate::rules::Rules;
@@ -51,6 +51,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.settle_learning(index);
         self.drop_intake(index);
         self.stand_aside(now, index, view);
+        self.unbind(index, lineage);
         let answer = Answer {
             log_view: view,
             last_seq: Seq(u64::MAX),
@@ -75,6 +76,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.log_view = View::default();
         group.view_from = Seq(u64::MAX);
         group.role = Role::Sealed;
+    }
+
+    /// What was committed of a log that is of no view says nothing of a later lineage: that may have begun with less, because who only learned was not
+    /// heard.
+    pub(super) fn unbind(&mut self, index: usize, lineage: Lineage) {
+        let group = &mut self.groups[index];
+        if group.log_view == View::default() && lineage > group.lineage {
+            group.commit = Seq::ZERO;
+        }
     }
 
     /// What was learned so far becomes this process's own log, and what is known to be committed takes effect.
