@@ -4,6 +4,7 @@
 //! holds is a prefix of the writer's log, good for the next view as far as that view's log agrees. **Invariant:** a process that has promised
 //! a newer view, or holds a log of one, learns nothing of an older.
 
+use super::transfer::is_bound;
 use super::{Answer, Intake};
 use crate::behaviour::Behaviour;
 use crate::controller::{GroupReport, Word};
@@ -94,6 +95,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return;
         };
         let reached = intake.reached();
+        let parts = intake.beside.as_ref().map(|(after, _)| *after);
+        // What takes the place of what this member computed comes with a state, where messages were lost that it would compute anew.
+        if intake.state.is_none() && parts.is_some_and(|after| is_bound(group.applied, after, group.retained.upto)) {
+            return;
+        }
         let lacks_state = (intake.state.as_ref()).is_some_and(|state| !state.is_whole() || reached < state.seq);
         if lacks_state || intake.refused_state || group.promised > intake.view {
             return;

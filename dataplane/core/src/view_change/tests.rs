@@ -7,7 +7,7 @@ use waterpark_wire::reply::Outcome;
 use waterpark_wire::run::SWEEP;
 
 use super::testing::{Sent, Three, WALL_S, member};
-use super::{ASK_AGAIN_MS, Answer};
+use super::{ASK_AGAIN_MS, Answer, Intake};
 use crate::config::Limits;
 use crate::effects::Happened;
 use crate::group::Role;
@@ -465,6 +465,35 @@ fn runs_that_lost_messages_are_not_taken_without_the_state_of_which_a_part_was_l
     three.wait_and_settle(700);
     assert_eq!(three.holds(2, GROUP), three.holds(0, GROUP));
     assert!(three.tables(2, GROUP) == three.tables(0, GROUP));
+}
+
+#[test]
+fn who_learns_and_has_computed_more_keeps_it_until_the_state_has_come() {
+    let mut three = swept();
+    let index = three.shards[1].row_of(GROUP).unwrap();
+    let (now, before) = (three.now(), three.tables(1, GROUP));
+    let shard = &mut three.shards[1];
+    let group = &mut shard.groups[index];
+    let last = Answer {
+        log_view: group.log_view,
+        last_seq: Seq(u64::MAX),
+        last_hash: 0,
+    };
+    // One entry that took effect is not in the log that is learned.
+    let after = Seq(group.applied.0 - 1);
+    let hash = group.log.hash_at(&shard.memory, after).expect("each message is a run");
+    group.intake = Some(Box::new(Intake {
+        learns: true,
+        beside: Some((after, Log::behind(GROUP, after, hash))),
+        ..Intake::new(now, (group.promised, group.lineage), member(0), last)
+    }));
+    let view = group.promised;
+    shard.learn_commit_of(index, member(0), view, after);
+    assert!(
+        three.group(1, GROUP).applied > after,
+        "what was swept cannot be computed anew"
+    );
+    assert!(three.tables(1, GROUP) == before);
 }
 
 #[test]

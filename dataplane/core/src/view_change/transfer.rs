@@ -235,7 +235,7 @@ impl Intake {
 }
 
 /// Whether a member that computed up to `applied` cannot go back to `seq` by itself: it would compute anew what lost its messages.
-fn is_bound(applied: Seq, seq: Seq, swept_upto: Seq) -> bool {
+pub(super) fn is_bound(applied: Seq, seq: Seq, swept_upto: Seq) -> bool {
     applied > seq && swept_upto > Seq::ZERO
 }
 
