@@ -89,9 +89,12 @@ impl Lineages {
         self.groups.get(&group).map_or(&[], Vec::as_slice)
     }
 
-    /// Where an entry stands.
+    /// Where an entry stands. Before the first there is nothing, in whichever lineage it is not read.
     #[must_use]
     pub fn point(&self, token: Token) -> Point {
+        if token.seq == 0 {
+            return Point::default();
+        }
         let begun = self
             .of(token.group)
             .iter()
@@ -210,6 +213,20 @@ mod tests {
             ..token(9, 4)
         };
         assert!(!lineages.is_gone(other), "its group was never lost");
+    }
+
+    #[test]
+    fn an_entry_stands_in_the_lineage_that_it_was_logged_in_and_nothing_before_all() {
+        let lineages = reopened();
+        let point = |lineage, seq| Point { lineage, seq };
+        for (token, at) in [
+            (token(9, 3), point(0, 3)),
+            (token(20, 4), point(20, 4)),
+            (token(31, 5), point(20, 5)),
+            (token(31, 0), point(0, 0)),
+        ] {
+            assert_eq!(lineages.point(token), at, "{token:?}");
+        }
     }
 
     #[test]
