@@ -58,6 +58,8 @@ pub(crate) struct Peer {
     pub(crate) flying: u32,
     /// When it was last heard, or began to owe an answer; monotonic ns.
     pub(crate) heard_ns: u64,
+    /// When it last said anything, monotonic ns.
+    pub(crate) spoke_ns: u64,
     /// Until then others are asked rather than this one, monotonic ns.
     pub(crate) doubted_until_ns: u64,
     /// How often that began without an ack since.
@@ -86,6 +88,7 @@ impl Peer {
             failures: 0,
             flying: 0,
             heard_ns: 0,
+            spoke_ns: 0,
             doubted_until_ns: 0,
             doubts: 0,
             receiver: (0, 0),
@@ -113,6 +116,7 @@ impl Peer {
         self.receiver = (node, incarnation);
         self.failures = 0;
         self.heard_ns = now_ns;
+        self.spoke_ns = now_ns;
         self.framer = Some(Framer::new(FRAME_BYTES_MAX));
     }
 

@@ -23,6 +23,8 @@ const RECONNECT_MAX_MS: u64 = 1_000;
 const DOUBT_MS: u64 = 1_000;
 /// The longest such time.
 const DOUBT_MAX_MS: u64 = 16_000;
+/// Only who has spoken within this is asked in its place: one that stands still takes everything and answers nothing.
+const TRUST_MS: u64 = 1_000;
 /// Connections that owe answers are looked at so often.
 const WATCH_MS: u64 = 100;
 
@@ -182,9 +184,21 @@ impl ClientCore {
     /// learn: so others are asked for a while, as long as there are any, and what it was given and has not answered goes to them too.
     pub(crate) fn on_no_quorum(&mut self, now_ns: u64, peer: u32) {
         if self.doubt(now_ns, peer) && self.trusts_another(now_ns) {
-            let flying = self.requests.select(|row| row.peer == peer && may_move(row));
-            self.move_all(now_ns, flying);
+            self.leave_doubted(now_ns);
         }
+    }
+
+    /// A node spoke that had been silent for so long. Where others are doubted it is the first that may be asked in their place.
+    pub(crate) fn on_spoken(&mut self, now_ns: u64, peer: u32, was_silent_ns: u64) {
+        if now_ns < self.doubts_until_ns && was_silent_ns >= TRUST_MS * MS && self.is_trusted(now_ns, peer) {
+            self.leave_doubted(now_ns);
+        }
+    }
+
+    /// What doubted nodes were given and have not answered goes to others.
+    fn leave_doubted(&mut self, now_ns: u64) {
+        let flying = (self.requests).select(|row| may_move(row) && self.is_doubted(now_ns, row.peer));
+        self.move_all(now_ns, flying);
     }
 
     /// A node has not answered a request for as long as a connection may be silent, whatever else it answers. It may have logged it or passed it
@@ -212,10 +226,12 @@ impl ClientCore {
         row.doubted_until_ns = now_ns + (DOUBT_MS << row.doubts.min(10)).min(DOUBT_MAX_MS) * MS;
         row.doubts = row.doubts.saturating_add(1);
         self.doubts_until_ns = self.doubts_until_ns.max(row.doubted_until_ns);
-        if self.trusts_another(now_ns) {
-            self.learn(now_ns);
-        } else {
+        if !self.trusts_another(now_ns) {
             self.want_another(now_ns);
+        }
+        // Another's table says who writes; whoever has not spoken lately is heard by it.
+        if self.up.iter().any(|peer| !self.is_doubted(now_ns, *peer)) {
+            self.learn(now_ns);
         }
         true
     }
@@ -236,9 +252,15 @@ impl ClientCore {
         now_ns < self.doubts_until_ns && now_ns < self.peers[peer as usize].doubted_until_ns
     }
 
-    /// Whether a connection is up to a node that is not doubted.
+    /// Whether a node may be asked in the place of one that is doubted: it is not, and has spoken lately.
+    fn is_trusted(&self, now_ns: u64, peer: u32) -> bool {
+        let silent_ns = now_ns.saturating_sub(self.peers[peer as usize].spoke_ns);
+        !self.is_doubted(now_ns, peer) && silent_ns < TRUST_MS * MS
+    }
+
+    /// Whether a connection is up to one.
     fn trusts_another(&self, now_ns: u64) -> bool {
-        self.up.iter().any(|peer| !self.is_doubted(now_ns, *peer))
+        self.up.iter().any(|peer| self.is_trusted(now_ns, *peer))
     }
 
     /// All that are up are doubted: one more is asked for, unless that is under way.
@@ -285,20 +307,28 @@ impl ClientCore {
                 self.want(peer);
                 None
             }
-            Target::Anyone => self.any_up(now_ns, group),
+            Target::Anyone => self.anyone(now_ns, group),
         }
     }
 
     fn any_up(&self, now_ns: u64, group: u32) -> Option<u32> {
-        if now_ns < self.doubts_until_ns {
-            let trusted = || self.up.iter().filter(|peer| !self.is_doubted(now_ns, **peer));
-            let count = trusted().count();
-            if count > 0 {
-                return trusted().nth(group as usize % count).copied();
-            }
+        let trusted = |peer: &&u32| self.is_trusted(now_ns, **peer);
+        if now_ns < self.doubts_until_ns
+            && let Some(peer) = pick(self.up.iter().filter(trusted), group)
+        {
+            return Some(peer);
         }
-        let count = self.up.len();
-        (count > 0).then(|| self.up[group as usize % count])
+        pick(self.up.iter(), group)
+    }
+
+    /// Whom to ask what anybody knows: one that has not spoken lately may well answer.
+    fn anyone(&self, now_ns: u64, group: u32) -> Option<u32> {
+        let fits = |peer: &&u32| !self.is_doubted(now_ns, **peer);
+        let any = || self.any_up(now_ns, group);
+        match self.trusts_another(now_ns) {
+            true => any(),
+            false => pick(self.up.iter().filter(fits), group).or_else(any),
+        }
     }
 
     fn want(&mut self, peer: u32) {
@@ -407,6 +437,13 @@ impl ClientCore {
             self.listed.push(peer.0);
         }
     }
+}
+
+/// The same one of several for all of a group.
+fn pick<'a>(peers: impl Iterator<Item = &'a u32> + Clone, group: u32) -> Option<u32> {
+    let count = peers.clone().count();
+    let at = (group as usize).checked_rem(count)?;
+    peers.clone().nth(at).copied()
 }
 
 /// Whether another copy may take another way to the writer.

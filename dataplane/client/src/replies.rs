@@ -43,6 +43,7 @@ impl ClientCore {
         };
         let Some(mut framer) = row.framer.take() else { return };
         row.heard_ns = now_ns;
+        let was_silent_ns = now_ns.saturating_sub(std::mem::replace(&mut row.spoke_ns, now_ns));
         let mut cause = None;
         let result = framer.feed(bytes, true, |frame| {
             if frame.kind != FrameKind::Node {
@@ -66,6 +67,7 @@ impl ClientCore {
             }
             Err(error) => self.fail(now_ns, peer, cause.unwrap_or(ClientError::Frame(error))),
         }
+        self.on_spoken(now_ns, peer.0, was_silent_ns);
     }
 
     fn on_item(&mut self, now_ns: u64, peer: PeerId, item: &Item<'_>) -> Result<(), ClientError> {

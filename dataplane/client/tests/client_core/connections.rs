@@ -206,6 +206,12 @@ fn a_writer_without_a_quorum_is_asked_last_and_what_it_was_given_goes_to_another
         Some(PeerId(0)),
         "whoever is cut off has an old one"
     );
+    assert_eq!(seen.len(), 1, "one that stands still would take it and answer nothing");
+    script.document(
+        table.expect("seen above"),
+        &waterpark_wire::body::encode(&super::script::table()),
+    );
+    let seen = script.turn();
     let moved = seen.iter().find(|seen| seen.document.is_none()).unwrap();
     assert_eq!((moved.peer, moved.number), (PeerId(0), swallowed.number));
     assert!(moved.sent_before, "it may have been logged");
@@ -223,6 +229,8 @@ fn a_writer_without_a_quorum_is_asked_last_and_what_it_was_given_goes_to_another
     assert_eq!(tried.peer, writer, "a second later it is tried again");
     script.refuse(&tried, Outcome::NoQuorum, 0);
     script.pass(1_500);
+    script.turn();
+    script.answer(&again, Outcome::Done, 8, b"");
     script.turn();
     assert_eq!(
         script.sent(3, &SendOptions::default()).1.peer,

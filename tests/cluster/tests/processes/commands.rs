@@ -254,7 +254,11 @@ fn where_and_status_say_what_runs_and_what_is_gone() {
     );
     assert_eq!(held["writer"], members[0]["node"]);
 
-    let told = world.ask(&["status", "--json"]).ends(0).json();
+    // Counters are published with the next tick.
+    let told = eventually("status counts what came over MLLP", 10 * SECOND, || {
+        let told = world.ask(&["status", "--json"]).ends(0).json();
+        (told["totals"]["mllp_accepted"] != 0).then_some(told)
+    });
     assert_eq!(told["schema"], "waterpark.status.1");
     assert_eq!(
         (&told["healthy"], &told["complete"], &told["faults"]),
