@@ -21,7 +21,6 @@ const MEMORY_MIN: Bytes = Bytes::new(16 << 20);
 const MEMORY_MAX: Bytes = Bytes::new(64 << 40);
 /// Of a node that says nothing, in a file that says nothing.
 const MEMORY_DEFAULT: Bytes = Bytes::new(1 << 30);
-/// Breaks of the grammar that are named at most.
 /// What a file that says nothing of votes means, and the bounds of one that does. Shorter than a restart takes, every restart would move a vote; a
 /// file has to hold a state and some entries at least.
 const REPLACE_AFTER: Duration = Duration::from_us(60_000_000);
@@ -30,6 +29,7 @@ const REPLACE_AFTER_MAX: Duration = Duration::from_us(86_400_000_000);
 const TRIM: Bytes = Bytes::new(8 << 20);
 const TRIM_MIN: Bytes = Bytes::new(16 << 10);
 const TRIM_MAX: Bytes = Bytes::new(1 << 30);
+/// Breaks of the grammar that are named at most.
 const SYNTAX_PROBLEMS_MAX: usize = 20;
 /// Longest name of a facility that a key could carry beside its other fields.
 const FACILITY_BYTES_MAX: usize = 255;
