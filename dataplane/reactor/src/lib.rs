@@ -43,6 +43,6 @@ pub use driver::{
     TurnCost, UringRefusal, Wait, open,
 };
 pub use epoll::EpollDriver;
-pub use socket::{Congestion, SocketOptions};
+pub use socket::{BACKLOG, Congestion, SocketOptions};
 pub use uring::UringDriver;
 pub use waker::Waker;

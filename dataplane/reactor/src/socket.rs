@@ -13,6 +13,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::driver::SocketProfile;
 
+/// Connections that wait to be accepted, per listener; the host's `somaxconn` bounds it. The standard library asks for 128, which a burst of
+/// clients overruns.
+pub const BACKLOG: i32 = 4_096;
+
 /// Options of one profile (docs/decisions/0005-tcp-options.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
@@ -50,6 +54,45 @@ impl SocketOptions {
         send_buffer: None,
         receive_buffer: None,
     };
+
+    /// Listens, so that each connection has these options from the first one on: one that comes before a driver has the listener inherits
+    /// what the listener has then. With `shared`, others may listen on the same port, and the kernel spreads connections over them.
+    ///
+    /// # Errors
+    /// The kernel's, `AddrInUse` where another process listens.
+    pub fn listen(&self, address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+        let socket = new_socket(family(address), SocketFlags::CLOEXEC)?;
+        // A process that restarts finds the connections of its former life in TIME_WAIT on this port.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if shared {
+            sockopt::set_socket_reuseport(&socket, true)?;
+        }
+        self.apply(socket.as_fd(), &Congestion::probe()?)?;
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    }
+
+    fn apply(&self, socket: BorrowedFd<'_>, congestion: &Congestion) -> io::Result<()> {
+        sockopt::set_tcp_nodelay(socket, true)?;
+        match congestion {
+            Congestion::HostDefault(_) => {}
+            chosen => sockopt::set_tcp_congestion(socket, chosen.name())?,
+        }
+        sockopt::set_socket_keepalive(socket, true)?;
+        sockopt::set_tcp_keepidle(socket, self.keepalive_idle)?;
+        sockopt::set_tcp_keepintvl(socket, self.keepalive_interval)?;
+        sockopt::set_tcp_keepcnt(socket, self.keepalive_probes)?;
+        let user_timeout_ms = u32::try_from(self.user_timeout.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(socket, user_timeout_ms)?;
+        if let Some(bytes) = self.send_buffer {
+            sockopt::set_socket_send_buffer_size(socket, bytes as usize)?;
+        }
+        if let Some(bytes) = self.receive_buffer {
+            sockopt::set_socket_recv_buffer_size(socket, bytes as usize)?;
+        }
+        Ok(())
+    }
 }
 
 /// The congestion control in force on the driver's sockets.
@@ -111,28 +154,10 @@ impl Options {
             SocketProfile::Link => &self.link,
             SocketProfile::Client | SocketProfile::Edge => &self.client,
         };
-        sockopt::set_tcp_nodelay(socket, true)?;
-        match &self.congestion {
-            Congestion::HostDefault(_) => {}
-            chosen => sockopt::set_tcp_congestion(socket, chosen.name())?,
-        }
-        sockopt::set_socket_keepalive(socket, true)?;
-        sockopt::set_tcp_keepidle(socket, options.keepalive_idle)?;
-        sockopt::set_tcp_keepintvl(socket, options.keepalive_interval)?;
-        sockopt::set_tcp_keepcnt(socket, options.keepalive_probes)?;
-        let user_timeout_ms = u32::try_from(options.user_timeout.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(socket, user_timeout_ms)?;
-        if let Some(bytes) = options.send_buffer {
-            sockopt::set_socket_send_buffer_size(socket, bytes as usize)?;
-        }
-        if let Some(bytes) = options.receive_buffer {
-            sockopt::set_socket_recv_buffer_size(socket, bytes as usize)?;
-        }
-        Ok(())
+        options.apply(socket, &self.congestion)
     }
 
-    /// Makes a listener ready for a driver. Its backlog grows to what the host allows: the standard library asks for 128, which a burst of
-    /// clients overruns.
+    /// Makes a listener ready for a driver, wherever it comes from.
     pub(crate) fn prepare_listener(
         &self,
         listener: &TcpListener,
@@ -141,7 +166,7 @@ impl Options {
     ) -> io::Result<()> {
         self.apply(listener.as_fd(), profile)?;
         listener.set_nonblocking(nonblocking)?;
-        rustix::net::listen(listener, 4096)?;
+        rustix::net::listen(listener, BACKLOG)?;
         Ok(())
     }
 
@@ -152,16 +177,19 @@ impl Options {
         profile: SocketProfile,
         nonblocking: bool,
     ) -> io::Result<OwnedFd> {
-        let family = if address.is_ipv4() {
-            AddressFamily::INET
-        } else {
-            AddressFamily::INET6
-        };
         let mut flags = SocketFlags::CLOEXEC;
         flags.set(SocketFlags::NONBLOCK, nonblocking);
-        let socket = new_socket(family, flags)?;
+        let socket = new_socket(family(address), flags)?;
         self.apply(socket.as_fd(), profile)?;
         Ok(socket)
+    }
+}
+
+fn family(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
     }
 }
 
@@ -243,12 +271,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_accepted_socket_inherits_every_option_of_its_listener() {
-        let options = options();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        options.prepare_listener(&listener, SocketProfile::Link, false).unwrap();
-        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// Accepts one connection, and looks at it.
+    fn assert_accepts_with_options(listener: &TcpListener) {
         let (accepted, _) = listener.accept().unwrap();
         assert!(sockopt::tcp_nodelay(&accepted).unwrap());
         assert!(sockopt::socket_keepalive(&accepted).unwrap());
@@ -265,7 +289,29 @@ mod tests {
             SocketOptions::LINK.keepalive_probes
         );
         assert_eq!(sockopt::tcp_user_timeout(&accepted).unwrap(), 8000);
-        assert_eq!(sockopt::tcp_congestion(&accepted).unwrap(), options.congestion.name());
+        let congestion = Congestion::probe().unwrap();
+        assert_eq!(sockopt::tcp_congestion(&accepted).unwrap(), congestion.name());
+    }
+
+    #[test]
+    fn an_accepted_socket_inherits_every_option_of_its_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        options()
+            .prepare_listener(&listener, SocketProfile::Link, false)
+            .unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_accepts_with_options(&listener);
+    }
+
+    #[test]
+    fn a_connection_that_came_before_a_driver_has_the_listener_has_every_option_too() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listener = SocketOptions::LINK.listen(any, false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        options()
+            .prepare_listener(&listener, SocketProfile::Link, false)
+            .unwrap();
+        assert_accepts_with_options(&listener);
     }
 
     #[test]

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use waterpark_control::NodeConfig;
 use waterpark_core::ids::Incarnation;
+use waterpark_reactor::SocketOptions;
 
 use crate::NodeError;
 
-/// Connections that wait to be accepted, per port; the host's `somaxconn` bounds it.
-pub const BACKLOG: i32 = 4_096;
 /// How long ports may stay taken by this node's former process: after its end the kernel takes its io_uring down in the background, and the
 /// listeners with it.
 const PORTS_TAKEN: Duration = Duration::from_secs(2);
@@ -37,9 +36,10 @@ pub(crate) fn resolve(host: &str) -> io::Result<IpAddr> {
 pub(crate) fn listen(node: &NodeConfig, ip: IpAddr, mllp: bool) -> Result<Vec<Listeners>, NodeError> {
     let ports = node.ports();
     let until = Instant::now() + PORTS_TAKEN;
-    let one = |port: u16, role: &'static str, shard: u16, shared: bool| {
+    let (link, client) = (&SocketOptions::LINK, &SocketOptions::CLIENT);
+    let one = |port: u16, options: &SocketOptions, role: &'static str, shard: u16, shared: bool| {
         let address = SocketAddr::new(ip, port);
-        bind_until(address, until, shared).map_err(|cause| match Errno::from_io_error(&cause) {
+        listen_until(address, options, until, shared).map_err(|cause| match Errno::from_io_error(&cause) {
             Some(Errno::ADDRINUSE) => NodeError::PortInUse {
                 node: node.name.to_string(),
                 address,
@@ -60,10 +60,10 @@ pub(crate) fn listen(node: &NodeConfig, ip: IpAddr, mllp: bool) -> Result<Vec<Li
     };
     let shard = |shard: u16| {
         Ok(Listeners {
-            peers: one(ports.peer(shard), "peers", shard, false)?,
-            clients: one(ports.native(shard), "clients", shard, false)?,
+            peers: one(ports.peer(shard), link, "peers", shard, false)?,
+            clients: one(ports.native(shard), client, "clients", shard, false)?,
             mllp: mllp
-                .then(|| one(ports.mllp(), "MLLP senders", shard, node.shards > 1))
+                .then(|| one(ports.mllp(), client, "MLLP senders", shard, node.shards > 1))
                 .transpose()?,
         })
     };
@@ -71,35 +71,15 @@ pub(crate) fn listen(node: &NodeConfig, ip: IpAddr, mllp: bool) -> Result<Vec<Li
 }
 
 /// Tries again while the port is in use.
-fn bind_until(address: SocketAddr, until: Instant, shared: bool) -> io::Result<TcpListener> {
+fn listen_until(address: SocketAddr, options: &SocketOptions, until: Instant, shared: bool) -> io::Result<TcpListener> {
     loop {
-        match bind(address, shared) {
+        match options.listen(address, shared) {
             Err(cause) if cause.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
                 std::thread::sleep(PORTS_AGAIN);
             }
             bound => return bound,
         }
     }
-}
-
-/// As `TcpListener::bind`, with a backlog that ten thousand connections at once fit into.
-fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // A node that restarts finds the connections of its former life in TIME_WAIT on this port.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if shared {
-        // Each shard has a listener of its own on this port, and the kernel spreads connections over them.
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
-    bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
 }
 
 /// How many files this process may open; `None` for any number.

@@ -19,7 +19,6 @@ mod voter_file;
 
 pub use error::NodeError;
 pub use governance::Presences;
-pub use host::BACKLOG;
 pub use node::{Ended, Node, Options, Trouble};
 pub use placement::{CorePlan, plan_cores};
 pub use stopper::{Ending, Stopper};
@@ -27,6 +26,6 @@ pub use voter_file::{VoterFile, VoterFileError};
 pub use waterpark_control as config;
 pub use waterpark_core::topology_log::Presence;
 pub use waterpark_handlers::Kinds;
-pub use waterpark_reactor::DriverChoice;
 pub use waterpark_reactor::event_loop::ConnectionBounds;
 pub use waterpark_reactor::event_loop::Way;
+pub use waterpark_reactor::{BACKLOG, DriverChoice};
