@@ -40,9 +40,9 @@ pub(crate) struct Run {
     /// Which messages
     #[arg(long, value_enum, default_value_t = Work::W128)]
     workload: Work,
-    /// Actors
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    actors: u64,
+    /// Actors; a million, or with `overload` a thousand where nothing else is said
+    #[arg(long, value_name = "N")]
+    actors: Option<u64>,
     /// Bytes of a message
     #[arg(long, value_name = "N", default_value_t = 128)]
     message_bytes: usize,
@@ -62,11 +62,11 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = overload::SESSIONS)]
     sessions: usize,
     /// With `overload`: how far apart data centres are, there and back
-    #[arg(long, value_name = "TIME")]
-    round_trip: Option<Duration>,
-    /// With `overload`: how many requests may wait for their commit in a shard
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=i64::from(waterpark::config::WAITING_MAX)))]
-    waiting: Option<u32>,
+    #[arg(long, value_name = "TIME", default_value_t = Duration::from_us(overload::ROUND_TRIP_US))]
+    round_trip: Duration,
+    /// With `overload`: how many requests may wait for their commit in a shard, at most
+    #[arg(long, value_name = "N", default_value_t = overload::WAITING, value_parser = waiting())]
+    waiting: u32,
     /// Measure a cluster that runs, described by this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -189,6 +189,13 @@ pub(crate) fn usage<T>(text: &str) -> Result<T, ExitCode> {
     Err(ExitCode::from(2))
 }
 
+fn waiting() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(16..=i64::from(waterpark::config::WAITING_MAX))
+}
+
+/// How many actors there are where nothing is said.
+const ACTORS: u64 = 1_000_000;
+
 /// What both kinds of measurement ask of their options.
 fn checked(arguments: &Run) -> Result<(), ExitCode> {
     if arguments.message_bytes < MESSAGE_BYTES_MIN {
@@ -196,7 +203,7 @@ fn checked(arguments: &Run) -> Result<(), ExitCode> {
             "--message-bytes is at least {MESSAGE_BYTES_MIN}: a message carries its number and a check"
         ));
     }
-    if arguments.actors == 0
+    if arguments.actors == Some(0)
         || arguments.rate.is_some_and(|rate| rate.is_nan() || rate < 1.0)
         || arguments.closed == Some(0)
     {
@@ -216,18 +223,16 @@ fn overload_plan(arguments: &Run) -> Result<OverloadPlan, ExitCode> {
     Ok(OverloadPlan {
         binary: own_binary()?,
         driver: arguments.driver.name().to_owned(),
-        actors: arguments.actors,
+        actors: arguments.actors.unwrap_or(overload::ACTORS),
         message_bytes: arguments.message_bytes,
         time: std::time::Duration::from_micros(arguments.time.as_us()),
         timeout_ms: timeout_ms(arguments),
         sessions: arguments.sessions,
-        round_trip: arguments
-            .round_trip
-            .map(|time| std::time::Duration::from_micros(time.as_us())),
+        round_trip: std::time::Duration::from_micros(arguments.round_trip.as_us()),
         waiting: arguments.waiting,
         in_flight: arguments
             .closed
-            .unwrap_or_else(|| overload::in_flight(arguments.waiting)),
+            .map_or_else(|| overload::in_flight(arguments.waiting), |wanted| vec![wanted]),
         cores: match arguments.cores {
             CoresOf::Split => Cores::Split,
             CoresOf::Shared => Cores::Shared,
@@ -294,7 +299,7 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
     Ok(Plan {
         target,
         kind,
-        actors: arguments.actors,
+        actors: arguments.actors.unwrap_or(ACTORS),
         pace: arguments
             .closed
             .map_or(Pace::Open(arguments.rate.unwrap_or(RATE)), Pace::Closed),

@@ -199,6 +199,8 @@ impl OverloadReport {
             "workload": "overload",
             "driver": self.driver,
             "sessions": self.plan.sessions,
+            "waiting": self.plan.waiting,
+            "round_trip_us": u64::try_from(self.plan.round_trip.as_micros()).unwrap_or(u64::MAX),
             "message_bytes": self.plan.message_bytes,
             "node_cores": self.node_cores,
             "generator_cores": self.generator_cores,
@@ -247,8 +249,8 @@ impl OverloadReport {
             )
         };
         let mut text = format!(
-            "overload on {}: {} sessions, messages of {} bytes; {cores}\n",
-            self.driver, self.plan.sessions, self.plan.message_bytes
+            "overload on {}: {} sessions, messages of {} bytes; at most {} wait in a shard, {:?} there and back; {cores}\n",
+            self.driver, self.plan.sessions, self.plan.message_bytes, self.plan.waiting, self.plan.round_trip
         );
         text += &format!(
             "{:.2} s: {} planned = {} offered + {} not reached by the generator + {} not taken by its clients; {} left more than 1 ms late\n",
@@ -314,9 +316,9 @@ mod tests {
                 time: Duration::from_secs(1),
                 timeout_ms: 1,
                 sessions: 1,
-                in_flight: 1,
-                round_trip: None,
-                waiting: None,
+                in_flight: vec![1],
+                round_trip: Duration::ZERO,
+                waiting: 16,
                 cores: Cores::Shared,
             },
             node_cores: Vec::new(),

@@ -88,7 +88,7 @@ pub(crate) fn render(values: &Values<'_>) -> String {
         line(&mut text, "key_file", &quoted(key_file));
     }
     text.push_str(
-        "\n[defaults]\n# Shards per node, each on a core of its own; or cores (\"2-31\"). Memory budget per node. A shard takes `clients` native clients,\n# and as many requests as `waiting` wait in it for their commit; more is refused, and told when to try again.\n",
+        "\n[defaults]\n# Shards per node, each on a core of its own; or cores (\"2-31\"). Memory budget per node. A shard takes `clients` native clients,\n# and `waiting` requests wait in it for their commit at most; more is refused, and told when to try again.\n",
     );
     line(&mut text, "workers", &values.workers);
     line(&mut text, "memory", &quoted(&values.memory.to_string()));

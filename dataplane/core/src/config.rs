@@ -173,7 +173,7 @@ pub struct Limits {
     pub link_frames_max: usize,
     /// Bytes that may wait for a client that does not read; beyond it is disconnected.
     pub client_backlog_bytes_max: usize,
-    /// Requests of one group that may wait for their commit.
+    /// Requests of one group that may wait for their commit, at most: fewer may in a shard that commits less.
     pub waiting_per_group_max: usize,
     /// Requests of all groups of a shard together that may: what is refused beyond them would only have waited longer.
     pub waiting_per_shard_max: usize,

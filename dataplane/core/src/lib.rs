@@ -5,6 +5,7 @@
 //! under sockets and under a simulated network.
 
 mod account;
+mod admission;
 mod answers;
 pub mod behaviour;
 pub mod config;
@@ -28,6 +29,7 @@ mod nodes;
 mod orders;
 mod outbox;
 mod pending;
+mod quickest;
 pub mod quorum;
 mod reads;
 mod registry;

@@ -11,6 +11,7 @@ use waterpark_wire::link::{Assembly, Exception};
 
 use crate::ids::{GroupId, Incarnation, NodeId, Seq, View};
 use crate::outbox::Outbox;
+use crate::quickest::Quickest;
 use crate::rules::{Rule, Rules};
 use crate::view_change::Transfers;
 
@@ -70,6 +71,10 @@ pub(crate) struct Link {
     pub(crate) left_ns: u64,
     /// Since when the oldest un-acked frame waits, monotonic ns.
     pub(crate) unacked_since_ns: u64,
+    /// What a frame with runs took until its ack, when nothing waited.
+    pub(crate) way: Quickest,
+    /// The frame that is timed, and when it left, monotonic ns.
+    timed: Option<(u64, u64)>,
     /// Local groups with runs for this link, each at most once.
     pub(crate) queue: VecDeque<u32>,
     /// What members of the peer asked for of logs and states.
@@ -110,6 +115,8 @@ impl Link {
             heard_ns: 0,
             left_ns: 0,
             unacked_since_ns: 0,
+            way: Quickest::default(),
+            timed: None,
             queue: VecDeque::new(),
             transfers: Transfers::default(),
             asks: Vec::new(),
@@ -144,6 +151,7 @@ impl Link {
         self.transfers.reset();
         self.asks.clear();
         self.next_number = 1;
+        self.timed = None;
         self.acked_to = 0;
         self.early_acks.clear();
         self.long_record = None;
@@ -189,6 +197,7 @@ impl Link {
         }
         let number = self.next_number;
         self.next_number += 1;
+        self.timed.get_or_insert((number, now_ns));
         self.frames.push_back((number, records));
         number
     }
@@ -211,6 +220,9 @@ impl Link {
         while let Some((_, records)) = self.frames.pop_front_if(|(frame, _)| *frame <= ack.number) {
             count += records as usize;
             self.unacked_since_ns = now_ns;
+        }
+        if let Some((_, left_ns)) = self.timed.take_if(|(frame, _)| *frame <= ack.number) {
+            self.way.heard(now_ns.saturating_sub(left_ns), now_ns);
         }
         records.clear();
         records.extend(self.records.drain(..count));

@@ -67,9 +67,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     ) {
         let origin = arrival.origin;
         let group = &self.groups[index];
-        let limits = &self.settings.limits;
         let waiting = group.waiting.len() + group.reads.confirming.len();
-        if waiting >= limits.waiting_per_group_max || self.waiting >= limits.waiting_per_shard_max {
+        if waiting >= self.admission.per_group || self.waiting >= self.admission.per_shard {
             return self.refuse(origin, request, Outcome::Busy, BUSY_RETRY_MS);
         }
         let confirms = match (level, request.freshness) {

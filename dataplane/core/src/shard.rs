@@ -11,6 +11,7 @@ use waterpark_wire::run::RunView;
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
 use crate::account::Census;
+use crate::admission::Admission;
 use crate::behaviour::{Answer, Behaviour, KindId};
 use crate::config::{Births, Config, Settings};
 use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
@@ -198,6 +199,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) mail: Vec<Vec<u8>>,
     /// Answers of all groups that wait for their commit.
     pub(crate) waiting: usize,
+    /// And how many may.
+    pub(crate) admission: Admission,
     /// Replies to local requests that wait to be taken.
     pub(crate) local: Vec<u8>,
     /// Groups with new entries in this turn.
@@ -258,6 +261,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             group_at: vec![NO_GROUP; placement.table().groups() as usize],
             mail: vec![Vec::new(); usize::from(settings.shards_of(settings.node))],
             waiting: 0,
+            admission: Admission::new(&settings.limits),
             local: Vec::new(),
             pendings: Pendings::new(settings.shard, settings.limits.pending_max),
             met: vec![Incarnation::default(); nodes],

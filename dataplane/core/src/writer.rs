@@ -330,7 +330,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if full_rows || !admits && (self.has_pressure() || self.followers_press(index)) {
             return Some((Outcome::Full, 0));
         }
-        if group.waiting.len() >= limits.waiting_per_group_max || self.waiting >= limits.waiting_per_shard_max {
+        if group.waiting.len() >= self.admission.per_group || self.waiting >= self.admission.per_shard {
             return Some((Outcome::Busy, BUSY_RETRY_MS));
         }
         match standing {

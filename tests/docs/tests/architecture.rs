@@ -69,19 +69,29 @@ fn the_limits_are_those_of_the_code() {
         ),
         ("| un-acked frames of a link | 64 |", core, "link_frames_max: 64"),
         (
-            "commit | 16,384, or half of what a shard has |",
+            "commit | 16,384, or half of what may in its shard |",
             core,
             "waiting_per_group_max: 16_384",
         ),
         (
-            "shard that do | 32,768 (`waiting` in `[defaults]` may say fewer) |",
+            "longest way to a peer; 32,768 at most (`waiting` in `[defaults]` may say fewer;",
             core,
             "waiting_per_shard_max: 32_768",
         ),
         (
-            "shard that do | 32,768 (`waiting` in `[defaults]` may say fewer) |",
+            "longest way to a peer; 32,768 at most (`waiting` in `[defaults]` may say fewer;",
             "dataplane/control/src/config.rs",
             "WAITING_MAX: u32 = 32_768",
+        ),
+        (
+            "shard that do | 4,096, or as many",
+            "dataplane/core/src/admission.rs",
+            "BURST: usize = 4_096",
+        ),
+        (
+            "commits in 20 ms and twice",
+            "dataplane/core/src/admission.rs",
+            "QUEUE_NS: u64 = 20 * MS",
         ),
         ("keeps | 65,536 |", core, "pending_max: 65_536"),
         ("| 4,096; 256 numbers each |", core, "lanes_per_group_max: 4_096"),

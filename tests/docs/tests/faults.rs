@@ -138,9 +138,9 @@ fn the_limits_that_the_page_tells_are_those_of_the_code() {
     let page = page::in_one_line(&read("docs/faults.md"));
     for (said, path, stands) in [
         (
-            "16,384 answers of its group or 32,768 of its shard",
-            "dataplane/core/src/config.rs",
-            "waiting_per_group_max: 16_384",
+            "as it gives in about 20 ms",
+            "dataplane/core/src/admission.rs",
+            "QUEUE_NS: u64 = 20 * MS",
         ),
         ("65,536 requests", "dataplane/core/src/config.rs", "pending_max: 65_536"),
         (

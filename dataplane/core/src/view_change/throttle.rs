@@ -11,14 +11,13 @@
 //! It knows no log and sends nothing. **Invariant:** a portion begins only if it fits the window, or if nothing is under way.
 
 use crate::ids::{GroupId, Seq, View};
+use crate::quickest::Quickest;
 use crate::time::MS;
 
 /// Portions may come through this much later than the quickest one, or by this part of what that took: every run that goes the same way
 /// waits as long, twice before it is acked.
 const LATE_NS: u64 = MS / 4;
 const LATE_PART: u64 = 8;
-/// The quickest one is forgotten after one such epoch at least and two at most: a way may become longer for good.
-const EPOCH_NS: u64 = 5_000 * MS;
 /// A link rests for so many times what a portion takes, at the most,
 const REST_TIMES_MAX: u64 = 8;
 /// and never so long that less than this would pass: copies have to come back however busy everybody is.
@@ -39,38 +38,6 @@ struct UnderWay {
     bytes: usize,
     /// When its last piece left, monotonic ns; `None` before.
     left_ns: Option<u64>,
-}
-
-/// The quickest answer of this epoch and of the one before.
-#[derive(Debug)]
-struct Quickest {
-    now_ns: u64,
-    before_ns: u64,
-    /// When this epoch is over, monotonic ns.
-    until_ns: u64,
-}
-
-impl Default for Quickest {
-    fn default() -> Quickest {
-        Quickest {
-            now_ns: u64::MAX,
-            before_ns: u64::MAX,
-            until_ns: 0,
-        }
-    }
-}
-
-impl Quickest {
-    /// What an answer took; whether that is about as little as the quickest.
-    fn heard(&mut self, took_ns: u64, now_ns: u64) -> bool {
-        if now_ns >= self.until_ns {
-            self.before_ns = std::mem::replace(&mut self.now_ns, u64::MAX);
-            self.until_ns = now_ns + EPOCH_NS;
-        }
-        self.now_ns = self.now_ns.min(took_ns);
-        let least_ns = self.now_ns.min(self.before_ns);
-        took_ns <= least_ns + LATE_NS.max(least_ns / LATE_PART)
-    }
 }
 
 /// What may be under way on one link.
@@ -143,7 +110,8 @@ impl Window {
             return;
         }
         let took_ns = now_ns.saturating_sub(left_ns).max(1);
-        if self.quickest.heard(took_ns, now_ns) {
+        let least_ns = self.quickest.heard(took_ns, now_ns);
+        if took_ns <= least_ns + LATE_NS.max(least_ns / LATE_PART) {
             self.widen(portion.bytes, bytes_max);
         } else if left_ns >= self.halved_ns {
             self.halve(now_ns);
@@ -263,22 +231,6 @@ mod tests {
         assert_eq!(late, [1_300, 2_600, 5_200, 7_812, 7_812, 7_812]);
         let quick = [1_000; 5].map(&mut rests);
         assert_eq!(quick, [4_000, 2_000, 1_000, 0, 0]);
-    }
-
-    #[test]
-    fn a_way_that_has_become_longer_is_learnt_after_two_epochs() {
-        let mut quickest = Quickest::default();
-        let at = |seconds: u64| seconds * 1_000 * MS;
-        assert!(quickest.heard(MS, at(0)));
-        for (seconds, took_ms, is_quick) in [
-            (1, 2, false),
-            (6, 2, false),
-            (9, 1, true),
-            (11, 2, false),
-            (17, 2, true),
-        ] {
-            assert_eq!(quickest.heard(took_ms * MS, at(seconds)), is_quick, "after {seconds} s");
-        }
     }
 
     #[test]
