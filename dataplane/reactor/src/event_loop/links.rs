@@ -41,6 +41,8 @@ pub(super) struct LinkRow {
     pub(super) dialing: Option<(ConnectionId, Box<Dialer>)>,
     /// The process at the other end of the last connection.
     incarnation: Incarnation,
+    /// The newest process of the peer that the topology log named.
+    named: Incarnation,
     /// The last epoch, 0 before the first.
     pub(super) epoch: u32,
     /// When to dial; monotonic ns.
@@ -66,6 +68,7 @@ impl LinkRow {
             dialing: None,
             probe: None,
             incarnation: Incarnation(0),
+            named: Incarnation(0),
             epoch: 0,
             dial_at_ns: 0,
             wait_ms: REDIAL_FIRST_MS,
@@ -87,6 +90,17 @@ impl LinkRow {
             self.dial_at_ns = now.monotonic_ns;
             self.told = None;
         }
+    }
+
+    /// The topology log names a process of the peer: one that was not met yet has just begun, and waits for its links. Whether it is dialled
+    /// at once.
+    fn was_named(&mut self, incarnation: Incarnation, now: Now) -> bool {
+        let is_new = incarnation > self.named && incarnation > self.incarnation;
+        self.named = self.named.max(incarnation);
+        if is_new {
+            (self.dial_at_ns, self.wait_ms) = (now.monotonic_ns, REDIAL_FIRST_MS);
+        }
+        is_new
     }
 
     /// The process at the other end of the last connection.
@@ -157,6 +171,16 @@ impl<B: Behaviour> EventLoop<B> {
             }
         }
         self.timers_at_ns = 0;
+    }
+
+    /// Another node may have been met by a process that this one waits to dial again.
+    pub(super) fn dial_the_named(&mut self, now: Now) {
+        let decided = self.shard.decided();
+        for row in &mut self.links {
+            if row.was_named(decided.node(row.info.peer).incarnation, now) {
+                self.timers_at_ns = 0;
+            }
+        }
     }
 
     /// Dials what is due; the next instant at which something is, monotonic ns.
@@ -425,6 +449,40 @@ mod tests {
         number: 0,
         epoch: 5,
     };
+
+    #[test]
+    fn a_process_that_the_topology_log_names_is_dialled_at_once_and_once() {
+        let info = LinkInfo {
+            link: LinkId(0),
+            peer: NodeId(2),
+            peer_shard: 0,
+            number: 0,
+            dials: true,
+            left: false,
+        };
+        let host = Some(IpAddr::from([127, 0, 0, 1]));
+        let mut row = LinkRow::new(info, 9_000, host, None, Way::default());
+        let at = |ms: u64| Now {
+            monotonic_ns: ms * 1_000_000,
+            wall_ms: ms,
+        };
+        row.incarnation = Incarnation(5);
+        (row.dial_at_ns, row.wait_ms) = (at(900).monotonic_ns, REDIAL_MAX_MS);
+        assert!(!row.was_named(Incarnation(5), at(100)), "that one was met");
+        assert!(!row.was_named(Incarnation(4), at(100)), "that one is gone");
+        assert_eq!(row.due_ns(), Some(at(900).monotonic_ns));
+        assert!(row.was_named(Incarnation(6), at(100)));
+        assert_eq!(
+            (row.due_ns(), row.wait_ms),
+            (Some(at(100).monotonic_ns), REDIAL_FIRST_MS)
+        );
+        row.dial_at_ns = at(120).monotonic_ns;
+        assert!(
+            !row.was_named(Incarnation(6), at(110)),
+            "whoever does not listen is not dialled with each entry"
+        );
+        assert_eq!(row.due_ns(), Some(at(120).monotonic_ns));
+    }
 
     fn beat() -> Vec<u8> {
         let mut bytes = Vec::new();

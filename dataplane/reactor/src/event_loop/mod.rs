@@ -545,10 +545,12 @@ impl<B: Behaviour> EventLoop<B> {
                 Ok(Command::Decided { position, stamp, entry }) => {
                     self.shard.on_decided(now, position, stamp, &entry);
                     self.on_nodes(now);
+                    self.dial_the_named(now);
                 }
                 Ok(Command::State(state)) => {
                     self.shard.on_state(now, &state);
                     self.on_nodes(now);
+                    self.dial_the_named(now);
                 }
                 Ok(Command::Pause) => self.paused = true,
                 Ok(Command::Resume) => self.paused = false,
