@@ -17,7 +17,7 @@ use waterpark_wire::refusal::ConnectionRefusal;
 use super::connection::{Connection, Role};
 use super::report::{LinkEnd, Report};
 use super::way::{Line, Way};
-use super::{EventLoop, unpin};
+use super::{EventLoop, PEERS, unpin};
 use crate::driver::{Driver, SocketProfile};
 use crate::{CloseCause, ConnectionId};
 
@@ -103,6 +103,17 @@ impl LinkRow {
         is_new
     }
 
+    /// Somebody at this address asked whether this process listens, and proved nothing: if it is the peer, it waits to be dialled. Whether it is
+    /// dialled at once; whoever asks without end has that no more often than a first dial is repeated.
+    fn was_asked_by(&mut self, ip: IpAddr, now: Now) -> bool {
+        let waits = self.due_ns() > Some(now.after_ms(REDIAL_FIRST_MS));
+        let is_it = waits && self.address().is_some_and(|address| address.ip() == ip);
+        if is_it {
+            (self.dial_at_ns, self.wait_ms) = (now.monotonic_ns, REDIAL_FIRST_MS);
+        }
+        is_it
+    }
+
     /// The process at the other end of the last connection.
     fn member(&self) -> Member {
         Member {
@@ -181,6 +192,20 @@ impl<B: Behaviour> EventLoop<B> {
                 self.timers_at_ns = 0;
             }
         }
+    }
+
+    /// A connection at the port for peers ended before its first word, as probes do.
+    fn was_probed(&mut self, now: Now, ip: IpAddr) {
+        for row in &mut self.links {
+            if row.was_asked_by(ip, now) {
+                self.timers_at_ns = 0;
+            }
+        }
+    }
+
+    /// Asks all who dial this node whether they listen: whoever waits to dial again learns that it is there.
+    pub(super) fn probe_dialers(&mut self) {
+        (0..self.links.len()).for_each(|index| self.probe(index));
     }
 
     /// Dials what is due; the next instant at which something is, monotonic ns.
@@ -386,7 +411,12 @@ impl<B: Behaviour> EventLoop<B> {
                     self.link_lost(now, *link, id, None);
                 }
             }
-            Role::Accepting { .. } => self.counters.handshakes_left += 1,
+            Role::Accepting { listener, .. } => {
+                self.counters.handshakes_left += 1;
+                if *listener == PEERS {
+                    self.was_probed(now, connection.peer.ip());
+                }
+            }
             Role::Edge { .. } => self.edge_closed(id),
             Role::Closing => (),
         }
@@ -450,8 +480,15 @@ mod tests {
         epoch: 5,
     };
 
-    #[test]
-    fn a_process_that_the_topology_log_names_is_dialled_at_once_and_once() {
+    fn at(ms: u64) -> Now {
+        Now {
+            monotonic_ns: ms * 1_000_000,
+            wall_ms: ms,
+        }
+    }
+
+    /// A link whose peer is away for long: it is dialled again after 900 ms.
+    fn waiting_row() -> LinkRow {
         let info = LinkInfo {
             link: LinkId(0),
             peer: NodeId(2),
@@ -462,12 +499,33 @@ mod tests {
         };
         let host = Some(IpAddr::from([127, 0, 0, 1]));
         let mut row = LinkRow::new(info, 9_000, host, None, Way::default());
-        let at = |ms: u64| Now {
-            monotonic_ns: ms * 1_000_000,
-            wall_ms: ms,
-        };
-        row.incarnation = Incarnation(5);
         (row.dial_at_ns, row.wait_ms) = (at(900).monotonic_ns, REDIAL_MAX_MS);
+        row
+    }
+
+    #[test]
+    fn a_peer_that_asks_is_dialled_at_once_and_nobody_else() {
+        let mut row = waiting_row();
+        assert!(
+            !row.was_asked_by(IpAddr::from([127, 0, 0, 2]), at(100)),
+            "that is another host"
+        );
+        let ip = IpAddr::from([127, 0, 0, 1]);
+        assert!(row.was_asked_by(ip, at(100)));
+        assert_eq!(
+            (row.due_ns(), row.wait_ms),
+            (Some(at(100).monotonic_ns), REDIAL_FIRST_MS)
+        );
+        row.dial_at_ns = at(120).monotonic_ns;
+        assert!(!row.was_asked_by(ip, at(101)), "it was dialled just now");
+        (row.dial_at_ns, row.info.dials) = (at(900).monotonic_ns, false);
+        assert!(!row.was_asked_by(ip, at(200)), "this side does not dial");
+    }
+
+    #[test]
+    fn a_process_that_the_topology_log_names_is_dialled_at_once_and_once() {
+        let mut row = waiting_row();
+        row.incarnation = Incarnation(5);
         assert!(!row.was_named(Incarnation(5), at(100)), "that one was met");
         assert!(!row.was_named(Incarnation(4), at(100)), "that one is gone");
         assert_eq!(row.due_ns(), Some(at(900).monotonic_ns));

@@ -339,6 +339,7 @@ impl<B: Behaviour> EventLoop<B> {
     pub fn run(mut self) {
         let mut events: Vec<Event> = Vec::with_capacity(1024);
         let mut wait = Wait::Poll;
+        self.probe_dialers();
         while !self.ended {
             let sleeps = wait != Wait::Poll;
             let turned = self.driver.turn(wait, &mut events);
