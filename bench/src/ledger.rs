@@ -117,8 +117,10 @@ impl Findings {
 /// A fault of a member that is not among the three of a group is not seen in that group: three copies are what an ack promises. Each
 /// group begins with another member, so that all of them are read.
 pub struct Checker<'a> {
-    /// The cluster's placement.
+    /// The cluster's placement at its birth.
     pub topology: &'a Topology,
+    /// Members of groups, the writer first, where they may be others since.
+    pub members: BTreeMap<u32, Vec<u16>>,
     /// Its key.
     pub key: [u8; 32],
     /// The work that was sent.
@@ -239,11 +241,13 @@ impl GroupBook {
 
 impl<L: Logs> Check<'_, L> {
     fn group(&mut self, group: GroupId) {
-        let members = self.checker.topology.birth().members(group).nodes();
+        let born = || self.checker.topology.birth().members(group).nodes().to_vec();
+        let now = self.checker.members.get(&group.0).cloned();
+        let members = now.unwrap_or_else(|| born().iter().map(|node| node.0).collect());
         // Beginning with another member for each group, so that all of them are read.
         let first = group.0 as usize % members.len();
-        let order = (0..members.len()).map(|at| members[(first + at) % members.len()].0);
-        let commit = self.commit_of(group, members[0].0);
+        let order = (0..members.len()).map(|at| members[(first + at) % members.len()]);
+        let commit = self.commit_of(group, members[0]);
         let wanted = COPIES.min(members.len());
         let mut book = GroupBook::default();
         for (at, member) in order.enumerate() {

@@ -30,6 +30,7 @@ pub mod mllp;
 pub mod overload;
 pub mod report;
 pub mod run;
+mod sight;
 pub mod timeline;
 pub mod workload;
 

@@ -119,6 +119,12 @@ pub(crate) fn quantile_rows(name_width: usize, rows: &[(&str, &Histogram<u64>)])
 }
 
 /// What reading back found, then each finding in a line.
+/// Quantiles of times in microseconds, for programs.
+pub(crate) fn quantiles(us: &Histogram<u64>) -> Value {
+    let at = |quantile| us.value_at_quantile(quantile);
+    json!({ "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": us.max() })
+}
+
 pub(crate) fn read_back(findings: &Findings) -> String {
     let mut text = format!(
         "{} looked for in three members each, {} lost, {} duplicated, {} refused but held, {} differing, {} foreign\n",
@@ -221,13 +227,6 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let measured = &self.measured;
-        let quantiles = |histogram: &Histogram<u64>| {
-            json!({
-                "p50": histogram.value_at_quantile(0.5), "p90": histogram.value_at_quantile(0.9),
-                "p99": histogram.value_at_quantile(0.99), "p999": histogram.value_at_quantile(0.999),
-                "max": histogram.max(),
-            })
-        };
         let acked = measured.acked;
         let pace = match self.plan.pace {
             Pace::Open(rate) => json!({ "open_per_s": rate }),

@@ -10,9 +10,10 @@ use waterpark_control::{ClusterConfig, History};
 use waterpark_ring::Topology;
 
 use crate::cluster::{Cluster, ClusterError, ClusterPlan, Member, addresses, cpu_ns_of};
-use crate::generator::{Generator, Schedule};
+use crate::generator::{Generator, Measured, Schedule};
 use crate::ledger::Checker;
 use crate::report::Report;
+use crate::sight::Sight;
 use crate::workload::{Kind, Workload};
 
 /// Bytes that one message of W128 takes in a member's log, with its share of run headers: for planning memory.
@@ -219,8 +220,11 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
 
     say("reading everything back from three members");
     let begun = Instant::now();
+    let nodes: Vec<u16> = topology.nodes().iter().map(|node| node.id.0).collect();
+    let sight = Sight::look(&control, &nodes, config.groups, &Sight::default());
     let checker = Checker {
         topology: &topology,
+        members: sight.members(),
         key,
         workload,
         ledger: generator.ledger(),
@@ -233,7 +237,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     let exits = cluster.map(Cluster::stop).unwrap_or_default();
 
     let open_loop = matches!(plan.pace, Pace::Open(_));
-    let invalid = open_loop && measured.late * 100 > (measured.sent + measured.late) * LATE_PERCENT;
+    let invalid = open_loop && is_late(&measured);
     let verdict = if !findings.is_clean() {
         Verdict::Fail
     } else if invalid {
@@ -267,6 +271,11 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         exits,
         verdict,
     })
+}
+
+/// Whether an open loop did not keep to its plan.
+pub(crate) fn is_late(measured: &Measured) -> bool {
+    measured.late * 100 > (measured.sent + measured.late) * LATE_PERCENT
 }
 
 /// Tells this run's messages from those of any other.
@@ -318,6 +327,16 @@ pub(crate) fn memory_of_each(nodes: u64, (least, most): (u64, u64)) -> Result<u6
         });
     }
     Ok(each.min(most))
+}
+
+/// Whether each of so many nodes may have a budget of which so much is used: three quarters of what is free, for all of them.
+pub(crate) fn memory_for(nodes: u64, used: u64) -> Result<(), RunError> {
+    let free = free_memory().unwrap_or(4 << 30);
+    let wanted = nodes.saturating_mul(used);
+    match wanted <= free / 4 * 3 {
+        true => Ok(()),
+        false => Err(RunError::Memory { free, nodes, wanted }),
+    }
 }
 
 /// Memory that this host has free, in bytes; `None` where it does not say.

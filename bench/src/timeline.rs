@@ -38,10 +38,21 @@ impl Timeline {
     pub fn acked(&mut self, planned_ns: u64, response_us: u64) {
         let place = usize::try_from(planned_ns / self.interval_ns).expect("intervals are few");
         if self.intervals.len() <= place {
-            let empty = || Histogram::new_with_bounds(1, LONGEST_US, 2).expect("bounds that the library allows");
             self.intervals.resize_with(place + 1, empty);
         }
         self.intervals[place].saturating_record(response_us);
+    }
+
+    /// Response times of all messages that were planned in a stretch, to the next interval: one histogram.
+    #[must_use]
+    pub fn between(&self, from: Duration, until: Duration) -> Histogram<u64> {
+        let place = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / self.interval_ns;
+        let within = place(from)..place(until);
+        let mut all = empty();
+        for (_, interval) in (0..).zip(&self.intervals).filter(|(place, _)| within.contains(place)) {
+            all.add(interval).expect("histograms of one shape");
+        }
+        all
     }
 
     /// For programs: a row for each interval, in ms from the beginning, with acks and µs.
@@ -55,6 +66,10 @@ impl Timeline {
         });
         rows.collect()
     }
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_US, 2).expect("bounds that the library allows")
 }
 
 #[cfg(test)]
@@ -74,6 +89,13 @@ mod tests {
         };
         assert_eq!(of("at_ms"), [0, 100, 200, 300]);
         assert_eq!(of("acked"), [2, 1, 0, 1]);
+        let between = |from: u64, until: u64| {
+            let histogram = timeline.between(Duration::from_millis(from), Duration::from_millis(until));
+            (histogram.len(), histogram.max() / 10)
+        };
+        assert_eq!(between(0, 300), (3, 30));
+        assert_eq!(between(100, 300), (1, 20));
+        assert_eq!(between(400, 500).0, 0);
         // Two digits hold.
         assert!(of("max")[3].abs_diff(5_000_000) < 50_000, "{rows}");
     }

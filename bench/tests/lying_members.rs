@@ -133,6 +133,7 @@ impl Cluster {
         let (topology, workload) = (self.topology.clone(), self.workload);
         let checker = Checker {
             topology: &topology,
+            members: std::collections::BTreeMap::new(),
             key: [0; 32],
             workload,
             ledger,

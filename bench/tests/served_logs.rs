@@ -307,6 +307,7 @@ fn check(lie: Lie) -> Findings {
     (0..MESSAGES).for_each(|serial| ledger.note(serial, Fate::Acked));
     let checker = Checker {
         topology: &topology,
+        members: std::collections::BTreeMap::new(),
         key: KEY,
         workload: WORK,
         ledger: &ledger,

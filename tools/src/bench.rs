@@ -1,6 +1,8 @@
 //! `waterpark bench`: measurements, on five processes of its own or on a cluster that runs.
 
+mod carry_out;
 mod failover;
+mod refill;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Kill, stop and drain nodes of a cluster of eight, measure what it costs each key, and read everything acked back
     Failover(failover::Arguments),
+    /// Lose one of eight nodes that hold something, beside messages at planned instants, and measure how its copies come back
+    Refill(refill::Arguments),
 }
 
 #[derive(Args)]
@@ -108,6 +112,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     let arguments = match command {
         Command::Run(arguments) => arguments,
         Command::Failover(arguments) => return failover::run(arguments),
+        Command::Refill(arguments) => return refill::run(arguments),
     };
     let wanted = match arguments.workload {
         Work::Overload => overload_plan(arguments).map(Wanted::Overload),

@@ -18,9 +18,9 @@ use super::load::{Load, LoadPlan, is_direct};
 use super::read_back::{Books, Findings, Members};
 use super::report::{ms, quantiles};
 use super::scenario::wall_ms;
-use super::sight::Sight;
 use super::stage::wait_until;
 use crate::run::{RunError, plan_seed};
+use crate::sight::Sight;
 use crate::workload::{Kind, Workload};
 
 /// Bytes of a message.

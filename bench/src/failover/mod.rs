@@ -7,7 +7,7 @@
 //! | `stage.rs` | the processes: ending, stopping, cutting off, starting them anew, waiting until all copies are back |
 //! | `drill.rs` | the same on a cluster that serves, of which nodes are told to stand still |
 //! | `load.rs` | the clients |
-//! | `sight.rs` | what nodes say of themselves |
+//! | `refill.rs`, `refill_report.rs` | how copies come back, beside an open loop |
 //! | `gaps.rs` | from acks to unavailability |
 //! | `failures.rs` | messages that were not acked |
 //! | `read_back.rs` | every acked message, looked for in the members |
@@ -22,9 +22,10 @@ mod failures;
 mod gaps;
 mod load;
 mod read_back;
+mod refill;
+mod refill_report;
 mod report;
 mod scenario;
-mod sight;
 mod stage;
 
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub use self::load::{End, Failure, Lane, Row, SILENCE_MS, TIMEOUT_MS};
 use self::load::{Load, LoadPlan};
 use self::read_back::Books;
 pub use self::read_back::Findings;
+pub use self::refill::{RefillPlan, refill};
+pub use self::refill_report::{RefillReport, Stretch};
 pub use self::report::{FailoverReport, ScenarioReport};
 pub use self::scenario::Scenario;
 use self::scenario::Times;

@@ -12,7 +12,7 @@ use waterpark_client::blocking::BulkReader;
 use waterpark_client::{Address, ClientError};
 
 use super::load::{End, Lane};
-use super::sight::{GroupSight, Sight};
+use crate::sight::{GroupSight, Sight};
 use crate::workload::{KeyText, Workload};
 
 /// Members that must hold an acked message.

@@ -12,9 +12,9 @@ use waterpark_client::blocking::{Client, ConnectOptions};
 
 use super::read_back::{Books, Findings, Members};
 use super::scenario::Scenario;
-use super::sight::{GroupSight, Sight};
 use crate::cluster::{Cluster, addresses};
 use crate::run::RunError;
+use crate::sight::{GroupSight, Sight};
 
 /// Copies of every group of a whole cluster.
 const COPIES: usize = 5;
@@ -26,6 +26,8 @@ const WHOLE_MAX: Duration = Duration::from_secs(60);
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How long a killed process may take to be gone.
 const GONE_MAX: Duration = Duration::from_secs(5);
+/// Members that have stayed the same for so long are where they belong.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What goes wrong is described so often; after that nobody reads it.
@@ -101,6 +103,27 @@ impl<'g> Stage<'g> {
             .iter()
             .map(|node| self.cluster.members()[*node].name.clone())
             .collect()
+    }
+
+    /// How they are numbered.
+    pub(super) fn ids_of(&self, nodes: &[usize]) -> impl Iterator<Item = u16> {
+        nodes.iter().map(|node| self.ids[*node])
+    }
+
+    /// Members of all groups, once they have stayed the same for a while: a group may still be on its way back to where it belongs.
+    pub(super) fn settled_members(&mut self) -> BTreeMap<u32, Vec<u16>> {
+        let until = Instant::now() + WHOLE_MAX;
+        let mut since = Instant::now();
+        let mut members = self.sight.members();
+        while since.elapsed() < SETTLED && Instant::now() < until && self.goes_on() {
+            std::thread::sleep(LOOK_EVERY);
+            self.look();
+            let now = self.sight.members();
+            if now != members {
+                (members, since) = (now, Instant::now());
+            }
+        }
+        members
     }
 
     /// Whether the measurement is to go on.

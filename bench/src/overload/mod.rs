@@ -232,6 +232,7 @@ pub fn measure(
     say("reading everything back from three members");
     let checker = Checker {
         topology: &topology,
+        members: std::collections::BTreeMap::new(),
         key: cluster.key(),
         workload,
         ledger: crowd.ledger(),

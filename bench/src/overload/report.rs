@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::{OverloadPlan, Sample, TIMES, Tally};
 use crate::ledger::Findings;
-use crate::report::{Figure, Target, per, quantile_rows, read_back};
+use crate::report::{Figure, Target, per, quantile_rows, quantiles, read_back};
 use crate::run::Verdict;
 
 /// Of [`TIMES`], the share that has to come true: below it a target of overload would be met by work that was none.
@@ -175,13 +174,6 @@ impl OverloadReport {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let tally = &self.tally;
-        let quantiles = |histogram: &Histogram<u64>| {
-            json!({
-                "p50": histogram.value_at_quantile(0.5), "p90": histogram.value_at_quantile(0.9),
-                "p99": histogram.value_at_quantile(0.99), "p999": histogram.value_at_quantile(0.999),
-                "max": histogram.max(),
-            })
-        };
         let memory = json!({
             "resident_before": self.resident_before,
             "resident_most": self.most(Duration::ZERO),

@@ -1,19 +1,15 @@
 //! `waterpark bench failover`: what failures cost, on eight processes of its own.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use clap::{Args, ValueEnum};
 use waterpark::config::Duration;
 use waterpark_bench::failover::{FailoverPlan, Scenario, measure};
-use waterpark_bench::{Verdict, run};
 
+use super::carry_out::carry_out;
 use super::{own_binary, usage};
-use crate::errors::{self, Coded};
 use crate::node::Driver;
-use crate::signals;
 
 /// What to do to the cluster.
 #[derive(Args)]
@@ -88,46 +84,20 @@ impl Which {
     }
 }
 
-/// 0: everything acked is held once and in order. 1: not, or no measurement. 2: options that mean nothing. 4: the cluster is not reached.
+/// Exit codes are those of [`carry_out`], and 2 for options that mean nothing.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    let interrupted = match signals::catch_or_say() {
-        Ok(caught) => caught.raise(),
-        Err(code) => return code,
-    };
-    // Whoever read may have gone; the cluster is ended all the same.
-    let say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
-    let measured = measure(plan, say, || !interrupted.load(Ordering::Relaxed));
-    if let Err(error) = signals::end_with_reader() {
-        tracing::debug!(%error, "a closed pipe will not end this command");
-    }
-    match measured {
-        Ok(report) => {
-            if arguments.json {
-                println!("{}", report.to_json());
-            } else {
-                print!("{}", report.to_text());
-            }
-            if let Some(code) = errors::of_verdict(report.verdict()) {
-                errors::say(code, &code.title);
-            }
-            match report.verdict() {
-                Verdict::Ok => ExitCode::SUCCESS,
-                Verdict::Fail | Verdict::Invalid => ExitCode::FAILURE,
-            }
-        }
-        Err(error) => {
-            errors::say(error.code(), &error);
-            ExitCode::from(if matches!(error, run::RunError::Client(_)) {
-                4
-            } else {
-                1
-            })
-        }
-    }
+    carry_out(|say, go_on| {
+        let report = measure(plan, say, go_on)?;
+        let text = match arguments.json {
+            true => format!("{}\n", report.to_json()),
+            false => report.to_text(),
+        };
+        Ok((text, report.verdict()))
+    })
 }
 
 fn plan(arguments: &Arguments) -> Result<FailoverPlan, ExitCode> {

@@ -70,3 +70,49 @@ fn a_writer_that_is_cut_off_is_left_by_its_clients_and_every_key_is_acked_again_
         "nothing was cut, or nobody noticed: {figures:#}"
     );
 }
+
+#[test]
+fn the_copies_of_a_lost_node_come_back_beside_messages_and_everything_acked_is_held() {
+    let _machine = Machine::take("bench refill", LIMIT);
+    let output = Command::new(binary())
+        .args([
+            "bench", "refill", "--fill", "4MiB", "--rate", "500", "--calm", "1s", "--json",
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .expect("the command can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    // A machine that does other things besides may be late with planned messages.
+    assert!([Some(0), Some(5)].contains(&output.status.code()), "{report:#}\n{said}");
+    assert_eq!(
+        (&report["schema"], &report["complete"]),
+        (&"waterpark.bench_refill.1".into(), &true.into())
+    );
+    for none in [
+        "lost",
+        "duplicated",
+        "refused_but_held",
+        "differing",
+        "foreign",
+        "unreadable",
+        "unknown",
+    ] {
+        assert_eq!(report[none], 0, "{none}: {report:#}");
+    }
+    let figure = |name: &str| {
+        let mut figures = report["figures"].as_array().expect("a list").iter();
+        let found = figures
+            .find(|figure| figure["figure"] == name)
+            .unwrap_or_else(|| panic!("{name}: {report:#}"));
+        found["result"].as_f64().expect("a number")
+    };
+    assert!(
+        figure("lost with the node") >= 1.0 && figure("copies back after") > 0.1,
+        "{report:#}"
+    );
+    assert!(
+        figure("given per second") > 0.0 && report["looked_for"].as_u64() > Some(4_000),
+        "{report:#}"
+    );
+}

@@ -316,6 +316,7 @@ impl Load {
         }
         let checker = Checker {
             topology: &self.topology,
+            members: std::collections::BTreeMap::new(),
             key: self.key,
             workload: self.work,
             ledger: &ledger,

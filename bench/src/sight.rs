@@ -1,4 +1,4 @@
-//! What the nodes say of themselves while faults are made: who writes what, and whether everything has its copies.
+//! What the nodes say of themselves: who writes what, and whether everything has its copies.
 //!
 //! It chooses victims and says when a cluster is whole; it decides nothing about what was lost. **Invariant:** a copy counts only where its
 //! member answers and says itself that it has one.
@@ -14,28 +14,28 @@ const ANSWER_MS: u32 = 1_000;
 
 /// One group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct GroupSight {
+pub(crate) struct GroupSight {
     /// The node that writes it, the one with the newest view where two say so.
-    pub(super) writer: Option<u16>,
+    pub(crate) writer: Option<u16>,
     /// The nodes of its members, the writer first.
-    pub(super) members: Vec<u16>,
+    pub(crate) members: Vec<u16>,
     /// How far the writer has committed.
-    pub(super) commit: u64,
+    pub(crate) commit: u64,
     /// Members that hold what an earlier look saw committed, and say so.
-    pub(super) copies: usize,
+    pub(crate) copies: usize,
     view: u64,
 }
 
 /// All groups at one look.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sight {
+pub(crate) struct Sight {
     /// By group.
-    pub(super) groups: Vec<GroupSight>,
+    pub(crate) groups: Vec<GroupSight>,
 }
 
 impl Sight {
     /// Asks these nodes. One that does not answer is not there.
-    pub(super) fn look(client: &Client, nodes: &[u16], groups: u32, before: &Sight) -> Sight {
+    pub(crate) fn look(client: &Client, nodes: &[u16], groups: u32, before: &Sight) -> Sight {
         let options = ReadOptions {
             timeout_ms: ANSWER_MS,
             ..ReadOptions::default()
@@ -89,13 +89,19 @@ impl Sight {
     }
 
     /// Groups with fewer copies than this, or without a writer.
-    pub(super) fn short_of(&self, copies: usize) -> usize {
+    pub(crate) fn short_of(&self, copies: usize) -> usize {
         let short = |group: &&GroupSight| group.writer.is_none() || group.copies < copies;
         self.groups.iter().filter(short).count()
     }
 
+    /// By group, its members, the writer first; groups without a writer are not there.
+    pub(crate) fn members(&self) -> BTreeMap<u32, Vec<u16>> {
+        let written = (0..).zip(&self.groups).filter(|(_, group)| group.writer.is_some());
+        written.map(|(id, group)| (id, group.members.clone())).collect()
+    }
+
     /// How many groups a node writes.
-    pub(super) fn written_by(&self, node: u16) -> usize {
+    pub(crate) fn written_by(&self, node: u16) -> usize {
         self.groups.iter().filter(|group| group.writer == Some(node)).count()
     }
 }

@@ -1,0 +1,157 @@
+//! How copies came back, in words and for programs, each figure with what was to be reached.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use super::refill::RefillPlan;
+use crate::generator::Measured;
+use crate::ledger::Findings;
+use crate::report::{Figure, Target, per, quantile_rows, quantiles, read_back};
+use crate::run::Verdict;
+use crate::timeline::Timeline;
+
+/// Seconds for each GiB that was lost.
+const SECONDS_PER_GIB: f64 = 10.0;
+/// What messages may take meanwhile, by what they take else.
+const TIMES: f64 = 2.0;
+
+/// Response times of one stretch, in µs.
+#[derive(Debug)]
+pub struct Stretch(pub(super) Histogram<u64>);
+
+impl Stretch {
+    pub(super) fn of(over: &Timeline, from: Duration, until: Duration) -> Stretch {
+        Stretch(over.between(from, until))
+    }
+
+    fn at(&self, quantile: f64) -> f64 {
+        per(self.0.value_at_quantile(quantile), 1)
+    }
+}
+
+/// What was measured.
+#[derive(Debug)]
+pub struct RefillReport {
+    /// The plan.
+    pub plan: RefillPlan,
+    /// Bytes of logs that the lost node held.
+    pub held: u64,
+    /// From the loss until all copies were there.
+    pub took: Duration,
+    /// Whether they all were.
+    pub whole: bool,
+    /// Before the loss.
+    pub calm: Stretch,
+    /// Just after it, while other members begin to write.
+    pub change: Stretch,
+    /// From then until all copies were there.
+    pub refill: Stretch,
+    /// All that was sent at planned instants.
+    pub measured: Measured,
+    /// What reading back found.
+    pub findings: Findings,
+    /// What else went wrong.
+    pub faults: Vec<String>,
+    /// What it is worth.
+    pub verdict: Verdict,
+}
+
+impl RefillReport {
+    fn figures(&self) -> Vec<Figure> {
+        let figure = |name, value, unit, target: Option<Target>| Figure {
+            name,
+            value,
+            unit,
+            target,
+        };
+        let gib = per(self.held, 1 << 30);
+        let seconds = self.took.as_secs_f64();
+        let mut figures = vec![
+            figure("lost with the node", gib * 1_024.0, "MiB", None),
+            figure("copies back after", seconds, "s", None),
+        ];
+        if !self.whole {
+            return figures;
+        }
+        figures.extend([
+            figure(
+                "seconds per GiB",
+                seconds / gib.max(1e-9),
+                "s",
+                Some(Target::AtMost(SECONDS_PER_GIB)),
+            ),
+            figure("given per second", gib * 1_024.0 / seconds.max(1e-9), "MiB", None),
+        ]);
+        // What is over within the first second shows in nothing else.
+        if !self.refill.0.is_empty() && !self.calm.0.is_empty() {
+            let times = |quantile| self.refill.at(quantile) / self.calm.at(quantile).max(1.0);
+            let most = Some(Target::AtMost(TIMES));
+            figures.push(figure("p99, by the calm", times(0.99), "", most));
+            figures.push(figure("p99.9, by the calm", times(0.999), "", most));
+        }
+        figures
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "schema": "waterpark.bench_refill.1",
+            "complete": self.whole,
+            "verdict": self.verdict.name(),
+            "again": self.plan.again,
+            "rate": self.plan.rate,
+            "message_bytes": self.plan.message_bytes,
+            "figures": self.figures().iter().map(Figure::to_json).collect::<Vec<Value>>(),
+            "calm_us": quantiles(&self.calm.0),
+            "change_us": quantiles(&self.change.0),
+            "refill_us": quantiles(&self.refill.0),
+            "over_time": self.measured.over_time.to_json(),
+            "sent": self.measured.sent,
+            "acked": self.measured.acked,
+            "refused": self.measured.refused,
+            "unknown": self.measured.unknown,
+            "late": self.measured.late,
+            "lost": self.findings.lost,
+            "duplicated": self.findings.duplicated,
+            "refused_but_held": self.findings.refused_but_held,
+            "differing": self.findings.differing,
+            "foreign": self.findings.foreign,
+            "unreadable": self.findings.unreadable,
+            "looked_for": self.findings.looked_for,
+            "findings": self.findings.said,
+            "faults": self.faults,
+        })
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let how = if self.plan.again {
+            ", started again with nothing"
+        } else {
+            ""
+        };
+        let mut text = format!(
+            "one of eight nodes lost{how}; {:.0} messages of {} bytes a second\n",
+            self.plan.rate, self.plan.message_bytes
+        );
+        text += &quantile_rows(
+            30,
+            &[
+                ("response, before the loss", &self.calm.0),
+                ("in the second after it", &self.change.0),
+                ("while copies come back", &self.refill.0),
+            ],
+        );
+        self.figures().iter().for_each(|figure| text += &figure.to_text());
+        text += &read_back(&self.findings);
+        for fault in &self.faults {
+            text += &format!("{fault}\n");
+        }
+        text += &format!("verdict: {}\n", self.verdict.name());
+        text
+    }
+}

@@ -1,0 +1,76 @@
+//! `waterpark bench refill`: how the copies of a lost node come back, on eight processes of its own.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use waterpark::config::{Bytes, Duration};
+use waterpark_bench::failover::{RefillPlan, refill};
+
+use super::carry_out::carry_out;
+use super::{MESSAGE_BYTES_MIN, own_binary, usage};
+use crate::node::Driver;
+
+/// What is lost, and beside what.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Logs that each node holds when one of them is lost
+    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    fill: Bytes,
+    /// Messages a second meanwhile, each at its planned instant
+    #[arg(long, value_name = "N", default_value_t = 5_000.0)]
+    rate: f64,
+    /// Bytes of a message
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    message_bytes: usize,
+    /// How long is looked at what messages take before the loss
+    #[arg(long, value_name = "TIME", default_value = "8s")]
+    calm: Duration,
+    /// Start the lost node again at once, with nothing
+    #[arg(long)]
+    again: bool,
+    /// Kernel interface for sockets
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    driver: Driver,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit codes are those of [`carry_out`], and 2 for options that mean nothing.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let plan = match plan(arguments) {
+        Ok(plan) => plan,
+        Err(code) => return code,
+    };
+    carry_out(|say, go_on| {
+        let report = refill(plan, say, go_on)?;
+        let text = match arguments.json {
+            true => format!("{}\n", report.to_json()),
+            false => report.to_text(),
+        };
+        Ok((text, report.verdict))
+    })
+}
+
+fn plan(arguments: &Arguments) -> Result<RefillPlan, ExitCode> {
+    if arguments.message_bytes < MESSAGE_BYTES_MIN {
+        return usage(&format!(
+            "--message-bytes is at least {MESSAGE_BYTES_MIN}: a message carries its number and a check"
+        ));
+    }
+    if arguments.rate.is_nan() || arguments.rate < 1.0 {
+        return usage("--rate is at least 1");
+    }
+    if arguments.fill.get() < 1 << 20 {
+        return usage("--fill is at least 1MiB: what is given in less time than it takes to look is no measurement");
+    }
+    Ok(RefillPlan {
+        binary: own_binary()?,
+        driver: arguments.driver.name().to_owned(),
+        fill: arguments.fill.get(),
+        rate: arguments.rate,
+        message_bytes: arguments.message_bytes,
+        calm: std::time::Duration::from_micros(arguments.calm.as_us()),
+        again: arguments.again,
+    })
+}
