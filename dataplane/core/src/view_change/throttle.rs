@@ -17,7 +17,10 @@ use crate::time::MS;
 /// Portions may come through this much later than the quickest one, or by this part of what that took: every run that goes the same way
 /// waits as long, twice before it is acked.
 const LATE_NS: u64 = MS / 4;
-const LATE_PART: u64 = 8;
+const LATE_PART: u64 = 4;
+/// A window that was too wide grows by one portion each time it comes through, or in this time where that is shorter: a long way is filled
+/// about as soon as a short one.
+const GROWS_NS: u64 = 4 * MS;
 /// A link rests for so many times what a portion takes, at the most,
 const REST_TIMES_MAX: u64 = 8;
 /// and never so long that less than this would pass: copies have to come back however busy everybody is.
@@ -61,7 +64,7 @@ impl Window {
     /// How long a portion may be that begins now, of so many that wait; `None` if none may.
     pub(crate) fn room(&mut self, now_ns: u64, least: usize, waiting: usize) -> Option<usize> {
         self.least = least;
-        self.bytes = self.bytes.max(least);
+        self.bytes = self.bytes.max(self.floor());
         self.under_way.retain(|portion| {
             portion
                 .left_ns
@@ -112,7 +115,7 @@ impl Window {
         let took_ns = now_ns.saturating_sub(left_ns).max(1);
         let least_ns = self.quickest.heard(took_ns, now_ns);
         if took_ns <= least_ns + LATE_NS.max(least_ns / LATE_PART) {
-            self.widen(portion.bytes, bytes_max);
+            self.widen(portion.bytes, took_ns, bytes_max);
         } else if left_ns >= self.halved_ns {
             self.halve(now_ns);
         }
@@ -120,25 +123,36 @@ impl Window {
         self.rests_until_ns = now_ns + took_ns.saturating_mul(self.rest_times).min(rest_max_ns);
     }
 
-    /// A portion of so many bytes came through quickly. Before it was ever too wide a window doubles each time it comes through whole, then
-    /// it grows by one portion.
-    fn widen(&mut self, bytes: usize, bytes_max: usize) {
+    /// The narrowest window: one portion, or what has to be under way on a long way for the least that is to pass.
+    fn floor(&self) -> usize {
+        let way_ns = self.quickest.took_ns().unwrap_or(0);
+        let passes = way_ns.saturating_mul(BYTES_PER_S_MIN) / (1_000 * MS);
+        self.least.max(usize::try_from(passes).unwrap_or(usize::MAX))
+    }
+
+    /// A portion of so many bytes came through quickly, in so much time. Before it was ever too wide a window doubles each time it comes through
+    /// whole, then it grows by portions.
+    fn widen(&mut self, bytes: usize, took_ns: u64, bytes_max: usize) {
         if self.rest_times > 0 {
             self.rest_times /= 2;
             return;
         }
         let more = match self.halved_ns {
             0 => bytes,
-            _ => bytes.saturating_mul(self.least) / self.bytes.max(1),
+            _ => {
+                let portions = usize::try_from(took_ns / GROWS_NS).unwrap_or(usize::MAX).max(1);
+                bytes.saturating_mul(self.least).saturating_mul(portions) / self.bytes.max(1)
+            }
         };
         self.bytes = (self.bytes + more).min(bytes_max);
     }
 
     fn halve(&mut self, now_ns: u64) {
-        if self.bytes <= self.least {
+        let floor = self.floor();
+        if self.bytes <= floor {
             self.rest_times = (self.rest_times * 2).clamp(1, REST_TIMES_MAX);
         }
-        self.bytes = (self.bytes / 2).max(self.least);
+        self.bytes = (self.bytes / 2).max(floor);
         self.halved_ns = now_ns;
     }
 
@@ -191,23 +205,27 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_halved_when_portions_wait_behind_each_other_down_to_one_portion() {
-        let mut window = Window::default();
-        after(&mut window, 20, 60);
-        assert_eq!(after(&mut window, 1, 200), MOST / 2);
-        assert_eq!(after(&mut window, 20, 300), LEAST);
+    fn the_window_is_halved_when_portions_wait_behind_each_other_down_to_one_portion_or_what_a_long_way_needs() {
+        for (way_ms, floor) in [(10, LEAST), (60, 60 * (4 << 20) / 1_000)] {
+            let mut window = Window::default();
+            after(&mut window, 20, way_ms);
+            assert_eq!(after(&mut window, 1, 200), MOST / 2);
+            assert_eq!(after(&mut window, 20, 300), floor, "{way_ms} ms");
+        }
     }
 
     #[test]
-    fn a_window_that_was_too_wide_grows_by_one_portion_each_time_it_comes_through() {
-        let mut window = Window::default();
-        after(&mut window, 20, 60);
-        assert_eq!(after(&mut window, 1, 200), MOST / 2);
-        assert_eq!(after(&mut window, 1, 60), MOST / 2 + LEAST);
-        // By its part of the window, where it is one of many.
-        let bytes = window.bytes;
-        window.widen(bytes / 2, MOST);
-        assert_eq!(window.bytes, bytes + LEAST / 2);
+    fn a_window_that_was_too_wide_grows_by_one_portion_each_time_it_comes_through_or_in_four_milliseconds() {
+        for (way_ms, portions) in [(3, 1), (60, 15)] {
+            let mut window = Window::default();
+            after(&mut window, 20, way_ms);
+            assert_eq!(after(&mut window, 1, 200), MOST / 2);
+            assert_eq!(after(&mut window, 1, way_ms), MOST / 2 + portions * LEAST);
+            // By its part of the window, where it is one of many.
+            let bytes = window.bytes;
+            window.widen(bytes / 2, way_ms * MS, MOST);
+            assert_eq!(window.bytes, bytes + portions * LEAST / 2);
+        }
     }
 
     #[test]
