@@ -314,6 +314,8 @@ impl<B: Behaviour> EventLoop<B> {
         (row.incarnation, row.epoch) = (up.incarnation, up.epoch);
         row.wait_ms = REDIAL_FIRST_MS;
         row.told = None;
+        // One that still waits for an answer would keep the next one from being made when this link falls.
+        row.probe = None;
         row.line.clear();
         let older = row.connection.replace(id);
         let (peer, number, epoch) = (row.member(), row.info.number, up.epoch);
