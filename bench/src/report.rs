@@ -118,6 +118,17 @@ pub(crate) fn quantile_rows(name_width: usize, rows: &[(&str, &Histogram<u64>)])
     text
 }
 
+/// Rows of a spectrum for each halving of what lies beyond.
+const SPECTRUM_ROWS: u32 = 5;
+
+/// Every part of a histogram that a plot can show: pairs of a quantile and of the time that so many did not exceed, in µs, up to the
+/// longest. Empty if nothing was counted.
+pub(crate) fn spectrum(histogram: &Histogram<u64>) -> Value {
+    let rows = histogram.iter_quantiles(SPECTRUM_ROWS);
+    rows.map(|row| json!([row.quantile_iterated_to(), row.value_iterated_to()]))
+        .collect()
+}
+
 /// What reading back found, then each finding in a line.
 /// Quantiles of times in microseconds, for programs.
 pub(crate) fn quantiles(us: &Histogram<u64>) -> Value {
@@ -233,10 +244,11 @@ impl Report {
             Pace::Closed(in_flight) => json!({ "closed_in_flight": in_flight }),
         };
         json!({
-            "schema": "waterpark.bench_run.1",
+            "schema": "waterpark.bench_run.2",
             "complete": true,
             "verdict": self.verdict.name(),
             "workload": self.plan.kind.name(),
+            "settings": self.plan.settings(),
             "pace": pace,
             "seconds": measured.took.as_secs_f64(),
             "figures": self.figures().iter().map(Figure::to_json).collect::<Vec<Value>>(),
@@ -246,6 +258,7 @@ impl Report {
             "generator_cpu_ns_per_msg": per(self.generator_cpu_ns, acked),
             "ack_us": quantiles(&measured.response_us),
             "service_us": quantiles(&measured.service_us),
+            "spectrum_us": json!({ "response": spectrum(&measured.response_us), "service": spectrum(&measured.service_us) }),
             "over_time": measured.over_time.to_json(),
             "sent": measured.sent,
             "acked": acked,
@@ -320,5 +333,26 @@ impl Report {
             text += &format!("{} arrivals were sent more than 1 ms late\n", measured.late);
         }
         text + &format!("verdict: {}\n", self.verdict.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spectrum_begins_at_the_shortest_and_ends_at_the_longest() {
+        let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).unwrap();
+        (1..=100_000).for_each(|us| histogram.record(us).unwrap());
+        let rows: Vec<(f64, u64)> = serde_json::from_value(spectrum(&histogram)).unwrap();
+        assert_eq!(rows.first().map(|row| row.1), Some(1));
+        assert_eq!(rows.last(), Some(&(1.0, histogram.max())));
+        assert!(rows.is_sorted(), "{rows:?}");
+        assert!((50..200).contains(&rows.len()), "{}", rows.len());
+        let at = rows.iter().find(|(quantile, _)| *quantile >= 0.99).unwrap();
+        assert!(at.1.abs_diff(99_000) < 1_000, "{at:?}");
+
+        histogram.reset();
+        assert_eq!(spectrum(&histogram), json!([]), "nothing has no spectrum");
     }
 }

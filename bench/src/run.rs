@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_client::polled::Polled;
 use waterpark_client::{ClientError, ClientOptions, ReadOptions};
@@ -76,6 +77,25 @@ pub struct Plan {
     pub timeout_ms: u32,
     /// Whether every actor gets a message before the measurement.
     pub warm: bool,
+}
+
+impl Plan {
+    /// What was measured, as far as figures depend on it: two runs whose settings differ cannot be compared.
+    pub(crate) fn settings(&self) -> Value {
+        let (rate, in_flight) = match self.pace {
+            Pace::Open(rate) => (Some(rate), None),
+            Pace::Closed(in_flight) => (None, Some(in_flight)),
+        };
+        let (driver, nodes, groups) = match &self.target {
+            Target::Own { driver, .. } => (Some(driver), None, None),
+            Target::Running { config, .. } => (None, Some(config.nodes.len()), Some(config.groups)),
+        };
+        json!({
+            "workload": self.kind.name(), "for_s": self.time.as_secs_f64(), "rate_per_s": rate, "closed_in_flight": in_flight,
+            "actors": self.actors, "message_bytes": self.message_bytes, "timeout_ms": self.timeout_ms, "warm": self.warm,
+            "driver": driver, "running_nodes": nodes, "running_groups": groups,
+        })
+    }
 }
 
 /// What a measurement is worth.

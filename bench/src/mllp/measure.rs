@@ -13,7 +13,7 @@ use waterpark_client::blocking::{Client, ConnectOptions};
 use super::{Findings, Flow, Load, Outcomes, Pace, Plan, Source, check};
 use crate::cluster::{Cluster, ClusterPlan, Member};
 use crate::hl7::{Feed, Shape};
-use crate::report::{Figure, Target, per};
+use crate::report::{Figure, Target, per, spectrum};
 use crate::run::{self, RunError, Verdict};
 
 /// Bytes that a message of real size takes in a log, its event and the unused ends of chunks included.
@@ -199,6 +199,19 @@ impl Hl7Report {
         ]
     }
 
+    /// What was measured, as far as figures depend on it.
+    fn settings(&self) -> Value {
+        let plan = &self.plan;
+        let rate = match plan.pace {
+            Pace::Open { rate } => Some(rate),
+            Pace::Closed => None,
+        };
+        json!({
+            "workload": "hl7", "for_s": plan.time.as_secs_f64(), "connections": plan.connections, "rate_per_s": rate,
+            "seed": plan.seed, "driver": plan.driver,
+        })
+    }
+
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -210,10 +223,11 @@ impl Hl7Report {
         };
         let outcomes = &self.outcomes;
         json!({
-            "schema": "waterpark.bench_hl7.1",
+            "schema": "waterpark.bench_hl7.2",
             "complete": true,
             "verdict": self.verdict.name(),
             "workload": "hl7",
+            "settings": self.settings(),
             "driver": self.driver,
             "connections": self.plan.connections,
             "seed": self.plan.seed,
@@ -223,6 +237,7 @@ impl Hl7Report {
             "cpu_ns_per_msg": per(self.cpu_ns, outcomes.acked),
             "generator_cpu_ns_per_msg": per(self.generator_cpu_ns, outcomes.acked),
             "ack_us": quantiles(&outcomes.all_us()),
+            "spectrum_us": json!({ "response": spectrum(&outcomes.all_us()) }),
             "sent": outcomes.sent,
             "acked": outcomes.acked,
             "refused": outcomes.refused,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{OverloadPlan, Sample, TIMES, Tally};
 use crate::ledger::Findings;
-use crate::report::{Figure, Target, per, quantile_rows, quantiles, read_back};
+use crate::report::{Figure, Target, per, quantile_rows, quantiles, read_back, spectrum};
 use crate::run::Verdict;
 
 /// Of [`TIMES`], the share that has to come true: below it a target of overload would be met by work that was none.
@@ -170,6 +170,17 @@ impl OverloadReport {
         ]
     }
 
+    /// What was measured, as far as figures depend on it.
+    fn settings(&self) -> Value {
+        let plan = &self.plan;
+        json!({
+            "workload": "overload", "for_s": plan.time.as_secs_f64(), "actors": plan.actors, "message_bytes": plan.message_bytes,
+            "timeout_ms": plan.timeout_ms, "sessions": plan.sessions, "in_flight": plan.in_flight, "waiting": plan.waiting,
+            "round_trip_us": u64::try_from(plan.round_trip.as_micros()).unwrap_or(u64::MAX),
+            "node_cores": self.node_cores, "generator_cores": self.generator_cores, "driver": plan.driver,
+        })
+    }
+
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -185,14 +196,13 @@ impl OverloadReport {
             "touched_bytes": self.touched,
         });
         json!({
-            "schema": "waterpark.bench_overload.1",
+            "schema": "waterpark.bench_overload.2",
             "complete": true,
             "verdict": self.verdict.name(),
             "workload": "overload",
+            "settings": self.settings(),
             "driver": self.driver,
             "sessions": self.plan.sessions,
-            "waiting": self.plan.waiting,
-            "round_trip_us": u64::try_from(self.plan.round_trip.as_micros()).unwrap_or(u64::MAX),
             "message_bytes": self.plan.message_bytes,
             "node_cores": self.node_cores,
             "generator_cores": self.generator_cores,
@@ -214,6 +224,9 @@ impl OverloadReport {
             "ack_us": quantiles(&tally.response_us),
             "service_us": quantiles(&tally.service_us),
             "calm_ack_us": quantiles(&self.calm.response_us),
+            "spectrum_us": json!({
+                "response": spectrum(&tally.response_us), "service": spectrum(&tally.service_us), "refusal": spectrum(&tally.refusal_us),
+            }),
             "acked_per_tenth": tally.tenths,
             "memory": memory,
             "lost": self.findings.lost,
