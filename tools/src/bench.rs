@@ -1,7 +1,11 @@
 //! `waterpark bench`: measurements, on five processes of its own or on a cluster that runs.
 
 mod carry_out;
+mod environment;
+mod error;
 mod failover;
+mod kept;
+mod ls;
 mod refill;
 
 use std::io::Write;
@@ -10,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
 use waterpark::config::{self, CommandCode, ConfigError, Duration};
 use waterpark_bench::mllp::{self, Hl7Plan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
@@ -17,8 +22,14 @@ use waterpark_bench::workload::{Kind, MESSAGE_BYTES_MIN};
 use waterpark_bench::{Pace, Plan, Target, Verdict, measure, run};
 
 use crate::errors::{self, Coded};
+use crate::failure::Failure;
 use crate::node::Driver;
 use crate::signals;
+use kept::Place;
+
+#[cfg(test)]
+pub(crate) use error::Flaw;
+pub(crate) use error::ResultsError;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -28,6 +39,8 @@ pub(crate) enum Command {
     Failover(failover::Arguments),
     /// Lose one of eight nodes that hold something, beside messages at planned instants, and measure how its copies come back
     Refill(refill::Arguments),
+    /// List the results that were kept in a folder
+    Ls(ls::Arguments),
 }
 
 #[derive(Args)]
@@ -74,6 +87,9 @@ pub(crate) struct Run {
     /// Measure a cluster that runs, described by this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Keep the result in this folder, in a file of its own with what it ran on
+    #[arg(long, value_name = "FOLDER")]
+    save: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -113,6 +129,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Run(arguments) => arguments,
         Command::Failover(arguments) => return failover::run(arguments),
         Command::Refill(arguments) => return refill::run(arguments),
+        Command::Ls(arguments) => return ls::run(arguments),
     };
     let wanted = match arguments.workload {
         Work::Overload => overload_plan(arguments).map(Wanted::Overload),
@@ -123,6 +140,10 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Ok(wanted) => wanted,
         Err(code) => return code,
     };
+    let place = match arguments.save.as_deref().map(Place::prepare).transpose() {
+        Ok(place) => place,
+        Err(error) => return Failure::Results(error).end(arguments.json),
+    };
     let interrupted = match signals::catch_or_say() {
         Ok(caught) => caught.raise(),
         Err(code) => return code,
@@ -131,46 +152,21 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     let say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
     let go_on = || !interrupted.load(Ordering::Relaxed);
     let measured = match wanted {
-        Wanted::Run(plan) => measure(plan, say, go_on).map(|report| {
-            let text = if arguments.json {
-                report.to_json().to_string() + "\n"
-            } else {
-                report.to_text()
-            };
-            (text, report.verdict)
-        }),
-        Wanted::Hl7(plan) => mllp::measure(plan, say, go_on).map(|report| {
-            let text = if arguments.json {
-                report.to_json().to_string() + "\n"
-            } else {
-                report.to_text()
-            };
-            (text, report.verdict)
-        }),
-        Wanted::Overload(plan) => overload::measure(plan, say, go_on).map(|report| {
-            let text = if arguments.json {
-                report.to_json().to_string() + "\n"
-            } else {
-                report.to_text()
-            };
-            (text, report.verdict)
-        }),
+        Wanted::Run(plan) => {
+            measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+        }
+        Wanted::Hl7(plan) => {
+            mllp::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+        }
+        Wanted::Overload(plan) => {
+            overload::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+        }
     };
     if let Err(error) = signals::end_with_reader() {
         tracing::debug!(%error, "a closed pipe will not end this command");
     }
     match measured {
-        Ok((text, verdict)) => {
-            print!("{text}");
-            if let Some(code) = errors::of_verdict(verdict) {
-                errors::say(code, &code.title);
-            }
-            match verdict {
-                Verdict::Ok => ExitCode::SUCCESS,
-                Verdict::Fail => ExitCode::FAILURE,
-                Verdict::Invalid => ExitCode::from(5),
-            }
-        }
+        Ok((result, text, verdict)) => end(place, arguments.json, &result, &text, verdict),
         Err(error) => {
             errors::say(error.code(), &error);
             ExitCode::from(if matches!(error, run::RunError::Client(_)) {
@@ -178,6 +174,38 @@ pub(crate) fn run(command: &Command) -> ExitCode {
             } else {
                 1
             })
+        }
+    }
+}
+
+/// Keeps a result, if it shall be kept, and says it.
+fn end(place: Option<Place>, as_json: bool, result: &Value, text: &str, verdict: Verdict) -> ExitCode {
+    // First, so that it is kept although nobody reads what is said.
+    let kept = place.map(|place| place.keep(result)).transpose();
+    if as_json {
+        println!("{result}");
+    } else {
+        print!("{text}");
+    }
+    if let Some(code) = errors::of_verdict(verdict) {
+        errors::say(code, &code.title);
+    }
+    let by_verdict = match verdict {
+        Verdict::Ok => ExitCode::SUCCESS,
+        Verdict::Fail => ExitCode::FAILURE,
+        Verdict::Invalid => ExitCode::from(5),
+    };
+    match kept {
+        Ok(None) => by_verdict,
+        Ok(Some(path)) => {
+            // Whoever reads stdout alone finds it by `bench ls`.
+            drop(writeln!(std::io::stderr(), "kept in {}", path.display()));
+            by_verdict
+        }
+        Err(error) => {
+            // The object of the run stands on stdout already.
+            errors::say(error.code(), &error);
+            ExitCode::FAILURE
         }
     }
 }

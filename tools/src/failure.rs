@@ -14,6 +14,7 @@ use waterpark_ring::KeyError;
 use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
 
+use crate::bench::ResultsError;
 use crate::errors::{self, Coded};
 use crate::latency::LatencyError;
 use crate::show;
@@ -165,6 +166,8 @@ pub(crate) enum Failure {
     Tune(TuneError),
     /// The host was not measured.
     Latency(LatencyError),
+    /// Nothing was done with results of the bench.
+    Results(ResultsError),
     /// The text is no address of a peer; nothing was measured. The caller writes another.
     PeerAddress {
         /// The text.
@@ -194,6 +197,7 @@ impl Failure {
             Failure::MllpUnreachable { .. } | Failure::NotMllp { .. } | Failure::Joiner { .. } => code::CANNOT_REACH,
             Failure::Tune(error) => error.exit_code(),
             Failure::Latency(error) => error.exit_code(),
+            Failure::Results(error) => error.exit_code(),
             Failure::Table => code::UNHEALTHY,
             Failure::OrderOpen { .. } => code::TIMED_OUT,
             Failure::NoTopologyLog
@@ -331,6 +335,7 @@ impl fmt::Display for Failure {
             Failure::Call(error) => f.write_str(&words_of(error)),
             Failure::Tune(error) => error.fmt(f),
             Failure::Latency(error) => error.fmt(f),
+            Failure::Results(error) => error.fmt(f),
             Failure::PeerAddress { found } => {
                 let found = show::text_or_escaped(found);
                 write!(f, "`{found}` is no address\n  an address is HOST:PORT of a name that resolves, for example: 127.0.0.1:9000")

@@ -23,6 +23,7 @@ use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::{ConnectionRefusal, FrameError};
 
+use crate::bench::ResultsError;
 use crate::failure::Failure;
 use crate::latency::LatencyError;
 use crate::tune::TuneError;
@@ -83,6 +84,7 @@ impl Coded for Failure {
             Failure::NotMllp { .. } => EdgeCode::NotMllp.entry(),
             Failure::Tune(error) => error.code(),
             Failure::Latency(error) => error.code(),
+            Failure::Results(error) => error.code(),
             Failure::Answer => CommandCode::Answer.entry(),
             Failure::Output(_) => CommandCode::Output.entry(),
         }
@@ -97,6 +99,17 @@ impl Coded for LatencyError {
             LatencyError::NotPeer { .. } => LatencyCode::NotPeer,
             LatencyError::Folder { .. } => LatencyCode::Folder,
             LatencyError::Core(_) | LatencyError::CoresUnknown(_) => LatencyCode::Core,
+        };
+        code.entry()
+    }
+}
+
+impl Coded for ResultsError {
+    fn code(&self) -> &'static Code {
+        let code = match self {
+            ResultsError::Write { .. } => MeasuringCode::NotWritten,
+            ResultsError::Read { .. } => MeasuringCode::NotRead,
+            ResultsError::NotResult { .. } => MeasuringCode::NotResult,
         };
         code.entry()
     }

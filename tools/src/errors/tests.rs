@@ -20,6 +20,7 @@ use waterpark_wire::handshake::HandshakeRefusal;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::{ConnectionRefusal, FrameError};
 
+use crate::bench::{Flaw, ResultsError};
 use crate::latency::LatencyError;
 use crate::tune::TuneError;
 
@@ -148,6 +149,22 @@ fn failures() -> Vec<Failure> {
         LatencyError::CoresUnknown(refused()),
     ];
     failures.extend(latencies.map(Failure::Latency));
+    let path = || PathBuf::from("runs");
+    let results = [
+        ResultsError::Write {
+            path: path(),
+            cause: refused(),
+        },
+        ResultsError::Read {
+            path: path(),
+            cause: refused(),
+        },
+        ResultsError::NotResult {
+            path: path(),
+            flaw: Flaw::NoFile,
+        },
+    ];
+    failures.extend(results.map(Failure::Results));
     failures.push(Failure::PeerAddress { found: address() });
     failures
 }
@@ -346,7 +363,7 @@ fn every_code_is_some_errors_and_every_error_has_a_code_of_its_kind() {
     ends().iter().for_each(|error| reach(error.code(), &[2, 3]));
     failures()
         .iter()
-        .for_each(|error| reach(error.code(), &[1, 2, 3, 5, 9]));
+        .for_each(|error| reach(error.code(), &[1, 2, 3, 5, 8, 9]));
     nodes().iter().for_each(|error| reach(error.code(), &[1, 4]));
     runs().iter().for_each(|error| reach(error.code(), &[4, 8]));
     Hl7Error::ALL.iter().for_each(|error| reach(error.code(), &[5]));

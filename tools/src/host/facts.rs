@@ -79,6 +79,8 @@ impl Listening {
 pub(crate) struct Facts {
     /// As the kernel writes it.
     pub(crate) release: Option<String>,
+    /// The model of the first core, in the words of its maker.
+    pub(crate) cpu: Option<String>,
     /// `kernel.io_uring_disabled`; kernels before 6.6 have none.
     pub(crate) uring_disabled: Option<u64>,
     /// Whether this process runs under a seccomp filter.

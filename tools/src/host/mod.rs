@@ -13,6 +13,13 @@ use std::path::{Path, PathBuf};
 pub(crate) use facts::{Clock, Congestion, Facts, Governor, HugePages, Interrupt, Limit, Listening};
 pub(crate) use read::chosen;
 
+/// Time of all cores that a hypervisor gave to others since the start of the host that runs us.
+pub(crate) fn steal_ms() -> Option<u64> {
+    let text = Root::new("/".as_ref()).text("/proc/stat")?;
+    let ticks: u64 = text.lines().next()?.split_ascii_whitespace().nth(8)?.parse().ok()?;
+    Some(ticks * 1_000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
 /// Where the files of a host are: `/`, or a folder that plays one.
 #[derive(Clone, Debug)]
 pub(crate) struct Root(PathBuf);

@@ -16,6 +16,7 @@ impl Facts {
         let (quota_millicores, memory_max_bytes) = cgroup(root);
         Facts {
             release: root.text("/proc/sys/kernel/osrelease"),
+            cpu: cpu(root),
             uring_disabled: number(root, "/proc/sys/kernel/io_uring_disabled"),
             seccomp_filter: field(&status, "Seccomp").map(|mode| mode == "2"),
             capabilities: field(&status, "CapEff").and_then(|bits| u64::from_str_radix(bits, 16).ok()),
@@ -45,6 +46,14 @@ impl Facts {
             listening: listening(root),
         }
     }
+}
+
+/// Not every architecture names its models there.
+fn cpu(root: &Root) -> Option<String> {
+    let text = root.text("/proc/cpuinfo")?;
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, model) = lines.find(|(name, _)| name.trim_end() == "model name")?;
+    Some(model.trim().to_owned())
 }
 
 /// What stands behind `name:` on a line of its own.

@@ -21,7 +21,7 @@ use waterpark_reactor::cores::Cores;
 
 use crate::errors;
 use crate::failure::{Failure, code};
-use crate::host::Root;
+use crate::host::steal_ms;
 use crate::show;
 use disk::Synced;
 use figure::{Bound, Figure, shown};
@@ -224,13 +224,6 @@ fn pairs(allowed: &Cores, share: StdDuration, measured: &mut Measured) -> Result
         measured.pairs.push((*pair, figure));
     }
     Ok(())
-}
-
-/// Time of all cores that a hypervisor gave to others since the start of the host.
-fn steal_ms() -> Option<u64> {
-    let text = Root::new("/".as_ref()).text("/proc/stat")?;
-    let ticks: u64 = text.lines().next()?.split_ascii_whitespace().nth(8)?.parse().ok()?;
-    Some(ticks * 1_000 / rustix::param::clock_ticks_per_second().max(1))
 }
 
 fn page(arguments: &Arguments, steal: Option<u64>, measured: &Measured) -> String {

@@ -1,7 +1,9 @@
-//! Codes of bench, demo and simulator, `8xxx`: `800x` clusters of their own, `801x` verdicts, `81xx` the simulator.
+//! Codes of bench, demo and simulator, `8xxx`: `800x` clusters of their own, `801x` verdicts, `802x` results that were kept, `81xx` the simulator.
 //!
 //! **Invariant:** as of the whole registry; a verdict that is no success has a code like any error.
 
+/// What became of results.
+const RESULTS_STAND: &str = "Nothing was changed: results are only read.";
 /// What became of a measurement that did not begin.
 const NOT_MEASURED: &str = "Nothing was measured; what had been started was ended.";
 
@@ -50,6 +52,19 @@ codes! {
         cause: "Keys went unacked for longer than --limit allows, acked messages are missing, or copies did not come back; each is named.",
         effect: "The nodes that stood still go on by themselves.",
         remedy: "Operator: look at the reasons, and at `waterpark topology` for what was moved when; if acked messages are lost, keep the nodes' logs.";
+
+    NotWritten = 8021, "a result or report cannot be written",
+        cause: "The folder does not exist and cannot be made, this user may not write there, or the disk is full or fails.",
+        effect: "No file has that name by this. A run that had ended was shown as ever; one that had not begun did not begin.",
+        remedy: "Operator: make room, or name a folder that this user may write to.";
+    NotRead = 8022, "a result or folder of results cannot be read",
+        cause: "There is no file or folder of that name, or this user may not read it.",
+        effect: RESULTS_STAND,
+        remedy: "Caller: name a folder that `waterpark bench run --save` was given, or a file in it.";
+    NotResult = 8023, "the file is no result of a run",
+        cause: "It is something else, was cut off or edited, or belongs to another release; which, is said.",
+        effect: RESULTS_STAND,
+        remedy: "Caller: name a file that `waterpark bench run --save` wrote; `waterpark bench ls FOLDER` shows those of a folder.";
 
     UnknownMutant = 8101, "no such mutant",
         cause: "The name was mistyped, or belongs to another release.",
