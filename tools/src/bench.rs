@@ -1,9 +1,11 @@
 //! `waterpark bench`: measurements, on five processes of its own or on a cluster that runs.
 
 mod carry_out;
+mod compare;
 mod environment;
 mod error;
 mod failover;
+mod figures;
 mod kept;
 mod ls;
 mod refill;
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Failover(failover::Arguments),
     /// Lose one of eight nodes that hold something, beside messages at planned instants, and measure how its copies come back
     Refill(refill::Arguments),
+    /// Say what changed between kept results, and fail if a figure became worse
+    Compare(compare::Arguments),
     /// List the results that were kept in a folder
     Ls(ls::Arguments),
 }
@@ -129,6 +133,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Run(arguments) => arguments,
         Command::Failover(arguments) => return failover::run(arguments),
         Command::Refill(arguments) => return refill::run(arguments),
+        Command::Compare(arguments) => return compare::run(arguments),
         Command::Ls(arguments) => return ls::run(arguments),
     };
     let wanted = match arguments.workload {

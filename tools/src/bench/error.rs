@@ -30,11 +30,25 @@ pub(crate) enum ResultsError {
         /// What is wrong with it.
         flaw: Flaw,
     },
+    /// The results are of different work. The caller names others.
+    NotAlike {
+        /// What differs.
+        differences: Vec<String>,
+    },
+    /// There is no such figure in all results. The caller names another.
+    NoFigure {
+        /// The name.
+        found: String,
+        /// Those that there are.
+        names: Vec<String>,
+    },
 }
 
 /// Why a file is no kept result.
 #[derive(Debug)]
 pub(crate) enum Flaw {
+    /// A folder without any.
+    Empty,
     /// A folder, a socket, a device.
     NoFile,
     /// Longer than any result.
@@ -60,7 +74,7 @@ impl Flaw {
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Flaw::Read(_) | Flaw::NotJson(_) | Flaw::Field(_) => true,
-            Flaw::NoFile | Flaw::TooLong { .. } | Flaw::Schema { .. } => false,
+            Flaw::Empty | Flaw::NoFile | Flaw::TooLong { .. } | Flaw::Schema { .. } => false,
         }
     }
 }
@@ -68,6 +82,7 @@ impl Flaw {
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Flaw::Empty => f.write_str("there is none in it"),
             Flaw::NoFile => f.write_str("it is no file"),
             Flaw::TooLong { bytes } => write!(f, "it has {bytes} bytes, more than any result"),
             Flaw::Read(cause) => write!(f, "it cannot be read: {cause}"),
@@ -98,7 +113,10 @@ impl ResultsError {
         match self {
             ResultsError::Write { .. } => code::FAILED,
             // A gate says 1: what cannot be compared says something else.
-            ResultsError::Read { .. } | ResultsError::NotResult { .. } => code::USAGE,
+            ResultsError::Read { .. }
+            | ResultsError::NotResult { .. }
+            | ResultsError::NotAlike { .. }
+            | ResultsError::NoFigure { .. } => code::USAGE,
         }
     }
 }
@@ -110,6 +128,19 @@ impl fmt::Display for ResultsError {
             ResultsError::Write { path, cause } => write!(f, "{} cannot be written: {cause}", shown(path)),
             ResultsError::Read { path, cause } => write!(f, "{} cannot be read: {cause}", shown(path)),
             ResultsError::NotResult { path, flaw } => write!(f, "{} is no result of a run: {flaw}", shown(path)),
+            ResultsError::NotAlike { differences } => write!(
+                f,
+                "the results are not of the same work:\n  {}\n  --anyway compares them all the same",
+                differences.join("\n  ")
+            ),
+            ResultsError::NoFigure { found, names } => {
+                let found = crate::show::text_or_escaped(found);
+                write!(
+                    f,
+                    "there is no figure `{found}` in all of these results\n  there are {}",
+                    names.join(", ")
+                )
+            }
         }
     }
 }

@@ -212,6 +212,54 @@ impl Folder {
     }
 }
 
+/// Results that a command line names, by their files or folders, and what lies among them and cannot be used.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    pub(super) results: Vec<Kept>,
+    /// Files of the folders that are none or are damaged, each with what is wrong.
+    pub(super) damaged: Vec<String>,
+}
+
+impl Chosen {
+    /// Reads them: each once, by whatever names; a folder has at least one result, and a file is one.
+    pub(super) fn read(paths: &[PathBuf]) -> Result<Chosen, ResultsError> {
+        let mut chosen = Chosen::default();
+        let mut seen = Vec::new();
+        for path in paths {
+            let results = if path.is_dir() {
+                let found = Folder::read(path)?;
+                if found.results.is_empty() {
+                    let path = path.clone();
+                    let flaw = Flaw::Empty;
+                    return Err(ResultsError::NotResult { path, flaw });
+                }
+                let damaged = found.others.iter().filter(|(_, flaw)| flaw.is_damage());
+                chosen
+                    .damaged
+                    .extend(damaged.map(|(path, flaw)| format!("{}: {flaw}", name_of(path))));
+                found.results
+            } else {
+                let kept = Kept::read(path).map_err(|flaw| match flaw {
+                    Flaw::Read(cause) => ResultsError::read(path)(cause),
+                    flaw => ResultsError::NotResult {
+                        path: path.clone(),
+                        flaw,
+                    },
+                })?;
+                vec![kept]
+            };
+            for kept in results {
+                let real = fs::canonicalize(&kept.path).unwrap_or_else(|_| kept.path.clone());
+                if !seen.contains(&real) {
+                    seen.push(real);
+                    chosen.results.push(kept);
+                }
+            }
+        }
+        Ok(chosen)
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -241,6 +289,11 @@ pub(super) mod tests {
             ],
             "sent": 1_000, "acked": 1_000, "refused": 0, "unknown": 0, "lost": 0, "duplicated": 0, "looked_for": 1_000, "findings": [],
         })
+    }
+
+    /// A file with such a result.
+    pub(in crate::bench) fn write(folder: &Path, result: &Value) -> PathBuf {
+        Place::prepare(folder).unwrap().keep(result).unwrap()
     }
 
     /// The same as it lies in a file.

@@ -110,6 +110,8 @@ impl Coded for ResultsError {
             ResultsError::Write { .. } => MeasuringCode::NotWritten,
             ResultsError::Read { .. } => MeasuringCode::NotRead,
             ResultsError::NotResult { .. } => MeasuringCode::NotResult,
+            ResultsError::NotAlike { .. } => MeasuringCode::NotAlike,
+            ResultsError::NoFigure { .. } => MeasuringCode::NoFigure,
         };
         code.entry()
     }

@@ -65,6 +65,18 @@ codes! {
         cause: "It is something else, was cut off or edited, or belongs to another release; which, is said.",
         effect: RESULTS_STAND,
         remedy: "Caller: name a file that `waterpark bench run --save` wrote; `waterpark bench ls FOLDER` shows those of a folder.";
+    NotAlike = 8024, "the results are not of the same work",
+        cause: "They differ in workload, settings or driver, or the verdict of one is not OK, so that a difference between their figures says nothing.",
+        effect: RESULTS_STAND,
+        remedy: "Caller: name results of the same work; --anyway compares them all the same, and says what differs.";
+    NoFigure = 8025, "no such figure",
+        cause: "The name was mistyped, or not every one of these results has the figure.",
+        effect: RESULTS_STAND,
+        remedy: "Caller: choose one of the figures that are listed.";
+    GateFailed = 8026, "a figure is worse than its gate allows",
+        cause: "The median changed by more than --fail-on allows, and the intervals of both sides lie apart.",
+        effect: RESULTS_STAND,
+        remedy: "Operator: look at what changed between the two; repeat both in turns on the same machine if they are single runs.";
 
     UnknownMutant = 8101, "no such mutant",
         cause: "The name was mistyped, or belongs to another release.",
