@@ -13,6 +13,9 @@ use crate::workload::Kind;
 /// Bytes of an actor's key as the workloads write it, and of the projection that a `record` keeps of it: an idle actor's own data.
 const KEY_AND_PROJECTION_BYTES: u64 = 19 + 24;
 
+/// What an ack promises in every run.
+pub(crate) const DURABILITY: &str = "ram, three of five members in two data centres at least";
+
 /// What was measured.
 #[derive(Debug)]
 pub struct Report {
@@ -80,8 +83,14 @@ impl Figure {
         let target = self.target.map(|target| match target {
             Target::AtLeast(target) | Target::AtMost(target) => target,
         });
+        let bound = self.target.map(|target| match target {
+            Target::AtLeast(_) => "at_least",
+            Target::AtMost(_) => "at_most",
+        });
         let verdict = self.met().map(|met| if met { "met" } else { "missed" });
-        json!({ "figure": self.name, "result": self.value, "unit": self.unit, "target": target, "verdict": verdict })
+        json!({
+            "figure": self.name, "result": self.value, "unit": self.unit, "target": target, "bound": bound, "verdict": verdict,
+        })
     }
 
     pub(crate) fn to_text(&self) -> String {
@@ -277,7 +286,7 @@ impl Report {
             "looked_for": self.findings.looked_for,
             "entries_read": self.findings.entries,
             "findings": self.findings.said,
-            "durability": "ram, three of five members in two data centres at least",
+            "durability": DURABILITY,
             "driver": self.driver,
             "kept_bytes": self.kept_bytes,
             "resident_bytes": self.resident_after,

@@ -8,6 +8,7 @@ mod failover;
 mod figures;
 mod kept;
 mod ls;
+mod page;
 mod refill;
 
 use std::io::Write;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Refill(refill::Arguments),
     /// Say what changed between kept results, and fail if a figure became worse
     Compare(compare::Arguments),
+    /// Show kept results as one page that needs nothing beside itself
+    Report(page::Arguments),
     /// List the results that were kept in a folder
     Ls(ls::Arguments),
 }
@@ -134,6 +137,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Failover(arguments) => return failover::run(arguments),
         Command::Refill(arguments) => return refill::run(arguments),
         Command::Compare(arguments) => return compare::run(arguments),
+        Command::Report(arguments) => return page::run(arguments),
         Command::Ls(arguments) => return ls::run(arguments),
     };
     let wanted = match arguments.workload {

@@ -13,7 +13,7 @@ use waterpark_client::blocking::{Client, ConnectOptions};
 use super::{Findings, Flow, Load, Outcomes, Pace, Plan, Source, check};
 use crate::cluster::{Cluster, ClusterPlan, Member};
 use crate::hl7::{Feed, Shape};
-use crate::report::{Figure, Target, per, spectrum};
+use crate::report::{DURABILITY, Figure, Target, per, spectrum};
 use crate::run::{self, RunError, Verdict};
 
 /// Bytes that a message of real size takes in a log, its event and the unused ends of chunks included.
@@ -228,6 +228,7 @@ impl Hl7Report {
             "verdict": self.verdict.name(),
             "workload": "hl7",
             "settings": self.settings(),
+            "durability": DURABILITY,
             "driver": self.driver,
             "connections": self.plan.connections,
             "seed": self.plan.seed,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{OverloadPlan, Sample, TIMES, Tally};
 use crate::ledger::Findings;
-use crate::report::{Figure, Target, per, quantile_rows, quantiles, read_back, spectrum};
+use crate::report::{DURABILITY, Figure, Target, per, quantile_rows, quantiles, read_back, spectrum};
 use crate::run::Verdict;
 
 /// Of [`TIMES`], the share that has to come true: below it a target of overload would be met by work that was none.
@@ -201,6 +201,7 @@ impl OverloadReport {
             "verdict": self.verdict.name(),
             "workload": "overload",
             "settings": self.settings(),
+            "durability": DURABILITY,
             "driver": self.driver,
             "sessions": self.plan.sessions,
             "message_bytes": self.plan.message_bytes,

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,7 +36,11 @@ impl Place {
     /// In a folder, which is made if it is not there.
     pub(super) fn prepare(folder: &Path) -> Result<Place, ResultsError> {
         fs::create_dir_all(folder).map_err(ResultsError::write(folder))?;
-        let file = tempfile::Builder::new().prefix(".result-").tempfile_in(folder);
+        // Who else may read it is the umask's to say.
+        let file = tempfile::Builder::new()
+            .prefix(".result-")
+            .permissions(PermissionsExt::from_mode(0o666))
+            .tempfile_in(folder);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Place {
             folder: folder.to_owned(),
@@ -273,9 +278,9 @@ pub(super) mod tests {
             "settings": { "workload": "w128", "for_s": 1.0, "rate_per_s": 1_000.0, "driver": "auto" },
             "pace": { "open_per_s": 1_000.0 }, "seconds": 1.0, "durability": "ram, three of five members in two data centres at least",
             "figures": [
-                { "figure": "acked", "result": acked_per_s, "unit": "messages/s", "target": 600.0, "verdict": "met" },
-                { "figure": "cpu of all replicas", "result": 2_500.0, "unit": "ns/message", "target": 2_000.0, "verdict": "missed" },
-                { "figure": "bytes on links", "result": 5.25, "unit": "per payload byte", "target": null, "verdict": null },
+                { "figure": "acked", "result": acked_per_s, "unit": "messages/s", "target": 600.0, "bound": "at_least", "verdict": "met" },
+                { "figure": "cpu of all replicas", "result": 2_500.0, "unit": "ns/message", "target": 2_000.0, "bound": "at_most", "verdict": "missed" },
+                { "figure": "bytes on links", "result": 5.25, "unit": "per payload byte", "target": null, "bound": null, "verdict": null },
             ],
             "acked_per_s": acked_per_s, "ack_us": times, "service_us": times,
             "spectrum_us": {

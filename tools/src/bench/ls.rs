@@ -74,29 +74,34 @@ pub(super) fn pace(kept: &Kept) -> String {
     }
 }
 
-fn page(folder: &Path, found: &Folder) -> String {
-    let heads = [
-        "when", "workload", "pace", "driver", "verdict", "acked/s", "p50", "p99", "p99.9", "cpu/msg", "file",
-    ];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+/// What stands above the cells of a line.
+pub(super) const HEADS: [&str; 11] = [
+    "when", "workload", "pace", "driver", "verdict", "acked/s", "p50", "p99", "p99.9", "cpu/msg", "file",
+];
+
+/// A result in a line.
+pub(super) fn cells(kept: &Kept) -> Vec<String> {
+    let main = Main::of(kept);
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    for kept in &found.results {
-        let main = Main::of(kept);
-        let us = |us: Option<u64>| or_none(us.map(figures::latency));
-        rows.push(vec![
-            show::text_or_escaped(kept.at()),
-            show::text_or_escaped(kept.workload()),
-            pace(kept),
-            show::text_or_escaped(kept.result()["driver"].as_str().unwrap_or("-")),
-            show::text_or_escaped(kept.verdict()),
-            or_none(main.acked_per_s.map(|rate| format!("{rate:.0}"))),
-            us(main.p50_us),
-            us(main.p99_us),
-            us(main.p999_us),
-            or_none(main.cpu_ns.map(|ns| format!("{ns:.0} ns"))),
-            kept.name(),
-        ]);
-    }
+    let us = |us: Option<u64>| or_none(us.map(figures::latency));
+    vec![
+        show::text_or_escaped(kept.at()),
+        show::text_or_escaped(kept.workload()),
+        pace(kept),
+        show::text_or_escaped(kept.result()["driver"].as_str().unwrap_or("-")),
+        show::text_or_escaped(kept.verdict()),
+        or_none(main.acked_per_s.map(|rate| format!("{rate:.0}"))),
+        us(main.p50_us),
+        us(main.p99_us),
+        us(main.p999_us),
+        or_none(main.cpu_ns.map(|ns| format!("{ns:.0} ns"))),
+        kept.name(),
+    ]
+}
+
+fn page(folder: &Path, found: &Folder) -> String {
+    let mut rows = vec![HEADS.map(str::to_owned).to_vec()];
+    rows.extend(found.results.iter().map(cells));
     let mut text = if found.results.is_empty() {
         format!(
             "no result was kept in {}",

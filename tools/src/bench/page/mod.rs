@@ -1,0 +1,417 @@
+//! `waterpark bench report`: kept results as one page that needs nothing beside itself.
+//!
+//! No script, no font, no address: the page forbids itself to load anything. Light and dark follow the reader. **Invariant:** whatever stands
+//! in a result is text in the page, never a tag of it; what a result does not hold is said to be missing, never left out in silence.
+
+mod plot;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::error::ResultsError;
+use super::figures::number;
+use super::kept::{Chosen, Kept};
+use super::ls;
+use crate::demo_screen::figures;
+use crate::demo_screen::svg::escaped;
+use crate::failure::Failure;
+use crate::show;
+use plot::{Axis, Line, nines, svg};
+
+/// What to show.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Results, as files or folders of them
+    #[arg(value_name = "RESULT", required = true)]
+    results: Vec<PathBuf>,
+    /// The page to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// 0: written. 1: the page cannot be written. 2: a result cannot be read.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let written = Chosen::read(&arguments.results)
+        .and_then(|chosen| write(&arguments.output, &page(&chosen)).map(|()| chosen))
+        .map_err(Failure::Results);
+    let shown = written.and_then(|chosen| {
+        let results = match chosen.results.len() {
+            1 => "one result".to_owned(),
+            count => format!("{count} results"),
+        };
+        let mut text = format!("{}: {results}", arguments.output.display());
+        for damaged in &chosen.damaged {
+            text += &format!("\nleft out: {damaged}");
+        }
+        show::print(&text).and_then(|()| show::flush())
+    });
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.end(false),
+    }
+}
+
+/// Writes a page whole or not at all. An older page is replaced; a result never is.
+fn write(path: &Path, page: &str) -> Result<(), ResultsError> {
+    if Kept::read(path).is_ok() {
+        let cause = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "it is a result");
+        return Err(ResultsError::write(path)(cause));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let file = tempfile::Builder::new()
+        .prefix(".page-")
+        .permissions(PermissionsExt::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")));
+    let file = file.map_err(ResultsError::write(path))?;
+    std::fs::write(file.path(), page).map_err(ResultsError::write(path))?;
+    let persisted = file.persist(path).map_err(|error| error.error);
+    persisted.map(drop).map_err(ResultsError::write(path))
+}
+
+const HEAD: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+    <meta name=\"color-scheme\" content=\"light dark\"/>\n\
+    <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
+    <title>Waterpark: what the bench measured</title>\n<style>\n";
+
+const STYLE: &str = include_str!("style.css");
+
+fn page(chosen: &Chosen) -> String {
+    let mut text = [
+        HEAD,
+        STYLE,
+        "</style>\n</head>\n<body>\n<main>\n<h1>What the bench measured</h1>\n",
+    ]
+    .concat();
+    text += &overview(chosen);
+    for (number, kept) in (1..).zip(&chosen.results) {
+        text += &section(number, kept);
+    }
+    text + "</main>\n</body>\n</html>\n"
+}
+
+/// A line for each result, and what was left out.
+fn overview(chosen: &Chosen) -> String {
+    let mut text = String::new();
+    if chosen.results.len() > 1 {
+        // The file stands in the section, where there is room.
+        let columns = ls::HEADS.len() - 1;
+        let mut rows = vec![cells(ls::HEADS)];
+        rows[0].truncate(columns);
+        for (number, kept) in (1..).zip(&chosen.results) {
+            let mut row: Vec<String> = ls::cells(kept).iter().map(|cell| escaped(cell)).collect();
+            row.truncate(columns);
+            row[0] = format!("<a href=\"#run-{number}\">{}</a>", row[0]);
+            rows.push(row);
+        }
+        text += &table("overview", &rows);
+    }
+    for damaged in &chosen.damaged {
+        text += &format!("<p class=\"bad\">left out: {}</p>\n", escaped(damaged));
+    }
+    text
+}
+
+fn section(number: u64, kept: &Kept) -> String {
+    let result = kept.result();
+    let class = match kept.verdict() {
+        "OK" => "good",
+        _ => "bad",
+    };
+    let mut text = format!(
+        "<section id=\"run-{number}\">\n<h2>{}, {} <span class=\"verdict {class}\">{}</span></h2>\n<p class=\"quiet\">{} · {}</p>\n",
+        escaped(kept.workload()),
+        escaped(&ls::pace(kept)),
+        escaped(kept.verdict()),
+        escaped(kept.at()),
+        escaped(&kept.name())
+    );
+    text += &format!("<p>{}</p>\n", escaped(&method(kept)));
+    text += "<div class=\"beside\">\n";
+    text += &block("Figures", &targets(result));
+    text += &block("Times", &times(result));
+    text += "</div>\n";
+    text += "<div class=\"beside plots\">\n";
+    text += &figure("Percentile spectrum", &spectrum(result));
+    text += &figure("Response over time", &over_time(result));
+    text += &figure("Throughput over time", &throughput(result));
+    text += &block("Outcome", &outcome(result));
+    text += "</div>\n<div class=\"beside\">\n";
+    text += &block("Environment", &listed(kept.environment()));
+    text += &block("Settings", &listed(&result["settings"]));
+    text += "</div>\n";
+    text += &format!(
+        "<h3>Repeat it</h3>\n<pre><code>{}</code></pre>\n</section>\n",
+        escaped(kept.command())
+    );
+    text
+}
+
+/// Durability, clock and method: what every number below is worth.
+fn method(kept: &Kept) -> String {
+    let result = kept.result();
+    let durability = result["durability"].as_str().unwrap_or("not said");
+    let clock = kept.environment()["clock_source"].as_str().unwrap_or("not said");
+    let settings = &result["settings"];
+    let pace = if settings["rate_per_s"].is_number() || kept.workload() == "overload" {
+        "open loop: every message has its planned instant, and response times count from it"
+    } else {
+        "closed loop: no arrival is planned, so no delay of one is seen"
+    };
+    let driver = result["driver"].as_str().unwrap_or("not said");
+    let seconds = result["seconds"].as_f64().unwrap_or_default();
+    format!(
+        "Durability: {durability}. Clock: the generator's own, monotonic; source {clock}. Method: {pace}. Driver: {driver}. It ran for {seconds:.1} s, \
+         and everything acked was read back."
+    )
+}
+
+fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+/// Rows whose cells are escaped already, the first of them heads.
+fn table(class: &str, rows: &[Vec<String>]) -> String {
+    let mut text = format!("<div class=\"scroll\"><table class=\"{class}\">\n");
+    for (place, row) in rows.iter().enumerate() {
+        let tag = if place == 0 { "th" } else { "td" };
+        text += "<tr>";
+        for cell in row {
+            text += &format!("<{tag}>{cell}</{tag}>");
+        }
+        text += "</tr>\n";
+    }
+    text + "</table></div>\n"
+}
+
+fn targets(result: &Value) -> String {
+    let mut rows = vec![cells(["figure", "result", "unit", "target", "verdict"])];
+    for figure in result["figures"].as_array().into_iter().flatten() {
+        let text = |name: &str| escaped(figure[name].as_str().unwrap_or_default());
+        let value = figure["result"].as_f64().map_or_else(|| "–".to_owned(), number);
+        let bound = match figure["bound"].as_str() {
+            Some("at_least") => "at least ",
+            Some("at_most") => "at most ",
+            _ => "",
+        };
+        let target = figure["target"]
+            .as_f64()
+            .map_or_else(|| "–".to_owned(), |target| format!("{bound}{target}"));
+        let verdict = match figure["verdict"].as_str() {
+            Some("met") => "<span class=\"good\">met</span>",
+            Some("missed") => "<span class=\"bad\">missed</span>",
+            _ => "–",
+        };
+        rows.push(vec![text("figure"), value, text("unit"), target, verdict.to_owned()]);
+    }
+    table("figures", &rows)
+}
+
+fn times(result: &Value) -> String {
+    let mut rows = vec![cells(["", "p50", "p90", "p99", "p99.9", "max"])];
+    let named = [
+        ("response", "ack_us"),
+        ("service", "service_us"),
+        ("refusal", "refusal_us"),
+    ];
+    for (name, field) in named {
+        let times = &result[field];
+        if times.is_object() {
+            let us = |key: &str| times[key].as_u64().map_or_else(|| "–".to_owned(), figures::latency);
+            rows.push(vec![
+                name.to_owned(),
+                us("p50"),
+                us("p90"),
+                us("p99"),
+                us("p999"),
+                us("max"),
+            ]);
+        }
+    }
+    table("times", &rows)
+}
+
+/// A part of the page under its name.
+fn block(name: &str, inner: &str) -> String {
+    format!("<div>\n<h3>{}</h3>\n{inner}</div>\n", escaped(name))
+}
+
+/// A plot, or why there is none.
+fn figure(caption: &str, plot: &Result<String, &'static str>) -> String {
+    let inner = match plot {
+        Ok(plot) => plot.clone(),
+        Err(why) => format!("<p class=\"quiet\">{}</p>\n", escaped(why)),
+    };
+    format!(
+        "<figure>\n<figcaption>{}</figcaption>\n{inner}</figure>\n",
+        escaped(caption)
+    )
+}
+
+/// The response beside the service and, where there are refusals, theirs.
+fn spectrum(result: &Value) -> Result<String, &'static str> {
+    let of = |name: &'static str| -> Option<(&'static str, Vec<(f64, f64)>)> {
+        let rows = result["spectrum_us"][name].as_array()?;
+        let points = rows.iter().filter_map(|row| Some((row[0].as_f64()?, row[1].as_f64()?)));
+        let points: Vec<(f64, f64)> = points.filter(|(quantile, _)| (0.0..=1.0).contains(quantile)).collect();
+        (points.len() > 1).then_some((name, points))
+    };
+    let found: Vec<_> = ["response", "service", "refusal"].into_iter().filter_map(of).collect();
+    let within = found
+        .iter()
+        .flat_map(|(_, points)| points)
+        .filter(|(quantile, _)| *quantile < 1.0);
+    let last = within.map(|(quantile, _)| nines(*quantile)).fold(0.0, f64::max);
+    // The longest of all lies at infinity: a little beyond the last.
+    let across = |quantile: f64| if quantile < 1.0 { nines(quantile) } else { last + 0.25 };
+    let all_us = || found.iter().flat_map(|(_, points)| points.iter().map(|(_, us)| *us));
+    if found.is_empty() {
+        return Err("This result holds no spectrum: nothing was acked, or it is of an older release.");
+    }
+    let least = all_us().fold(f64::INFINITY, f64::min);
+    let axes = (
+        Axis::percentiles(last + 0.25),
+        Axis::log_us(least, all_us().fold(0.0, f64::max)),
+    );
+    let lines: Vec<Line<'_>> = found
+        .iter()
+        .map(|(name, points)| Line {
+            name,
+            points: points
+                .iter()
+                .map(|(quantile, us)| Some((across(*quantile), *us)))
+                .collect(),
+        })
+        .collect();
+    Ok(svg(
+        "Percentile spectrum: time by the share of messages that took at most so long",
+        &axes.0,
+        &axes.1,
+        &lines,
+    ))
+}
+
+/// Rows of time: seconds from the beginning, and the row.
+fn rows_of_time(result: &Value) -> Result<Vec<(f64, &Value)>, &'static str> {
+    let rows = result["over_time"].as_array().into_iter().flatten();
+    let rows: Vec<(f64, &Value)> = rows
+        .filter_map(|row| Some((row["at_ms"].as_f64()? / 1_000.0, row)))
+        .collect();
+    if rows.is_empty() {
+        Err("This result holds nothing over time: its workload does not tell it, or nothing was acked.")
+    } else {
+        Ok(rows)
+    }
+}
+
+fn over_time(result: &Value) -> Result<String, &'static str> {
+    let rows = rows_of_time(result)?;
+    let line = |name: &'static str| Line {
+        name,
+        points: (rows.iter())
+            .map(|(at, row)| row[name].as_f64().filter(|us| *us > 0.0).map(|us| (*at, us)))
+            .collect(),
+    };
+    let lines = ["p50", "p99", "max"].map(line);
+    let all_us = || {
+        lines
+            .iter()
+            .flat_map(|line| line.points.iter().flatten().map(|(_, us)| *us))
+    };
+    let (least, most) = (all_us().fold(f64::INFINITY, f64::min), all_us().fold(0.0, f64::max));
+    let last = rows.last().map_or(0.0, |(at, _)| *at);
+    Ok(svg(
+        "Response times by when their messages were planned",
+        &Axis::seconds(last),
+        &Axis::log_us(least, most),
+        &lines,
+    ))
+}
+
+fn throughput(result: &Value) -> Result<String, &'static str> {
+    let rows = rows_of_time(result)?;
+    let interval = rows.get(1).map_or(0.1, |(at, _)| *at - rows[0].0);
+    let until = result["settings"]["for_s"].as_f64().unwrap_or(f64::INFINITY);
+    let points = rows.iter().map(|(at, row)| {
+        // The last interval may be cut off by the end of the plan.
+        let left = until - at;
+        let length = if left > 0.0 { interval.min(left) } else { interval };
+        row["acked"].as_f64().map(|acked| (*at, acked / length.max(0.001)))
+    });
+    let points: Vec<Option<(f64, f64)>> = points.collect();
+    let most = points.iter().flatten().map(|(_, rate)| *rate).fold(0.0, f64::max);
+    let last = rows.last().map_or(0.0, |(at, _)| *at);
+    let name = "acked a second";
+    Ok(svg(
+        "Acks a second by when their messages were planned",
+        &Axis::seconds(last),
+        &Axis::linear(most, "", plot::count),
+        &[Line { name, points }],
+    ))
+}
+
+/// What became of the messages, and what reading back found.
+fn outcome(result: &Value) -> String {
+    let counts = [
+        "sent",
+        "acked",
+        "refused",
+        "unknown",
+        "late",
+        "repeats",
+        "resends",
+        "looked_for",
+        "lost",
+        "duplicated",
+        "refused_but_held",
+        "differing",
+        "foreign",
+        "unreadable",
+    ];
+    let mut rows = vec![cells(["what", "messages"])];
+    for name in counts {
+        if let Some(count) = result[name].as_u64() {
+            rows.push(vec![escaped(&name.replace('_', " ")), figures::count(count)]);
+        }
+    }
+    let mut text = table("pairs", &rows);
+    for said in result["findings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        text += &format!("<p class=\"bad\">{}</p>\n", escaped(said));
+    }
+    text
+}
+
+/// Fields of an object by name; bytes with their unit.
+fn listed(object: &Value) -> String {
+    let mut rows = vec![cells(["what", "value"])];
+    for (name, value) in object.as_object().into_iter().flatten() {
+        let text = match value {
+            Value::Null => "–".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Number(number) if name.ends_with("_bytes") || name.contains("_bytes_") => {
+                number.as_u64().map_or_else(|| number.to_string(), figures::bytes)
+            }
+            Value::Array(items) => {
+                let words = items
+                    .iter()
+                    .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+                words.collect::<Vec<String>>().join(", ")
+            }
+            other => other.to_string(),
+        };
+        rows.push(vec![escaped(&name.replace('_', " ")), escaped(&text)]);
+    }
+    table("pairs", &rows)
+}
+
+#[cfg(test)]
+mod tests;

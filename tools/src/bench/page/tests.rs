@@ -1,0 +1,202 @@
+use serde_json::json;
+
+use super::super::kept::tests::{kept, result, write as keep};
+use super::*;
+
+/// Tags of a page in their order; every one that is opened is closed in its turn.
+///
+/// # Panics
+/// If one is not, or if a text holds what would be a tag.
+fn tags(page: &str) -> Vec<&str> {
+    let mut open: Vec<&str> = Vec::new();
+    let mut found = Vec::new();
+    let rest = page.strip_prefix("<!DOCTYPE html>").expect("it says what it is");
+    for part in rest.split('<').skip(1) {
+        let (tag, text) = part.split_once('>').unwrap_or_else(|| panic!("no end: {part:.80}"));
+        assert!(!text.contains('>') || tag == "style", "{text:.80}");
+        for entity in text.split('&').skip(1) {
+            let name = entity.split(';').next().unwrap_or_default();
+            assert!(["amp", "lt", "gt"].contains(&name), "&{entity:.20}");
+        }
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
+        assert!(
+            name.chars().all(|c| c.is_ascii_alphanumeric()) && !name.is_empty(),
+            "<{tag}>"
+        );
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "</{name}> closes another");
+        } else if !tag.ends_with('/') {
+            open.push(name);
+            found.push(name);
+        } else {
+            found.push(name);
+        }
+    }
+    assert_eq!(open, Vec::<&str>::new(), "all are closed");
+    found
+}
+
+fn chosen(results: Vec<Kept>) -> Chosen {
+    Chosen {
+        results,
+        damaged: Vec::new(),
+    }
+}
+
+#[test]
+fn a_page_has_every_part_of_each_result() {
+    let both = chosen(vec![
+        kept("a.json", &result(700.0, 2_000)),
+        kept("b.json", &result(500.0, 3_000)),
+    ]);
+    let page = page(&both);
+    let tags = tags(&page);
+    let count = |name: &str| tags.iter().filter(|tag| **tag == name).count();
+    assert_eq!((count("section"), count("svg"), count("figcaption")), (2, 6, 6));
+    assert_eq!(
+        count("script") + count("link") + count("img") + count("iframe"),
+        0,
+        "it loads nothing"
+    );
+    assert!(!page.contains("url(") && !page.contains("@import"));
+    let addresses = page.match_indices("://").count();
+    assert_eq!(
+        addresses,
+        page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count(),
+        "no address but a name"
+    );
+    for part in [
+        "<a href=\"#run-2\">",
+        "<section id=\"run-2\">",
+        "<h3>Figures</h3>",
+        "<td>at least 600</td>",
+        "<span class=\"good\">met</span>",
+        "<span class=\"bad\">missed</span>",
+        "<td>response</td><td>1.00 ms</td>",
+        "<figcaption>Percentile spectrum</figcaption>",
+        "<figcaption>Response over time</figcaption>",
+        "<figcaption>Throughput over time</figcaption>",
+        "Durability: ram, three of five members",
+        "Method: open loop",
+        "<tr><td>cpu</td><td>A CPU</td></tr>",
+        "<pre><code>waterpark bench run --for 1s</code></pre>",
+        "<tr><td>lost</td><td>0</td></tr>",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    for name in ["response", "service", "p50", "p99", "max", "acked a second"] {
+        assert!(page.contains(&format!("y=\"18.5\">{name}</text>")), "{name}");
+    }
+}
+
+#[test]
+fn one_result_has_no_overview_and_what_was_left_out_is_said() {
+    let mut one = chosen(vec![kept("a.json", &result(700.0, 2_000))]);
+    one.damaged.push("cut.json: <nothing> in it".to_owned());
+    let page = page(&one);
+    tags(&page);
+    assert!(!page.contains("class=\"overview\""));
+    assert!(page.contains("left out: cut.json: &lt;nothing&gt; in it"));
+}
+
+#[test]
+fn whatever_stands_in_a_result_is_text() {
+    let tag = "</style><script>alert(1)</script>&\"'";
+    let mut run = result(700.0, 2_000);
+    for pointer in [
+        "/workload",
+        "/verdict",
+        "/driver",
+        "/durability",
+        "/figures/0/figure",
+        "/figures/0/unit",
+        "/settings/workload",
+    ] {
+        *run.pointer_mut(pointer).unwrap() = tag.into();
+    }
+    run["settings"][tag] = json!([tag, { tag: tag }]);
+    run["findings"] = json!([tag]);
+    run["figures"][0]["bound"] = tag.into();
+    run["figures"][0]["verdict"] = tag.into();
+    let both = chosen(vec![kept(tag, &run), kept("<b>.json", &run)]);
+    let page = page(&both);
+    let tags = tags(&page);
+    assert!(!tags.contains(&"script") && !tags.contains(&"b"), "{page}");
+    assert!(page.matches("&lt;script&gt;alert(1)").count() >= 10);
+}
+
+#[test]
+fn what_a_result_does_not_hold_is_said_to_be_missing() {
+    let bare = json!({
+        "workload": "hl7", "verdict": "FAIL", "driver": "epoll", "settings": {}, "figures": [{ "figure": "acked", "unit": "", "result": null }],
+        "spectrum_us": { "response": [] }, "over_time": [{ "at_ms": "x" }, 7, null],
+    });
+    let page = page(&chosen(vec![kept("a.json", &bare)]));
+    let tags = tags(&page);
+    assert!(!tags.contains(&"svg"));
+    assert!(page.contains("This result holds no spectrum") && page.contains("This result holds nothing over time"));
+    assert!(page.contains("<span class=\"verdict bad\">FAIL</span>"));
+    assert!(page.contains("Durability: not said."));
+}
+
+#[test]
+fn strange_numbers_make_no_strange_pictures() {
+    let mut run = result(700.0, 2_000);
+    run["spectrum_us"] = json!({ "response": [[0.0, 0], [-3, 5], [0.5, 1e300], [2.0, 7], [1.0, -4]], "service": "x" });
+    run["over_time"] = json!([
+        { "at_ms": 0, "acked": 1e300, "p50": -1, "p99": 0, "max": 1e300 },
+        { "at_ms": 0, "acked": 5, "p50": 1, "p99": 1, "max": 1 },
+    ]);
+    run["settings"]["for_s"] = (-1.0).into();
+    let page = page(&chosen(vec![kept("a.json", &run)]));
+    assert_eq!(tags(&page).iter().filter(|tag| **tag == "svg").count(), 3);
+    let drawn = page.split("<svg").skip(1).all(|svg| {
+        let svg = svg.split("</svg>").next().unwrap_or_default();
+        !svg.contains("NaN") && !svg.contains("\"inf")
+    });
+    assert!(drawn);
+}
+
+#[test]
+fn an_interval_that_the_plan_cuts_off_is_no_drop() {
+    let mut run = result(700.0, 2_000);
+    run["settings"]["for_s"] = 0.25.into();
+    run["over_time"] = json!([
+        { "at_ms": 0, "acked": 100, "p50": 1, "p99": 1, "max": 1 },
+        { "at_ms": 100, "acked": 100, "p50": 1, "p99": 1, "max": 1 },
+        { "at_ms": 200, "acked": 50, "p50": 1, "p99": 1, "max": 1 },
+    ]);
+    let svg = throughput(&run).unwrap();
+    let line = svg
+        .split("class=\"line s0\" d=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap();
+    let heights: std::collections::BTreeSet<&str> = line
+        .split(['M', 'L'])
+        .filter_map(|point| point.trim_end_matches("h0").split(' ').nth(1))
+        .collect();
+    assert_eq!(heights.len(), 1, "{line}");
+}
+
+#[test]
+fn a_page_replaces_a_page_and_never_a_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = keep(folder.path(), &result(1.0, 100));
+    let before = std::fs::read(&kept).unwrap();
+    let refused = write(&kept, "page").unwrap_err();
+    assert!(refused.to_string().contains("it is a result"), "{refused}");
+    assert_eq!(std::fs::read(&kept).unwrap(), before);
+    let path = folder.path().join("page.html");
+    for text in ["one", "two"] {
+        write(&path, text).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "nothing else is left"
+    );
+    assert!(write(&folder.path().join("no/page.html"), "x").is_err());
+}
