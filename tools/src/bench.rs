@@ -14,7 +14,6 @@ mod refill;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -22,12 +21,12 @@ use waterpark::config::{self, CommandCode, ConfigError, Duration};
 use waterpark_bench::mllp::{self, Hl7Plan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
 use waterpark_bench::workload::{Kind, MESSAGE_BYTES_MIN};
-use waterpark_bench::{Pace, Plan, Target, Verdict, measure, run};
+use waterpark_bench::{Pace, Plan, Target, Verdict, measure};
 
 use crate::errors::{self, Coded};
 use crate::failure::Failure;
 use crate::node::Driver;
-use crate::signals;
+use carry_out::{by_verdict, carry_out, print};
 use kept::Place;
 
 #[cfg(test)]
@@ -153,57 +152,28 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Ok(place) => place,
         Err(error) => return Failure::Results(error).end(arguments.json),
     };
-    let interrupted = match signals::catch_or_say() {
-        Ok(caught) => caught.raise(),
-        Err(code) => return code,
-    };
-    // Whoever read may have gone; the cluster is stopped in order all the same.
-    let say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
-    let go_on = || !interrupted.load(Ordering::Relaxed);
-    let measured = match wanted {
-        Wanted::Run(plan) => {
-            measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-        }
-        Wanted::Hl7(plan) => {
-            mllp::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-        }
-        Wanted::Overload(plan) => {
-            overload::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-        }
-    };
-    if let Err(error) = signals::end_with_reader() {
-        tracing::debug!(%error, "a closed pipe will not end this command");
-    }
-    match measured {
-        Ok((result, text, verdict)) => end(place, arguments.json, &result, &text, verdict),
-        Err(error) => {
-            errors::say(error.code(), &error);
-            ExitCode::from(if matches!(error, run::RunError::Client(_)) {
-                4
-            } else {
-                1
-            })
-        }
-    }
+    carry_out(
+        |say, go_on| match wanted {
+            Wanted::Run(plan) => {
+                measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+            }
+            Wanted::Hl7(plan) => {
+                mllp::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+            }
+            Wanted::Overload(plan) => {
+                overload::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+            }
+        },
+        |(result, text, verdict)| end(place, arguments.json, &result, &text, verdict),
+    )
 }
 
 /// Keeps a result, if it shall be kept, and says it.
 fn end(place: Option<Place>, as_json: bool, result: &Value, text: &str, verdict: Verdict) -> ExitCode {
     // First, so that it is kept although nobody reads what is said.
     let kept = place.map(|place| place.keep(result)).transpose();
-    if as_json {
-        println!("{result}");
-    } else {
-        print!("{text}");
-    }
-    if let Some(code) = errors::of_verdict(verdict) {
-        errors::say(code, &code.title);
-    }
-    let by_verdict = match verdict {
-        Verdict::Ok => ExitCode::SUCCESS,
-        Verdict::Fail => ExitCode::FAILURE,
-        Verdict::Invalid => ExitCode::from(5),
-    };
+    print(as_json, result, text);
+    let by_verdict = by_verdict(verdict);
     match kept {
         Ok(None) => by_verdict,
         Ok(Some(path)) => {

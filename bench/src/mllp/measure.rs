@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use waterpark_client::blocking::{Client, ConnectOptions};
 
 use super::{Findings, Flow, Load, Outcomes, Pace, Plan, Source, check};
 use crate::cluster::{Cluster, ClusterPlan, Member};
 use crate::hl7::{Feed, Shape};
-use crate::report::{DURABILITY, Figure, Target, per, spectrum};
+use crate::report::{DURABILITY, Figure, Target, per, quantiles, spectrum};
 use crate::run::{self, RunError, Verdict};
 
 /// Bytes that a message of real size takes in a log, its event and the unused ends of chunks included.
@@ -215,12 +214,6 @@ impl Hl7Report {
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let quantiles = |histogram: &Histogram<u64>| {
-            json!({
-                "p50": histogram.value_at_quantile(0.5), "p99": histogram.value_at_quantile(0.99),
-                "p999": histogram.value_at_quantile(0.999), "max": histogram.max(),
-            })
-        };
         let outcomes = &self.outcomes;
         json!({
             "schema": "waterpark.bench_hl7.2",

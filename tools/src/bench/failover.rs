@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use waterpark::config::Duration;
 use waterpark_bench::failover::{FailoverPlan, Scenario, measure};
 
-use super::carry_out::carry_out;
+use super::carry_out::{by_verdict, carry_out, print};
 use super::{own_binary, usage};
 use crate::node::Driver;
 
@@ -84,20 +84,19 @@ impl Which {
     }
 }
 
-/// Exit codes are those of [`carry_out`], and 2 for options that mean nothing.
+/// Exit codes are those of [`carry_out`] and [`by_verdict`], and 2 for options that mean nothing.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    carry_out(|say, go_on| {
-        let report = measure(plan, say, go_on)?;
-        let text = match arguments.json {
-            true => format!("{}\n", report.to_json()),
-            false => report.to_text(),
-        };
-        Ok((text, report.verdict()))
-    })
+    carry_out(
+        |say, go_on| measure(plan, say, go_on),
+        |report| {
+            print(arguments.json, &report.to_json(), &report.to_text());
+            by_verdict(report.verdict())
+        },
+    )
 }
 
 fn plan(arguments: &Arguments) -> Result<FailoverPlan, ExitCode> {

@@ -6,7 +6,7 @@ use clap::Args;
 use waterpark::config::{Bytes, Duration};
 use waterpark_bench::failover::{RefillPlan, refill};
 
-use super::carry_out::carry_out;
+use super::carry_out::{by_verdict, carry_out, print};
 use super::{MESSAGE_BYTES_MIN, own_binary, usage};
 use crate::node::Driver;
 
@@ -36,20 +36,19 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Exit codes are those of [`carry_out`], and 2 for options that mean nothing.
+/// Exit codes are those of [`carry_out`] and [`by_verdict`], and 2 for options that mean nothing.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    carry_out(|say, go_on| {
-        let report = refill(plan, say, go_on)?;
-        let text = match arguments.json {
-            true => format!("{}\n", report.to_json()),
-            false => report.to_text(),
-        };
-        Ok((text, report.verdict))
-    })
+    carry_out(
+        |say, go_on| refill(plan, say, go_on),
+        |report| {
+            print(arguments.json, &report.to_json(), &report.to_text());
+            by_verdict(report.verdict)
+        },
+    )
 }
 
 fn plan(arguments: &Arguments) -> Result<RefillPlan, ExitCode> {
