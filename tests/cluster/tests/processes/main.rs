@@ -18,6 +18,7 @@ mod mllp;
 mod mllp_configured;
 mod poor_hosts;
 mod refusals;
+mod results;
 mod retention;
 mod shards;
 mod slow;

@@ -1,0 +1,138 @@
+//! Results of the bench as files: kept by runs against a cluster, listed, compared, shown as a page.
+//!
+//! Only files, stdout, stderr and exit codes are looked at; how fast anything was does not matter.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Machine, Nodes, Said, five, type_in};
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = (fs::read_dir(folder).expect("it was made"))
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// The same result with its times so many times as long.
+fn slower(file: &Path, times: u64) -> Value {
+    let mut object: Value = serde_json::from_slice(&fs::read(file).expect("it is there")).expect("it is JSON");
+    for time in object["result"]["ack_us"].as_object_mut().expect("times").values_mut() {
+        *time = (time.as_u64().expect("a time") * times + 1).into();
+    }
+    object
+}
+
+#[test]
+fn runs_are_kept_listed_compared_and_shown() {
+    let _machine = Machine::take("results of the bench", Duration::from_secs(180));
+    let nodes = Nodes::start(five());
+    let config = nodes.config_path().display().to_string();
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let runs = folder.path().join("runs");
+    let name = |path: &Path| path.display().to_string();
+    let run = |messages: &str, folder: &Path| -> Said {
+        let folder = name(folder);
+        let load = [
+            "bench",
+            "run",
+            "--closed=8",
+            "--for",
+            "300ms",
+            "--actors",
+            "50",
+            "--message-bytes",
+            messages,
+        ];
+        let rest = ["--config", &config, "--json", "--save", &folder];
+        type_in(&[&load[..], &rest[..]].concat())
+    };
+    let said = [run("64", &runs).ends(0), run("64", &runs).ends(0)];
+    let kept = files(&runs);
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    for (said, file) in said.iter().zip(&kept) {
+        let object: Value = serde_json::from_slice(&fs::read(file).expect("it is there")).expect("it is JSON");
+        assert_eq!(object["result"], said.json(), "what is kept is what was said");
+        let command = object["command"].as_str().expect("a command");
+        assert!(command.contains("bench run --closed=8 --for 300ms"), "{command}");
+        assert!(object["environment"]["kernel"].is_string(), "{object}");
+        assert!(
+            said.stderr.contains(&format!("kept in {}", name(file))),
+            "{}",
+            said.all()
+        );
+    }
+    // A file is no folder: nothing is sent.
+    let said = run("64", &kept[0]).ends(1);
+    assert!(
+        said.stderr.contains("WP-8021") && !said.stderr.contains("measuring"),
+        "{}",
+        said.all()
+    );
+
+    fs::write(runs.join("cut.json"), "{\"schema\":").expect("the folder is ours");
+    let list = type_in(&["bench", "ls", &name(&runs), "--json"]).ends(0).json();
+    assert_eq!(
+        (&list["complete"], &list["missing"][0]["file"]),
+        (&false.into(), &"cut.json".into())
+    );
+    assert_eq!(list["results"].as_array().map(Vec::len), Some(2), "{list}");
+    let said = type_in(&["bench", "ls", &name(&runs)]).ends(0);
+    assert!(said.text().contains("\ndamaged: cut.json: "), "{}", said.all());
+
+    // Against itself, against slower ones, against other work.
+    let later = folder.path().join("later");
+    fs::create_dir(&later).expect("the folder is ours");
+    for (place, file) in kept.iter().enumerate() {
+        fs::write(later.join(format!("{place}.json")), slower(file, 1_000).to_string()).expect("the folder is ours");
+    }
+    let gated = |a: &Path, b: &Path, gate: &str| type_in(&["bench", "compare", &name(a), &name(b), "--fail-on", gate]);
+    gated(&runs, &runs, "p99.9:+5%").ends(0);
+    let said = gated(&runs, &later, "p99.9:+5%").ends(1);
+    assert!(
+        said.stderr.contains("error[WP-8026]: response p99.9 changed by +"),
+        "{}",
+        said.all()
+    );
+    assert!(!said.all().contains("of a single run"), "{}", said.all());
+    let said = gated(&kept[0], &later.join("0.json"), "p99.9:+5%").ends(1);
+    assert!(said.stderr.contains("of a single run"), "{}", said.all());
+    gated(&later, &runs, "p99.9:+5%").ends(0);
+    let said = gated(&runs, &later, "p98:+5%").ends(2);
+    assert!(
+        said.stderr.contains("WP-8025") && said.stderr.contains("response p99.9"),
+        "{}",
+        said.all()
+    );
+    let said = gated(&runs, &later, "p98:5%").ends(2);
+    assert!(said.stderr.contains("WP-1701"), "{}", said.all());
+    let other = folder.path().join("other");
+    run("96", &other).ends(0);
+    let said = type_in(&["bench", "compare", &name(&runs), &name(&other)]).ends(2);
+    assert!(
+        said.stderr.contains("WP-8024") && said.stderr.contains("message_bytes: 64 and 96"),
+        "{}",
+        said.all()
+    );
+    let said = type_in(&["bench", "compare", &name(&runs), &name(&other), "--anyway", "--json"])
+        .ends(0)
+        .json();
+    assert_eq!(said["differences"][0], "message_bytes: 64 and 96");
+
+    let page = name(&folder.path().join("page.html"));
+    let said = type_in(&["bench", "report", &name(&runs), &name(&other), "-o", &page]).ends(0);
+    assert!(
+        said.text().contains("3 results") && said.text().contains("left out: cut.json"),
+        "{}",
+        said.all()
+    );
+    let text = fs::read_to_string(&page).expect("it was written");
+    assert_eq!((text.matches("<section").count(), text.matches("<svg").count()), (3, 9));
+    let said = type_in(&["bench", "report", &name(&runs), "-o", &name(&kept[0])]).ends(1);
+    assert!(said.stderr.contains("WP-8021"), "{}", said.all());
+    nodes.stop();
+}
