@@ -197,7 +197,7 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) pendings: Pendings,
     /// Items for the other shards of this node.
     pub(crate) mail: Vec<Vec<u8>>,
-    /// Answers of all groups that wait for their commit.
+    /// Requests of all groups that wait for a commit or a round, and were told nothing yet.
     pub(crate) waiting: usize,
     /// And how many may.
     pub(crate) admission: Admission,

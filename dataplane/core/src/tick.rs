@@ -176,6 +176,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         group.first_deadline_ns = first_deadline_ns;
         let id = group.id;
+        // A group that never commits again must not keep the shard's other groups from taking anything.
+        self.waiting -= late.len();
         for (origin, correlation, number) in late {
             self.counters.unknown += 1;
             let header = ReplyHeader {

@@ -635,7 +635,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let commit = self.groups[index].commit;
         self.list_untold(index);
         while let Some(waiting) = self.groups[index].waiting.pop(commit) {
-            self.waiting -= 1;
+            self.waiting -= usize::from(waiting.origin != Origin::Answered);
             self.release(index, waiting);
         }
         if !self.groups[index].reads.confirming.is_empty() {

@@ -26,7 +26,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn reroute(&mut self, now: Now, index: usize, after: Seq) {
         let stays = self.groups[index].opener.is_some();
         let (kept, gone) = self.groups[index].waiting.split_behind(after);
-        self.waiting -= gone.len();
+        self.waiting -= gone.iter().filter(|waiting| waiting.origin != Origin::Answered).count();
         self.groups[index].waiting = kept;
         let mut late = Vec::new();
         for waiting in gone {
