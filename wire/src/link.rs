@@ -136,14 +136,15 @@ fixed_items! {
         /// Another.
         detail2: U64,
     }
-    /// The opener of a view asks a member of the active Config to promise it: what is older is not answered any more.
+    /// The opener of a view asks a member of the active Config to promise it: what is older is not answered any more. `item.flags` are
+    /// `SEAL_*`.
     Seal(Seal) {
         /// The view.
         view: U64,
         /// Zero.
         reserved: U64,
     }
-    /// A member's promise, and what it holds.
+    /// A member's promise, and what it holds. `item.aux` is the node that opens the view.
     Sealed(Sealed) {
         /// The view that it promised.
         view: U64,
@@ -407,6 +408,8 @@ pub fn join_hash(halves: [U64; 2]) -> u128 {
 pub const HEARTBEAT_PRESSURE: u8 = 1;
 /// The sender's process is out: it serves as mailroom only.
 pub const HEARTBEAT_OUT: u8 = 2;
+/// The sender has asked nobody else: a writer stops in order.
+pub const SEAL_FIRST: u8 = 1;
 /// The first part of an item.
 pub const PART_FIRST: u8 = 1;
 /// The last part of an item.

@@ -15,6 +15,7 @@ use crate::log::NotTaken;
 use crate::memory::Memory;
 use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
+use crate::time::Now;
 
 /// A follower that has so many committed entries before it applies them at once.
 const APPLY_ENTRIES: u64 = 64;
@@ -181,6 +182,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// A run of a group that this shard follows. `Some` says why it was not taken.
     pub(crate) fn on_append(
         &mut self,
+        now: Now,
         id: GroupId,
         from: Member,
         bytes: &[u8],
@@ -212,7 +214,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     group.unapplied.took(chunk, entries_at, &run);
                 }
                 group.commit = group.commit.max(commit.min(taken.last_seq));
+                let may_end = group.ends.is_some_and(|end| end.view > group.promised);
                 self.lag(index);
+                if may_end {
+                    self.follow_to_end(now, index);
+                }
                 Ok(None)
             }
             Err(NotTaken::Malformed(error)) => Err(error),

@@ -16,6 +16,7 @@ use waterpark_wire::request::{HERE, ReadLevel, RequestView};
 use crate::behaviour::Behaviour;
 use crate::group::Role;
 use crate::ids::{ClientId, GroupId, Lineage, Member, NodeId, Seq, View};
+use crate::mailroom::is_anyones;
 use crate::memory::Memory;
 use crate::pending::{Pending, Sent};
 use crate::rules::{Rule, Rules};
@@ -71,11 +72,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// A read that cannot be answered here now. A writer that has stopped may learn with the next view alone what became of its last entries:
-    /// another member need not wait for that.
+    /// A read that cannot be answered here now. A writer that was stopped may learn with the next view alone what became of its last entries:
+    /// another member need not wait for that. One that stopped in order commits them as ever.
     fn read_elsewhere(&mut self, now: Now, index: usize, request: &RequestView<'_>, arrival: &Arrival) {
-        let (id, own) = (self.groups[index].id, self.settings.node);
-        let has_stopped = self.writer_of(id) == Some(own) && self.groups[index].role == Role::Sealed;
+        let group = &self.groups[index];
+        let (id, own) = (group.id, self.settings.node);
+        let has_stopped = self.writer_of(id) == Some(own) && group.role == Role::Sealed && !self.commits_as_ever(index);
         if !has_stopped || request.has(HERE) || self.is_settled(index, request) {
             return self.hold_or_redirect(now, index, request, arrival);
         }
@@ -189,13 +191,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let index = local as usize;
             self.freshen(index);
             self.apply_committed(index);
+            let is_member = self.holds(self.groups[index].id);
             let mut still = Vec::new();
             for held in std::mem::take(&mut self.groups[index].reads.held) {
                 let Some(request) = held_request(&held.bytes) else {
                     continue;
                 };
                 let arrival = held.arrival();
-                let is_late = held.until_ns <= now.monotonic_ns;
+                let is_late = held.until_ns <= now.monotonic_ns || !is_member;
                 let waits = !self.is_open(index) && self.serves(now, index, &request, request.level) == Stands::Behind;
                 if is_late {
                     self.redirect(now, index, &request, &arrival);
@@ -219,6 +222,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let id = self.groups[index].id;
         let own = self.settings.node;
         let writer = self.writer_of(id).filter(|writer| *writer != own);
+        // Of a writer that has stopped and should have committed by now.
+        let writer = writer.or_else(|| self.other_member(now, id).filter(|_| is_anyones(request)));
         let Some(writer) = writer.filter(|_| arrival.deadline_ns > now.monotonic_ns) else {
             return self.refuse(arrival.origin, request, Outcome::NoQuorum, 0);
         };

@@ -21,7 +21,7 @@ use crate::retention::Retained;
 use crate::sweep::Sweep;
 use crate::time::Now;
 use crate::unapplied::Unapplied;
-use crate::view_change::{Intake, Opener};
+use crate::view_change::{Answer, End, Intake, Opener};
 use crate::waiting::{Held, WaitingQueue};
 
 /// What this member is in its group.
@@ -98,6 +98,10 @@ pub(crate) struct Group<S> {
     pub(crate) log: Log,
     /// Whose runs it takes: the opener of the view that its log is of.
     pub(crate) source: Option<Member>,
+    /// That its writer stopped in order, and where its log ends: at that writer, and at those whom it told.
+    pub(crate) ends: Option<End>,
+    /// Answers of members that promised before this process learned that it opens their view.
+    pub(crate) early: Vec<(View, Member, Answer)>,
     /// It is to write a view that is not open yet.
     pub(crate) opener: Option<Box<Opener>>,
     /// A log that is collected beside its own.
@@ -158,6 +162,8 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             outrun: View::default(),
             log: Log::new(id),
             source: None,
+            ends: None,
+            early: Vec::new(),
             opener: None,
             intake: None,
             queued: Vec::new(),

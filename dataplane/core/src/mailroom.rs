@@ -251,10 +251,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// Who answers what any member may while another view is pending, and the writer may have stopped. Else the writer does, who knows most.
+    /// Who answers what any member may while another view is pending and nothing is heard of the writer. Else the writer does, who knows most,
+    /// also when it has stopped in order.
     fn reader_of(&self, now: Now, group: GroupId) -> Option<NodeId> {
-        let is_pending = self.decided.group(group).is_some_and(|group| group.pending.is_some());
-        is_pending.then(|| self.other_member(now, group)).flatten()
+        let decided = self.decided.group(group)?;
+        let is_left = decided.pending.is_some() && !self.hears(now, decided.active.writer(), group);
+        is_left.then(|| self.other_member(now, group)).flatten()
     }
 
     /// A member beside this one and the writer that was heard lately, in this data centre if there is any.
@@ -580,7 +582,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 }
 
 /// Whether a read may be answered by any member that has what its token names. A bounded one needs the writer in any case.
-fn is_anyones(request: &RequestView<'_>) -> bool {
+pub(crate) fn is_anyones(request: &RequestView<'_>) -> bool {
     let level = matches!(request.level, ReadLevel::Session | ReadLevel::Any);
     level && !request.operation.is_numbered() && request.operation != Operation::Where && !request.has(HERE)
 }

@@ -5,7 +5,8 @@ use waterpark_ring::{Placement, Topology};
 use waterpark_wire::body::{self, CounterBody};
 use waterpark_wire::item::{Item, ItemKind, Items};
 use waterpark_wire::link::{
-    self, Adopt, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Nack, Out, Seal, Sealed,
+    self, Adopt, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Nack, Out, SEAL_FIRST,
+    Seal, Sealed,
 };
 use waterpark_wire::run::RunView;
 use waterpark_wire::{FrameError, FrameKind, FrameView};
@@ -684,7 +685,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return Err(FrameError::ItemKind);
         }
         match item.kind() {
-            ItemKind::Append => return self.on_append(group, from, item.bytes),
+            ItemKind::Append => return self.on_append(now, group, from, item.bytes),
             ItemKind::Request => {
                 let request = waterpark_wire::request::RequestView::new_checked(item)?;
                 let origin = Origin::Peer {
@@ -711,7 +712,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
             ItemKind::Seal => {
                 let (seal, _) = Seal::new_checked(item)?;
-                self.on_seal(now, from, group, View(seal.view.get()));
+                let first = seal.item.flags & SEAL_FIRST != 0;
+                self.on_seal(now, from, group, View(seal.view.get()), first);
             }
             ItemKind::Sealed => {
                 let (sealed, _) = Sealed::new_checked(item)?;
@@ -720,7 +722,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     last_seq: Seq(sealed.last_seq.get()),
                     last_hash: link::join_hash(sealed.last_hash),
                 };
-                self.on_sealed(now, from, group, View(sealed.view.get()), answer);
+                let view = View(sealed.view.get());
+                let opener = NodeId(u16::try_from(sealed.item.aux.get()).unwrap_or_default());
+                self.on_sealed(now, from, group, (view, opener), answer);
             }
             ItemKind::Adopt => {
                 let (adopt, run) = Adopt::new_checked(item)?;

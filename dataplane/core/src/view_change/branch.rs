@@ -49,6 +49,12 @@ branches! {
     QueuedRan = "requests waited for the view";
     /// A writer stopped.
     WriterDeposed = "writer deposed";
+    /// A writer stopped in order, and said where its log ends.
+    StoppedInOrder = "writer stopped in order";
+    /// A member that had everything up to there promised unasked.
+    FollowedToEnd = "member followed its writer to the end";
+    /// An opener asked members to seal because too few had come to the end of their log.
+    EndUnheard = "end of the writer's log not heard of";
     /// A member dropped a tail of its log that the new view does not have.
     TailDropped = "tail of a log dropped";
     /// A member had computed more than its new log holds, and computes anew.

@@ -96,6 +96,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 if self.groups[index].promised < active.view {
                     self.promise(now, index, active.view);
                 }
+                // What a writer that stopped in order had not committed by now is its successor's to answer.
+                if self.groups[index].role != Role::Writer && self.groups[index].opener.is_none() {
+                    self.reroute(now, index, Seq::ZERO);
+                }
             }
         } else if is_here && let Some(index) = self.group_index(id) {
             self.end_superseded(now, index);
@@ -134,6 +138,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         {
             let (active, pending) = (self.to_be_sealed(group), pending.clone());
             self.begin_opening(now, active, pending);
+        } else if let Some(index) = self.group_index(id) {
+            self.stop_for_another(now, index);
+            self.follow_to_end(now, index);
         }
     }
 

@@ -8,6 +8,9 @@ mod adopt;
 mod branch;
 mod decided;
 mod give;
+mod hand_over;
+#[cfg(test)]
+mod hand_over_tests;
 mod learn;
 mod open;
 #[cfg(test)]
@@ -30,7 +33,7 @@ pub(crate) use snapshot::Snapshots;
 use snapshot::StateIntake;
 
 use crate::config::Config;
-use crate::ids::{Lineage, Member, Seq, View};
+use crate::ids::{Lineage, Member, NodeId, Seq, View};
 use crate::log::Log;
 use crate::time::Now;
 
@@ -47,6 +50,17 @@ pub(crate) struct Answer {
     pub(crate) log_view: View,
     pub(crate) last_seq: Seq,
     pub(crate) last_hash: u128,
+}
+
+/// A writer stopped in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// For this view,
+    pub(crate) view: View,
+    /// which this node opens;
+    pub(crate) opener: NodeId,
+    /// its log ends here.
+    pub(crate) last_seq: Seq,
 }
 
 /// How far an opener has come.
@@ -72,6 +86,8 @@ pub(crate) struct Opener {
     pub(crate) phase: Phase,
     /// As in `active.members`.
     pub(crate) answers: Vec<Option<Answer>>,
+    /// The writer of the active view stops by itself and says where its log ends: nobody is asked to seal before that is late.
+    pub(crate) in_order: bool,
     /// When it asked last, monotonic ns.
     pub(crate) asked_ns: u64,
 }

@@ -4,7 +4,7 @@
 //! never activate, and what its log accepted stays.
 
 use waterpark_wire::item::ItemHeader;
-use waterpark_wire::link::{self, Adopt, Seal};
+use waterpark_wire::link::{self, Adopt, SEAL_FIRST, Seal};
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::{HERE, RequestView};
 use waterpark_wire::run::{EntryHeader, EntryParts, VIEW_OPEN};
@@ -14,7 +14,7 @@ use crate::behaviour::Behaviour;
 use crate::config::Config;
 use crate::effects::{Effect, Happened};
 use crate::group::{Progress, Role};
-use crate::ids::{GroupId, Member, Seq, View};
+use crate::ids::{GroupId, Member, NodeId, Seq, View};
 use crate::lane::NO_LANE;
 use crate::memory::Memory;
 use crate::registry::NO_ACTOR;
@@ -46,34 +46,58 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         } else {
             active
         };
-        let own = active.members.iter().position(|member| *member == self.own_member());
-        if own.is_none() {
+        if !active.members.contains(&self.own_member()) {
             self.counters.branches.took(Branch::OpenerFromOutside);
         }
         if self.groups[index].role == Role::Writer {
             self.counters.branches.took(Branch::OpenerStayed);
         }
+        let writes = self.writes(index, &active) && active.lineage == pending.lineage;
         let opener = Opener {
             answers: vec![None; active.members.len()],
+            in_order: writes || self.stops_in_order(now, &active, &pending),
             active,
             pending,
             phase: Phase::Sealing,
             asked_ns: now.monotonic_ns,
         };
+        let (in_order, writer) = (opener.in_order, opener.active.writer());
         self.groups[index].opener = Some(Box::new(opener));
-        // A member's own promise comes with its own answer; who is none promises when it installs a log.
-        if let Some(own) = own {
-            let answer = self.seal(now, index, view);
-            if let Some(opener) = &mut self.groups[index].opener {
-                opener.answers[own] = answer;
-            }
+        if writes {
+            self.stop_in_order(now, index, view, self.own_member());
         }
         // A writer that the active Config does not name writes in vain: what it holds must not grow while another log is taken over.
         if self.groups[index].role == Role::Writer {
             self.promise(now, index, view);
         }
-        self.ask_seals(now, index);
+        self.take_early(index);
+        match in_order {
+            true if writes => self.seal_own(now, index),
+            true => {
+                // It may not have learned of the view yet.
+                self.ask_seal(index, writer, view, SEAL_FIRST);
+                self.follow_to_end(now, index);
+            }
+            false => self.ask_seals(now, index),
+        }
         self.choose(now, index);
+    }
+
+    /// A member's own promise comes with its own answer; who is none promises when it installs a log.
+    pub(super) fn seal_own(&mut self, now: Now, index: usize) {
+        let own = self.own_member();
+        let Some(opener) = &self.groups[index].opener else {
+            return;
+        };
+        let view = opener.view();
+        let at = opener.active.members.iter().position(|member| *member == own);
+        let Some(at) = at.filter(|at| opener.answers[*at].is_none()) else {
+            return;
+        };
+        let answer = self.seal(now, index, view);
+        if let Some(opener) = &mut self.groups[index].opener {
+            opener.answers[at] = answer;
+        }
     }
 
     /// The opener's role ends: another view was proposed or opened. Its log stays.
@@ -150,34 +174,56 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     fn ask_seals(&mut self, now: Now, index: usize) {
+        self.seal_own(now, index);
         let group = &mut self.groups[index];
         let Some(opener) = &mut group.opener else { return };
+        if std::mem::take(&mut opener.in_order) {
+            self.counters.branches.took(Branch::EndUnheard);
+        }
         opener.asked_ns = now.monotonic_ns;
-        let seal = Seal {
-            item: ItemHeader {
-                group: group.id.0.into(),
-                ..ItemHeader::default()
-            },
-            view: opener.view().0.into(),
-            reserved: 0.into(),
-        };
+        let view = opener.view();
         let unanswered = opener.active.members.iter().zip(&opener.answers);
         let unanswered: Vec<Member> = unanswered.filter(|(_, a)| a.is_none()).map(|(m, _)| *m).collect();
-        let id = group.id;
         for member in unanswered {
-            if member.node != self.settings.node
-                && let Some(bytes) = self.item_to(member, id)
-            {
-                seal.push(bytes, &[]);
-            }
+            self.ask_seal(index, member, view, 0);
+        }
+    }
+
+    fn ask_seal(&mut self, index: usize, member: Member, view: View, flags: u8) {
+        let id = self.groups[index].id;
+        let seal = Seal {
+            item: ItemHeader {
+                flags,
+                group: id.0.into(),
+                ..ItemHeader::default()
+            },
+            view: view.0.into(),
+            reserved: 0.into(),
+        };
+        if member.node != self.settings.node
+            && let Some(bytes) = self.item_to(member, id)
+        {
+            seal.push(bytes, &[]);
         }
     }
 
     /// A member answered the Seal.
-    pub(crate) fn on_sealed(&mut self, now: Now, from: Member, group: GroupId, view: View, answer: Answer) {
+    pub(crate) fn on_sealed(
+        &mut self,
+        now: Now,
+        from: Member,
+        group: GroupId,
+        (view, opener): (View, NodeId),
+        answer: Answer,
+    ) {
         let Some(index) = self.group_index(group) else { return };
-        let Some(opener) = &mut self.groups[index].opener else {
-            return;
+        self.hear_end(now, index, from, opener, view, answer);
+        let Some(opener) = self.groups[index]
+            .opener
+            .as_mut()
+            .filter(|opener| opener.view() >= view)
+        else {
+            return self.keep_early(index, from, view, answer);
         };
         let at = opener.active.members.iter().position(|member| *member == from);
         if let (Some(at), true) = (at, opener.view() == view && opener.phase == Phase::Sealing) {
@@ -187,7 +233,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// Once R have answered: the best of them, by view and length of its log.
-    fn choose(&mut self, now: Now, index: usize) {
+    pub(super) fn choose(&mut self, now: Now, index: usize) {
         let own = self.own_member();
         let group = &mut self.groups[index];
         let Some(opener) = &mut group.opener else { return };
@@ -455,10 +501,14 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// A link rose while a view is opened here: its member is asked at once.
     pub(crate) fn opener_link_rose(&mut self, now: Now, index: usize) {
-        match self.groups[index].opener.as_ref().map(|opener| opener.phase) {
-            Some(Phase::Sealing) => self.ask_seals(now, index),
-            Some(Phase::Adopting | Phase::Activating) => self.offer_view(now, index),
-            Some(Phase::Fetching) | None => {}
+        let Some(opener) = &self.groups[index].opener else {
+            return;
+        };
+        match opener.phase {
+            Phase::Sealing if opener.in_order => {}
+            Phase::Sealing => self.ask_seals(now, index),
+            Phase::Adopting | Phase::Activating => self.offer_view(now, index),
+            Phase::Fetching => {}
         }
     }
 

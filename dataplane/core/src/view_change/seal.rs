@@ -6,35 +6,44 @@ use waterpark_wire::link::{self, Nack, Sealed};
 use super::{Answer, Branch, Intake};
 use crate::behaviour::Behaviour;
 use crate::group::Role;
-use crate::ids::{GroupId, Member, Seq, View};
+use crate::ids::{GroupId, Member, NodeId, Seq, View};
 use crate::memory::Memory;
 use crate::rules::{Rule, Rules};
 use crate::shard::Shard;
 use crate::time::Now;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
-    /// The opener of a view asks for the promise.
-    pub(crate) fn on_seal(&mut self, now: Now, from: Member, group: GroupId, view: View) {
+    /// The opener of a view asks for the promise; `first` if it has asked nobody else.
+    pub(crate) fn on_seal(&mut self, now: Now, from: Member, group: GroupId, view: View, first: bool) {
         let Some(index) = self.row_of(group) else { return };
         if view < self.groups[index].promised {
             return self.nack(from, group, view, self.groups[index].promised);
         }
+        if first && self.groups[index].role == Role::Writer {
+            return self.stop_in_order(now, index, view, from);
+        }
         if let Some(answer) = self.seal(now, index, view) {
-            let row = &self.groups[index];
-            let sealed = Sealed {
-                item: ItemHeader {
-                    group: group.0.into(),
-                    ..ItemHeader::default()
-                },
-                view: view.0.into(),
-                log_view: answer.log_view.0.into(),
-                last_seq: answer.last_seq.0.into(),
-                commit: row.commit.0.into(),
-                last_hash: link::split_hash(answer.last_hash),
-            };
-            if let Some(bytes) = self.item_to(from, group) {
-                sealed.push(bytes, &[]);
-            }
+            self.say_sealed(index, from, view, answer, from.node);
+        }
+    }
+
+    /// Says what this member holds under its promise, and who opens the view.
+    pub(super) fn say_sealed(&mut self, index: usize, to: Member, view: View, answer: Answer, opener: NodeId) {
+        let (group, commit) = (self.groups[index].id, self.groups[index].commit);
+        let sealed = Sealed {
+            item: ItemHeader {
+                group: group.0.into(),
+                aux: u32::from(opener.0).into(),
+                ..ItemHeader::default()
+            },
+            view: view.0.into(),
+            log_view: answer.log_view.0.into(),
+            last_seq: answer.last_seq.0.into(),
+            commit: commit.0.into(),
+            last_hash: link::split_hash(answer.last_hash),
+        };
+        if let Some(bytes) = self.item_to(to, group) {
+            sealed.push(bytes, &[]);
         }
     }
 
@@ -94,7 +103,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// A writer stops. Where it opens the newer view itself, those who wait for its answers wait on; else they are sent elsewhere.
+    /// A writer stops. Where it stops in order or opens the newer view itself, those who wait for its answers wait on; else they are sent elsewhere.
     fn step_down(&mut self, now: Now, index: usize, view: View) {
         let group = &mut self.groups[index];
         if group.role != Role::Writer {
@@ -104,16 +113,27 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.log.seal(&mut self.memory, group.log_view);
         group.applied = group.log.last_seq();
         group.role = Role::Sealed;
-        group.followers.iter_mut().for_each(|progress| progress.queued = false);
         group.list_unapplied(&self.memory);
         let opens = group.opener.as_ref().is_some_and(|opener| opener.view() == view);
+        let in_order = group.ends.is_some_and(|end| end.view == view);
+        if in_order {
+            // Its followers take all of it before they promise, so it will be committed, and is told as ever.
+            (0..self.groups[index].followers.len()).for_each(|position| self.queue_follower(index, position));
+        } else {
+            group.followers.iter_mut().for_each(|progress| progress.queued = false);
+        }
         self.tell_last_commit(index);
         if opens {
             // What was confirmed of the old view says nothing of the next one.
             let mut reads = self.take_confirming(index);
             self.groups[index].queued.append(&mut reads);
         } else {
-            self.reroute(now, index, Seq::ZERO);
+            let kept = if in_order {
+                self.groups[index].log.last_seq()
+            } else {
+                Seq::ZERO
+            };
+            self.reroute(now, index, kept);
         }
     }
 

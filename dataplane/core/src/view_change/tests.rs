@@ -83,7 +83,7 @@ fn a_seal_is_answered_alike_each_time_and_an_older_one_is_refused() {
     write(&mut three, GROUP, "note", 5, 30);
     let before = three.holds(1, GROUP);
     let mut answer = |view: u64| {
-        three.turn(1, |shard, now| shard.on_seal(now, member(2), GROUP, View(view)));
+        three.turn(1, |shard, now| shard.on_seal(now, member(2), GROUP, View(view), false));
         let sent = three.next().expect("a Seal is answered");
         assert_eq!((sent.from, sent.to, three.sent.len()), (1, 2, 0));
         let held = (
@@ -184,7 +184,7 @@ fn what_was_collected_is_not_swapped_in_once_a_newer_view_is_promised() {
     });
     assert!(late.len() > 1, "the first came, the others are late");
     assert!(three.group(2, GROUP).intake.is_some());
-    three.turn(2, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    three.turn(2, |shard, now| shard.on_seal(now, member(1), GROUP, View(99), false));
     late.iter().for_each(|sent| three.arrive(sent));
     assert_eq!(three.holds(2, GROUP), (View(0), Seq::ZERO, 0));
     assert_eq!(three.group(2, GROUP).promised, View(99));
@@ -301,7 +301,7 @@ fn acked() -> (Three, Vec<Read>) {
 /// All of them promise a view that nobody opens.
 fn seal_all(three: &mut Three) {
     for node in 0..3 {
-        three.turn(node, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+        three.turn(node, |shard, now| shard.on_seal(now, member(1), GROUP, View(99), false));
     }
     three.pass();
     three.outcomes(0);
@@ -363,7 +363,7 @@ fn who_waits_with_a_session_that_is_over_is_not_sent_on_under_another_ones_name(
     );
     three.pass_if(|sent| sent.to != 0);
     assert_eq!(three.outcomes(0), []);
-    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99), false));
     // The two others are kept for the next writer.
     assert_eq!(three.outcomes(0), [Outcome::Unknown]);
 }
@@ -377,7 +377,7 @@ fn who_stopped_writing_learns_what_was_committed_and_nothing_of_a_view_that_neve
     three.pass_if(|sent| sent.to != 0);
     three.sent.clear();
     let index = three.shards[0].row_of(GROUP).unwrap();
-    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99), false));
     three.shards[0].groups[index].followers[0].accepted = Seq(1);
     three.turn(0, |shard, now| shard.advance(now, index));
     assert_eq!(three.group(0, GROUP).commit, Seq(1));
@@ -527,7 +527,7 @@ fn a_state_is_kept_no_longer_than_the_promise_under_which_it_was_asked_for() {
         three.arrive(&sent);
     }
     assert_eq!(three.shards[0].snapshots.len(), 1);
-    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99)));
+    three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99), false));
     assert_eq!(three.shards[0].snapshots.len(), 0);
 }
 
