@@ -46,12 +46,17 @@ impl Admission {
         }
     }
 
+    /// Whether a stretch is over: until then time brings nothing.
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.since_ns) >= STRETCH_NS
+    }
+
     /// Time has passed: so many answers were given since the start of the process, and the longest way to a peer and back takes `way_ns`.
     pub(crate) fn on_tick(&mut self, now_ns: u64, answered: u64, way_ns: u64, limits: &Limits) {
-        let took_ns = now_ns.saturating_sub(self.since_ns);
-        if took_ns < STRETCH_NS {
+        if !self.is_due(now_ns) {
             return;
         }
+        let took_ns = now_ns.saturating_sub(self.since_ns);
         let per_s = |count: u64| u64::try_from(u128::from(count) * 1_000 * u128::from(MS) / u128::from(took_ns));
         self.rates[self.next] = per_s(answered - self.answered).unwrap_or(u64::MAX);
         self.next = (self.next + 1) % STRETCHES;

@@ -64,7 +64,7 @@ pub enum Effect {
         ms: u32,
     },
     /// Propose an entry to the topology log. It may get lost: what is wanted is proposed again until it is seen decided.
-    Propose(crate::topology_log::Entry),
+    Propose(Box<crate::topology_log::Entry>),
 }
 
 /// Why a connection is cut.

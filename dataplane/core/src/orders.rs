@@ -69,7 +69,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if order.order == ORDER_STAND_STILL {
             return self.standing_still(order).map(Some);
         }
-        Ok(self.proposed_by(order)?.map(Effect::Propose))
+        Ok(self.proposed_by(order)?.map(|entry| Effect::Propose(Box::new(entry))))
     }
 
     fn standing_still(&self, order: &OrderBody) -> Result<Effect, String> {

@@ -73,12 +73,16 @@ impl Outbox {
         self.long.front().is_some_and(ends)
     }
 
-    /// The same for an item that runs may overtake.
-    pub(crate) fn beside(&mut self, item: &[u8]) {
-        if item.len() <= PART_BYTES {
-            self.whole(item);
+    /// The same for an item of so many bytes that runs may overtake. It is written where it leaves from, unless it is long.
+    pub(crate) fn beside(&mut self, length: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        if length <= PART_BYTES {
+            let bytes = self.item();
+            write(bytes);
+            bytes.resize(waterpark_wire::padded(bytes.len()), 0);
         } else {
-            self.push_long(item, true, false);
+            let mut item = Vec::with_capacity(length);
+            write(&mut item);
+            self.push_long(&item, true, false);
         }
     }
 

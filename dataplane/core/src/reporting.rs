@@ -33,10 +33,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if outbox.backlog() > self.settings.limits.link_backlog_bytes_max + CONTROL_BYTES_MAX {
             return;
         }
-        let mut item = Vec::with_capacity(message.len() + size_of::<waterpark_wire::item::ItemHeader>());
-        link::push_control(&mut item, message);
         // Runs overtake it: no group waits for what controllers say.
-        outbox.beside(&item);
+        let bytes = message.len() + size_of::<waterpark_wire::item::ItemHeader>();
+        outbox.beside(bytes, |item| link::push_control(item, message));
     }
 
     /// Tells the controller what happened since the last tick.
@@ -44,16 +43,26 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if self.settings.births == Births::Writer {
             return;
         }
-        let heard = self.links.iter().filter(|link| link.heard_ns > since_ns);
-        let heard = heard.filter_map(|link| {
-            Some(Member {
-                node: link.peer,
-                incarnation: link.up?.incarnation,
-            })
-        });
-        let heard: Vec<Member> = heard.collect();
-        let groups = (0..self.groups.len()).filter_map(|index| self.group_report(now, index));
-        let groups: Vec<GroupReport> = groups.collect();
+        let mut heard = Vec::new();
+        for link in self.links.iter() {
+            if link.heard_ns > since_ns
+                && let Some(up) = link.up
+            {
+                if heard.is_empty() {
+                    heard = Vec::with_capacity(self.links.len());
+                }
+                heard.push(Member {
+                    node: link.peer,
+                    incarnation: up.incarnation,
+                });
+            }
+        }
+        let mut groups = Vec::new();
+        for index in 0..self.groups.len() {
+            if let Some(report) = self.group_report(now, index) {
+                groups.push(report);
+            }
+        }
         let has_reported = std::mem::replace(&mut self.has_reported, !groups.is_empty());
         if !heard.is_empty() || !groups.is_empty() || has_reported {
             self.effects.push(Effect::Report { heard, groups });

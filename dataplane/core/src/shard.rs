@@ -443,6 +443,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         &mut self.memory
     }
 
+    /// Whether there are effects to be taken.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
+    }
+
     /// The effects since the last call, in order.
     pub fn take_effects(&mut self, effects: &mut Vec<Effect>) {
         effects.append(&mut self.effects);

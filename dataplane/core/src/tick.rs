@@ -72,11 +72,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.expire_pendings(now);
         self.tick_links(now, before_ns);
         self.snapshots.expire(now);
-        let ways = self.links.iter().filter(|link| link.up.is_some());
-        let way_ns = ways.filter_map(|link| link.way.took_ns()).max().unwrap_or(0);
-        let limits = &self.settings.limits;
-        self.admission
-            .on_tick(now.monotonic_ns, self.counters.acked, way_ns, limits);
+        if self.admission.is_due(now.monotonic_ns) {
+            let ways = self.links.iter().filter(|link| link.up.is_some());
+            let way_ns = ways.filter_map(|link| link.way.took_ns()).max().unwrap_or(0);
+            let limits = &self.settings.limits;
+            self.admission
+                .on_tick(now.monotonic_ns, self.counters.acked, way_ns, limits);
+        }
         let minute = now.monotonic_ns / (EXPIRE_MS * MS) != before_ns / (EXPIRE_MS * MS);
         for index in 0..self.groups.len() {
             // Of thousands of groups few have anything to do with each tick.

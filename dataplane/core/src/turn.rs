@@ -20,10 +20,15 @@ const FOLD_BYTES_MIN: usize = 512;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Seals what was appended, and lets go what can leave.
+    #[inline]
     pub fn on_turn_end(&mut self, now: Now) {
-        if self.is_at_rest() {
-            return;
+        if !self.is_at_rest() {
+            self.end_turn(now);
         }
+    }
+
+    #[inline(never)]
+    fn end_turn(&mut self, now: Now) {
         self.try_behind(now);
         self.take_own_mail(now);
         self.seal_touched(now);
@@ -47,9 +52,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.flush_links(now);
         if !self.activates.is_empty() {
             let views = std::mem::take(&mut self.activates);
-            self.effects.push(Effect::Propose(Entry::Activate(views)));
+            self.effects.push(Effect::Propose(Box::new(Entry::Activate(views))));
         }
         self.forget_told();
+        self.flush_clients();
+    }
+
+    fn flush_clients(&mut self) {
+        if self.listed_clients.is_empty() {
+            return;
+        }
         let mut listed = std::mem::take(&mut self.listed_clients);
         for client in listed.drain(..) {
             let Some(row) = self.clients.get_mut(&client) else {
@@ -87,6 +99,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Ends the runs of this turn, so that they can be sent.
     fn seal_touched(&mut self, now: Now) {
+        if self.touched.is_empty() {
+            return;
+        }
         // The list is put back for its memory: nothing in this loop adds to it.
         let mut touched = std::mem::take(&mut self.touched);
         for index in touched.drain(..) {
@@ -243,6 +258,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Takes groups off the list whose commit every follower was told.
     fn forget_told(&mut self) {
+        if self.untold.is_empty() {
+            return;
+        }
         let groups = &mut self.groups;
         self.untold.retain(|local| {
             let group = &mut groups[*local as usize];

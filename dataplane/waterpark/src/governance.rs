@@ -224,7 +224,7 @@ impl Governance {
             }
             Doing::Decided { position, stamp, entry } => {
                 self.presences().position = position;
-                let entry = Arc::new(entry);
+                let entry = Arc::new(*entry);
                 for shard in 0..shards.len() {
                     let entry = Arc::clone(&entry);
                     send(shard, Command::Decided { position, stamp, entry });

@@ -43,7 +43,7 @@ use crate::reach::{Fault, Reached};
 use crate::retention::{self, RULED};
 use crate::rng::Rng;
 use controllers::Desk;
-use event::{Event, Queue};
+use event::{Event, Pace, Queue};
 use links::Links;
 use losses::Losses;
 use probes::Probes;
@@ -153,6 +153,8 @@ pub struct Cluster<R: Rules> {
     /// Until when a node does not hear another: by who speaks, then by who would hear.
     silent_until_ns: Vec<Vec<u64>>,
     cuts: Cuts,
+    /// Nobody is paused from then on, unless somebody is told to pause again.
+    pauses_until_ns: u64,
     probes: Probes,
     clients: Vec<SimClient>,
     /// How many connections of a client to a shard have ended before the present one.
@@ -281,6 +283,7 @@ impl<R: Rules> Cluster<R> {
             faulty: true,
             silent_until_ns: vec![vec![0; names.len()]; names.len()],
             cuts: Cuts::default(),
+            pauses_until_ns: 0,
             probes: Probes::default(),
             clients,
             connections: BTreeMap::new(),
@@ -344,6 +347,10 @@ impl<R: Rules> Cluster<R> {
 
     fn schedule(&mut self, at_ns: u64, event: Event) {
         self.queue.push(at_ns.max(self.now_ns), event);
+    }
+
+    fn schedule_after(&mut self, pace: Pace, event: Event) {
+        self.queue.push_after(self.now_ns, pace, event);
     }
 
     fn reach(&mut self, what: Reached) {
@@ -424,7 +431,8 @@ impl<R: Rules> Cluster<R> {
 
     fn on_event(&mut self, event: Event) {
         // A paused node's events wait until it goes on.
-        if let Some(node) = event.node()
+        if self.pauses_until_ns > self.now_ns
+            && let Some(node) = event.node()
             && self.nodes[node].paused_until_ns > self.now_ns
         {
             return self.schedule(self.nodes[node].paused_until_ns, event);
@@ -480,8 +488,8 @@ impl<R: Rules> Cluster<R> {
             } => {
                 if self.nodes[node].incarnation == incarnation && !self.nodes[node].down {
                     self.turn(node, shard, Shard::on_tick);
-                    self.schedule(
-                        self.now_ns + 10 * MS,
+                    self.schedule_after(
+                        Pace::Tick,
                         Event::Tick {
                             node,
                             incarnation,
@@ -502,7 +510,7 @@ impl<R: Rules> Cluster<R> {
                 incarnation,
                 upto,
             } => self.on_learn(node, incarnation, upto),
-            Event::Proposed { entry } => self.on_proposed(entry),
+            Event::Proposed { entry } => self.on_proposed(*entry),
             Event::Plan => self.on_plan(),
             Event::Control {
                 node,

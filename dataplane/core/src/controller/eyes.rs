@@ -96,6 +96,11 @@ impl Eyes {
         self.matrix.take(from, row, self.clock.now()).is_ok()
     }
 
+    /// Whether there may be a row to send now.
+    pub(super) fn may_have_row(&self) -> bool {
+        self.watch.may_have_row(self.clock.now())
+    }
+
     /// The row to send now, if there is one; this node's own matrix has it then.
     pub(super) fn row(&mut self) -> Option<Row> {
         let row = self.watch.row(self.clock.now())?;

@@ -40,7 +40,7 @@ use crate::detection::Row;
 use crate::ids::{Incarnation, Member, NodeId};
 use crate::rules::Rules;
 use crate::time::{MS, Now};
-use crate::topology_log::consensus::{self, Birth, Decided, FileError, Learner, TAIL_BYTES_MAX, Tail};
+use crate::topology_log::consensus::{self, Birth, Decided, FileError, Learner, TAIL_BYTES_MAX, Tail, VoterId};
 use crate::topology_log::{Changed, Entry, EntryError, Limits, Planner, Presence, Stamp, TopologyState, codec};
 
 /// What a controller is told at its start.
@@ -104,7 +104,7 @@ pub enum Doing {
         /// Who proposed it, and when.
         stamp: Stamp,
         /// The entry.
-        entry: Entry,
+        entry: Box<Entry>,
     },
     /// Something that an operator wants to read.
     Note(Note),
@@ -230,6 +230,8 @@ pub struct Controller<R: Rules> {
     /// An entry came that cannot be read.
     has_ended: bool,
     doing: Vec<Doing>,
+    /// What a voter wants said; kept for its memory.
+    outgoing: Vec<(VoterId, Vec<u8>)>,
 }
 
 impl<R: Rules> Controller<R> {
@@ -288,6 +290,7 @@ impl<R: Rules> Controller<R> {
             has_reported: false,
             has_ended: false,
             doing: Vec::new(),
+            outgoing: Vec::new(),
         };
         let good = match vote {
             Some((birth, file)) => controller.sit(birth, file)?,
@@ -528,6 +531,17 @@ impl<R: Rules> Controller<R> {
     /// After each input: what was decided takes effect, and what may leave leaves.
     fn settle(&mut self) {
         // Asked after each input, and most bring nothing.
+        if self.has_news() {
+            self.take_news();
+        }
+        let leader = self.seat.as_ref().and_then(Seat::leader);
+        if leader != self.leader {
+            self.leader = leader;
+            self.doing.push(Doing::Note(Note::Leader(leader)));
+        }
+    }
+
+    fn take_news(&mut self) {
         while self.has_news() {
             self.take_of_seat();
             let mut decided = Vec::new();
@@ -539,11 +553,6 @@ impl<R: Rules> Controller<R> {
             self.tell_learners();
             self.follow_voters();
         }
-        let leader = self.seat.as_ref().and_then(Seat::leader);
-        if leader != self.leader {
-            self.leader = leader;
-            self.doing.push(Doing::Note(Note::Leader(leader)));
-        }
     }
 
     /// Whether there is anything to be taken: a write, a message, a decided entry.
@@ -554,16 +563,18 @@ impl<R: Rules> Controller<R> {
     /// What this node's voter wants written and said, and what it knows to be decided.
     fn take_of_seat(&mut self) {
         let Some(seat) = &mut self.seat else { return };
-        let (mut writes, mut outgoing, mut decided) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writes, mut decided) = (Vec::new(), Vec::new());
+        let mut outgoing = std::mem::take(&mut self.outgoing);
         seat.voter().take_writes(&mut writes);
         seat.voter().take_outgoing(&mut outgoing);
         seat.voter().take_decided(&mut decided);
         self.doing.extend(writes.into_iter().map(Doing::Write));
-        for (to, bytes) in outgoing {
+        for (to, bytes) in outgoing.drain(..) {
             let Some(to) = seat.node(to) else { continue };
             let bytes = Message::Vote(&bytes).encode();
             self.doing.push(Doing::Send { to, bytes });
         }
+        self.outgoing = outgoing;
         for decided in decided {
             // What others have told before is known.
             self.learner.take(decided).ok();
@@ -597,6 +608,7 @@ impl<R: Rules> Controller<R> {
         }
         // What changed may want the next step at once.
         self.plan_at_ms = 0;
+        let entry = Box::new(entry);
         self.doing.push(Doing::Decided { position, stamp, entry });
     }
 

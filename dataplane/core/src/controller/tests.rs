@@ -164,7 +164,7 @@ impl World {
                     Doing::Write(write) => seat.controller.on_durable(write.number),
                     Doing::Birth(_) => seat.controller.on_born(now, true),
                     Doing::State(_) => seat.states += 1,
-                    Doing::Decided { position, entry, .. } => seat.decided.push((position, entry)),
+                    Doing::Decided { position, entry, .. } => seat.decided.push((position, *entry)),
                     Doing::Note(_) => {}
                     Doing::End(end) => seat.ends.push(end),
                 }

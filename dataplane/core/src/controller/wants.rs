@@ -53,6 +53,9 @@ impl<R: Rules> Controller<R> {
     }
 
     pub(super) fn send_row(&mut self) {
+        if !self.eyes.may_have_row() {
+            return;
+        }
         if let Some(row) = self.eyes.row() {
             let mut bytes = Vec::new();
             row.encode(&mut bytes);

@@ -144,13 +144,22 @@ impl Watch {
         self.peers.get(&node).map(|peer| peer.detector.suspicion(now))
     }
 
+    fn is_due(&self, now: Lived) -> bool {
+        self.version == 0 || now.ns_since(self.told_at) >= self.heartbeat_ns * ROW_EVERY
+    }
+
+    /// Whether there may be a row to send now. Asked every turn and answered every twentieth: nobody is looked at before there is a reason.
+    #[must_use]
+    pub fn may_have_row(&self, now: Lived) -> bool {
+        now >= self.still_until || self.is_due(now)
+    }
+
     /// The row to send now, if what it says changed or the last one is [`ROW_EVERY`] heartbeats old.
     pub fn row(&mut self, now: Lived) -> Option<Row> {
-        let due = self.version == 0 || now.ns_since(self.told_at) >= self.heartbeat_ns * ROW_EVERY;
-        // Asked every turn and answered every twentieth: nobody is looked at before there is a reason.
-        if !due && now < self.still_until {
+        if !self.may_have_row(now) {
             return None;
         }
+        let due = self.is_due(now);
         self.still_until = self
             .peers
             .values()

@@ -323,7 +323,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
             let mut whole = Vec::with_capacity(size_of::<Piece>() + bytes.len());
             portion.piece(is_last, last_seq, 0).push(&mut whole, bytes);
-            outbox.beside(&whole[..size_of::<Piece>() + bytes.len()]);
+            let item = &whole[..size_of::<Piece>() + bytes.len()];
+            outbox.beside(item.len(), |to| to.extend_from_slice(item));
         }
     }
 

@@ -442,7 +442,7 @@ impl Three {
                 });
             }
             Effect::Event(happened) => self.happened.push((node, happened)),
-            Effect::Propose(entry) => self.proposed.push(entry),
+            Effect::Propose(entry) => self.proposed.push(*entry),
             // There is no controller to tell.
             Effect::Report { .. } => {}
             other => panic!("nothing here is to bring about {other:?}"),

@@ -462,7 +462,7 @@ impl<R: Rules> Votes<R> {
                     self.write(at, Writing::Birth(file));
                 }
                 Doing::State(state) => self.on_state(at, &state)?,
-                Doing::Decided { position, entry, .. } => self.on_decided(at, position, entry)?,
+                Doing::Decided { position, entry, .. } => self.on_decided(at, position, *entry)?,
                 Doing::Note(_) => {}
                 Doing::End(end) => panic!("node {} ends: {end:?}", at + 1),
             }

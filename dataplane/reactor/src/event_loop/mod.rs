@@ -639,7 +639,7 @@ impl<B: Behaviour> EventLoop<B> {
                 Effect::CutClient { client, cause } => self.cut_client(now, connection_of(client), cause),
                 Effect::Deliver { shard, crossing } => self.deliver(usize::from(shard.0), crossing),
                 Effect::Event(happened) => self.reports.tell(Report::Happened(happened)),
-                Effect::Propose(entry) => self.reports.tell(Report::Propose(entry)),
+                Effect::Propose(entry) => self.reports.tell(Report::Propose(*entry)),
                 Effect::StandStill { ms } => self.reports.tell(Report::StandStill(ms)),
                 Effect::Control { from, message } => self.reports.tell(Report::Control { from, message }),
                 Effect::Report { heard, groups } => self.reports.tell(Report::Groups { heard, groups }),

@@ -11,16 +11,12 @@ use waterpark_core::time::MS;
 use waterpark_core::topology_log::consensus::{Birth, VoterId};
 use waterpark_core::topology_log::{Entry, Limits, Stamp, TopologyState, WhyVoters};
 
-use super::event::Event;
+use super::event::{Event, Pace};
 use super::links::{Epoch, LinkKey};
 use super::{Cluster, node_spec, topology_of};
 use crate::ledger::Violation;
 use crate::reach::{Fault, Rare, Reached};
 
-/// From a shard to the controller of its node, and back.
-const HOP_NS: u64 = 200_000;
-/// How often a controller looks at the clock.
-const TICK_MS: u64 = 5;
 /// Voters of a simulated cluster at most.
 const VOTERS_MAX: usize = 5;
 
@@ -60,7 +56,7 @@ impl<R: Rules> Desk<R> {
 pub(super) enum ControlInput {
     Message(Member, Vec<u8>),
     Report(usize, Vec<Member>, Vec<GroupReport>),
-    Propose(Entry),
+    Propose(Box<Entry>),
     Met(Member),
     Closed(Member),
     Refused(NodeId),
@@ -213,7 +209,7 @@ impl<R: Rules> Cluster<R> {
                 incarnation,
                 input,
             };
-            self.schedule(self.now_ns + HOP_NS, event);
+            self.schedule_after(Pace::Hop, event);
         }
     }
 
@@ -280,7 +276,7 @@ impl<R: Rules> Cluster<R> {
             return;
         }
         let now = self.now(node);
-        let is_beat = self.now_ns / MS % BEAT_MS < TICK_MS;
+        let is_beat = self.now_ns / MS % BEAT_MS < Pace::ControlTick.ns() / MS;
         let heard = if is_beat { self.heard_apart(node) } else { Vec::new() };
         if let Some(controller) = &mut self.desks[node].controller {
             if !heard.is_empty() {
@@ -289,7 +285,7 @@ impl<R: Rules> Cluster<R> {
             controller.on_tick(now);
         }
         self.act(node);
-        self.schedule(self.now_ns + TICK_MS * MS, Event::ControlTick { node, incarnation });
+        self.schedule_after(Pace::ControlTick, Event::ControlTick { node, incarnation });
     }
 
     /// What a controller wants done.

@@ -90,7 +90,7 @@ impl<R: Rules> Cluster<R> {
         if !self.nodes[asked].down {
             let placing = Placing::default();
             let entry = Entry::NodeJoined { node: spec, placing };
-            self.tell_controller(asked, ControlInput::Propose(entry));
+            self.tell_controller(asked, ControlInput::Propose(Box::new(entry)));
         }
     }
 

@@ -11,7 +11,7 @@ use waterpark_core::time::{MS, Now};
 
 use super::clients::client_of;
 use super::controllers::ControlInput;
-use super::event::Event;
+use super::event::{Event, Pace};
 use super::links::LinkKey;
 use super::{Cluster, SimShard, checksum};
 use crate::ledger::Violation;
@@ -27,6 +27,10 @@ impl<R: Rules> Cluster<R> {
         };
         input(row, now);
         row.on_turn_end(now);
+        // A send that is complete brings none, and every second turn is about one.
+        if !row.has_effects() {
+            return;
+        }
         let mut effects = std::mem::take(&mut self.effects);
         row.take_effects(&mut effects);
         for effect in effects.drain(..) {
@@ -62,7 +66,7 @@ impl<R: Rules> Cluster<R> {
                         epoch,
                         outgoing,
                     };
-                    self.schedule(self.now_ns + 20_000, sent);
+                    self.schedule_after(Pace::Sent, sent);
                 }
             }
             Effect::SendClient { client, outgoing } => {
@@ -106,7 +110,7 @@ impl<R: Rules> Cluster<R> {
             Effect::Propose(entry) if self.has_controllers() => {
                 self.tell_controller(node, ControlInput::Propose(entry));
             }
-            Effect::Propose(entry) => self.on_propose(entry),
+            Effect::Propose(entry) => self.on_propose(*entry),
             Effect::Control { from, message } => self.tell_controller(node, ControlInput::Message(from, message)),
             Effect::Report { groups, .. } if !self.has_controllers() => self.hear_progress(node, &groups),
             Effect::Report { heard, groups } => {
@@ -253,7 +257,8 @@ impl<R: Rules> Cluster<R> {
         }
         if self.rng.below(20) < self.faults.pauses {
             let node = self.rng.index(self.nodes.len());
-            self.nodes[node].paused_until_ns = self.now_ns + self.rng.below(self.faults.pause_ms) * MS;
+            let pause_ns = self.rng.below(self.faults.pause_ms) * MS;
+            self.stand_still(node, pause_ns);
             self.did(Fault::NodePaused);
         }
         if self.faults.restarts > 0 && self.rng.below(40) == 0 {
@@ -274,6 +279,13 @@ impl<R: Rules> Cluster<R> {
         if self.rng.below(20) < self.faults.silences {
             self.silence();
         }
+    }
+
+    /// A node's events wait from now on, for so long.
+    pub(super) fn stand_still(&mut self, node: usize, ns: u64) {
+        let until_ns = self.now_ns + ns;
+        self.nodes[node].paused_until_ns = until_ns;
+        self.pauses_until_ns = self.pauses_until_ns.max(until_ns);
     }
 
     /// A node ends with all that it held, if the cluster can bear that now, and starts anew after a while.

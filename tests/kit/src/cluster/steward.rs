@@ -125,7 +125,12 @@ impl<R: Rules> Cluster<R> {
         for _ in 0..copies {
             let spread_ms = if self.faulty { 1 + self.faults.learn_ms } else { 5 };
             let at = self.now_ns + self.faults.delay_us * 1_000 + self.rng.below(spread_ms * MS);
-            self.schedule(at, Event::Proposed { entry: entry.clone() });
+            self.schedule(
+                at,
+                Event::Proposed {
+                    entry: Box::new(entry.clone()),
+                },
+            );
         }
     }
 

@@ -185,7 +185,7 @@ impl<R: Rules> Cluster<R> {
 
     /// A node stands still for so long.
     pub fn pause(&mut self, node: usize, ms: u64) {
-        self.nodes[node].paused_until_ns = self.now_ns + ms * MS;
+        self.stand_still(node, ms * MS);
         self.did(Fault::NodePaused);
     }
 

@@ -81,8 +81,9 @@ impl Gate {
     }
 
     pub(super) fn take_outgoing(&mut self, out: &mut Vec<(VoterId, Vec<u8>)>) {
-        while self.held.front().is_some_and(|(after, ..)| self.passes(*after)) {
-            out.extend(self.held.pop_front().map(|(_, to, message)| (to, message)));
+        let (durable, waits) = (self.durable, self.waits);
+        while let Some((_, to, message)) = self.held.pop_front_if(|(after, ..)| *after <= durable || !waits) {
+            out.push((to, message));
         }
     }
 

@@ -53,6 +53,9 @@ const RESEND_ROUNDS: u64 = 2;
 /// Messages for which the library reserves memory at once.
 const OUTGOING: usize = 64;
 
+/// Room that is kept for the body of the next message.
+const BODY_BYTES: usize = 4 << 10;
+
 /// One voter of several.
 pub struct Paxos<R: Rules> {
     library: OmniPaxos<Opaque, SharedJournal>,
@@ -67,6 +70,8 @@ pub struct Paxos<R: Rules> {
     given: usize,
     now_ms: u64,
     outgoing: Vec<Message<Opaque>>,
+    /// The body of a message; kept for its memory.
+    body: Vec<u8>,
     rules: PhantomData<R>,
 }
 
@@ -101,6 +106,7 @@ impl<R: Rules> Paxos<R> {
             given: 0,
             now_ms: 0,
             outgoing: Vec::new(),
+            body: Vec::new(),
             rules: PhantomData,
         };
         paxos.settle();
@@ -224,10 +230,14 @@ impl<R: Rules> Paxos<R> {
             // Not heard yet: it is told who we are once a round, and the library repeats itself.
             return;
         };
-        // Nearly all are heartbeats, and an answer to one has room in this.
-        let mut body = Vec::with_capacity(32);
+        let mut body = std::mem::take(&mut self.body);
         let kind = message::put(&mut body, message);
         let bytes = peer.message(&self.birth, self.own, kind, &body);
+        // Nearly all are heartbeats: room for a long log is not kept.
+        if body.capacity() <= BODY_BYTES {
+            body.clear();
+            self.body = body;
+        }
         self.hold(to, bytes);
     }
 

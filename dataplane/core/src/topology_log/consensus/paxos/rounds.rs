@@ -89,7 +89,8 @@ impl Rounds {
 
     /// An answer. False for a second one to the same round, which the library would count twice.
     pub(super) fn on_answer(&mut self, from: VoterId, reply: &HeartbeatReply, now_ms: u64) -> bool {
-        let Some((_, begun_at)) = self.begun.iter().find(|(round, _)| *round == reply.round) else {
+        // Nearly all answer one of the last rounds. They ascend, so that none is there twice.
+        let Some((_, begun_at)) = self.begun.iter().rfind(|(round, _)| *round == reply.round) else {
             return false;
         };
         let runs = self.begun.back().is_some_and(|(round, _)| *round == reply.round);
