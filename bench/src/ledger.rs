@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use waterpark_ring::{GroupId, KeyRef, Topology};
 
 pub use self::members::{Held, Logs, Members};
@@ -103,6 +104,15 @@ impl Findings {
             && self.foreign == 0
             && self.differing == 0
             && self.unreadable == 0
+    }
+
+    /// The fields that every report with such findings has.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "lost": self.lost, "duplicated": self.duplicated, "refused_but_held": self.refused_but_held, "differing": self.differing,
+            "foreign": self.foreign, "unreadable": self.unreadable, "dropped": self.dropped, "looked_for": self.looked_for,
+            "entries_read": self.entries, "findings": self.said,
+        })
     }
 
     fn say(&mut self, text: impl FnOnce() -> String) {

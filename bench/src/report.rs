@@ -59,7 +59,7 @@ pub struct Report {
 
 /// One figure, with what was to be reached where the work has a target.
 pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
     pub(crate) target: Option<Target>,
@@ -69,6 +69,16 @@ pub(crate) struct Figure {
 pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
+}
+
+/// A figure, with its target if it has one.
+pub(crate) fn figure(name: impl Into<String>, value: f64, unit: &'static str, target: Option<Target>) -> Figure {
+    Figure {
+        name: name.into(),
+        value,
+        unit,
+        target,
+    }
 }
 
 impl Figure {
@@ -94,7 +104,7 @@ impl Figure {
     }
 
     pub(crate) fn to_text(&self) -> String {
-        let value = if self.value >= 100.0 {
+        let value = if self.value >= 100.0 || self.value == 0.0 {
             format!("{:.0}", self.value)
         } else {
             format!("{:.4}", self.value)
@@ -138,13 +148,28 @@ pub(crate) fn spectrum(histogram: &Histogram<u64>) -> Value {
         .collect()
 }
 
-/// What reading back found, then each finding in a line.
 /// Quantiles of times in microseconds, for programs.
 pub(crate) fn quantiles(us: &Histogram<u64>) -> Value {
     let at = |quantile| us.value_at_quantile(quantile);
     json!({ "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": us.max() })
 }
 
+/// An object with the fields of another one as well.
+///
+/// # Panics
+/// If one of them is no object, or both have a field of one name.
+pub(crate) fn with(mut object: Value, more: Value) -> Value {
+    let (Value::Object(fields), Value::Object(more)) = (&mut object, more) else {
+        panic!("two objects");
+    };
+    for (name, value) in more {
+        let twice = fields.insert(name, value);
+        assert!(twice.is_none(), "a field stands once");
+    }
+    object
+}
+
+/// What reading back found, then each finding in a line.
 pub(crate) fn read_back(findings: &Findings) -> String {
     let mut text = format!(
         "{} looked for in three members each, {} lost, {} duplicated, {} refused but held, {} differing, {} foreign\n",
@@ -181,12 +206,6 @@ impl Report {
         let kind = self.plan.kind;
         let closed = matches!(self.plan.pace, Pace::Closed(_));
         let w128 = kind == Kind::W128 && self.plan.message_bytes == 128;
-        let figure = |name, value, unit, target: Option<Target>| Figure {
-            name,
-            value,
-            unit,
-            target,
-        };
         let rate = match kind {
             Kind::W128 if closed && w128 => Some(Target::AtLeast(600_000.0)),
             Kind::HotActor if closed => Some(Target::AtLeast(1_000_000.0)),
@@ -252,7 +271,7 @@ impl Report {
             Pace::Open(rate) => json!({ "open_per_s": rate }),
             Pace::Closed(in_flight) => json!({ "closed_in_flight": in_flight }),
         };
-        json!({
+        let object = json!({
             "schema": "waterpark.bench_run.2",
             "complete": true,
             "verdict": self.verdict.name(),
@@ -276,16 +295,6 @@ impl Report {
             "reasons": measured.reasons,
             "repeats": measured.repeats,
             "late": measured.late,
-            "lost": self.findings.lost,
-            "duplicated": self.findings.duplicated,
-            "refused_but_held": self.findings.refused_but_held,
-            "differing": self.findings.differing,
-            "foreign": self.findings.foreign,
-            "unreadable": self.findings.unreadable,
-            "dropped": self.findings.dropped,
-            "looked_for": self.findings.looked_for,
-            "entries_read": self.findings.entries,
-            "findings": self.findings.said,
             "durability": DURABILITY,
             "driver": self.driver,
             "kept_bytes": self.kept_bytes,
@@ -297,7 +306,8 @@ impl Report {
             "crossed": self.crossed,
             "shortened": self.shortened,
             "exit_codes": self.exits,
-        })
+        });
+        with(object, self.findings.to_json())
     }
 
     /// For people.

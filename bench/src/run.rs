@@ -110,6 +110,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Of a run whose findings are clean or not, and whose generator was too late or not.
+    pub(crate) fn of(is_clean: bool, is_late: bool) -> Verdict {
+        match (is_clean, is_late) {
+            (false, _) => Verdict::Fail,
+            (true, true) => Verdict::Invalid,
+            (true, false) => Verdict::Ok,
+        }
+    }
+
     /// As reports say it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -173,7 +182,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         Target::Own { binary, driver } => {
             let (budget, messages) = budget(plan.time.as_secs_f64(), warm, rate, per_message)?;
             let mut own = ClusterPlan::five(binary.clone(), budget);
-            own.prefault = (warm + messages).saturating_mul(per_message).min(budget * 9 / 10);
+            own.prefault = (warm.saturating_add(messages).saturating_mul(per_message)).min(budget / 10 * 9);
             own.driver.clone_from(driver);
             say(&format!(
                 "five nodes of one shard, {} MiB each touched first",
@@ -256,15 +265,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     drop(control);
     let exits = cluster.map(Cluster::stop).unwrap_or_default();
 
-    let open_loop = matches!(plan.pace, Pace::Open(_));
-    let invalid = open_loop && is_late(&measured);
-    let verdict = if !findings.is_clean() {
-        Verdict::Fail
-    } else if invalid {
-        Verdict::Invalid
-    } else {
-        Verdict::Ok
-    };
+    let verdict = Verdict::of(findings.is_clean(), is_late(&measured));
     Ok(Report {
         cpu_ns_by_node: cpu_after.zip(cpu_before).map(|(after, before)| {
             let spent = after
@@ -293,7 +294,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     })
 }
 
-/// Whether an open loop did not keep to its plan.
+/// Whether an open loop did not keep to its plan. A closed one has none, and is never late.
 pub(crate) fn is_late(measured: &Measured) -> bool {
     measured.late * 100 > (measured.sent + measured.late) * LATE_PERCENT
 }
@@ -321,12 +322,25 @@ pub(crate) fn budget(seconds: f64, warm: u64, rate: f64, per_message: u64) -> Re
         reason = "below 2^53 messages"
     )]
     let planned = (rate * seconds) as u64;
-    let wanted = NODE_MEMORY_MIN + (warm + planned).saturating_mul(per_message) * 10 / 8;
+    // A quarter more than the messages take, in parts that cannot overflow.
+    let logs_of = |messages: u64| {
+        let bytes = messages.saturating_mul(per_message);
+        NODE_MEMORY_MIN.saturating_add(bytes).saturating_add(bytes / 4)
+    };
+    let wanted = logs_of(warm.saturating_add(planned));
     if most < NODE_MEMORY_MIN {
         return Err(RunError::Memory {
             free,
             nodes,
             wanted: NODE_MEMORY_MIN * nodes * 2,
+        });
+    }
+    if most < logs_of(warm) {
+        // The first message to each actor alone would fill it, and nothing would be measured.
+        return Err(RunError::Memory {
+            free,
+            nodes,
+            wanted: logs_of(warm).saturating_mul(nodes * 2),
         });
     }
     let budget = wanted.min(most);
@@ -396,4 +410,42 @@ pub(crate) fn driver_of(control: &Client, topology: &Topology) -> String {
     control
         .status(first, 0, &ReadOptions::default())
         .map_or_else(|_| "unknown".to_owned(), |status| status.driver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_asked_for_a_budget_is_at_most_a_tenth_of_what_is_free_or_none() {
+        let free = free_memory().unwrap();
+        for (seconds, warm, rate) in [(1e12, 0, 1e9), (10.0, 0, 1e9), (1.0, 1_000, 1.0)] {
+            let (budget, room) = budget(seconds, warm, rate, 260).unwrap();
+            // What is free changes while other tests run.
+            assert!(
+                budget <= free / 8 && room > 0,
+                "{seconds} {warm} {rate}: {budget} {room}"
+            );
+        }
+        for warm in [u64::MAX, 1 << 40] {
+            let none = budget(1.0, warm, 1.0, 260);
+            assert!(
+                matches!(none, Err(RunError::Memory { wanted, .. }) if wanted > free),
+                "{none:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_held_is_worse_than_a_late_generator() {
+        let table = [
+            (true, false, Verdict::Ok),
+            (true, true, Verdict::Invalid),
+            (false, true, Verdict::Fail),
+            (false, false, Verdict::Fail),
+        ];
+        for (is_clean, is_late, verdict) in table {
+            assert_eq!(Verdict::of(is_clean, is_late), verdict);
+        }
+    }
 }

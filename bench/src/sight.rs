@@ -75,7 +75,6 @@ impl Sight {
                         .iter()
                         .zip(&group.held)
                         .filter(|(_, held)| **held >= wanted);
-                    seen.members.clone_from(&group.members);
                     seen.copies = up_to_date.count();
                 }
             }

@@ -152,11 +152,7 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
     let findings = checker.check();
     drop(control);
     let faults = stage.end();
-    let verdict = match (findings.is_clean(), run::is_late(&measured)) {
-        (false, _) => Verdict::Fail,
-        (true, true) => Verdict::Invalid,
-        (true, false) => Verdict::Ok,
-    };
+    let verdict = Verdict::of(findings.is_clean(), run::is_late(&measured));
     let over = &measured.over_time;
     let change = (lost_at + CHANGE).min(whole_at);
     Ok(RefillReport {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::refill::RefillPlan;
 use crate::generator::Measured;
 use crate::ledger::Findings;
-use crate::report::{Figure, Target, per, quantile_rows, quantiles, read_back};
+use crate::report::{Figure, Target, figure, per, quantile_rows, quantiles, read_back, with};
 use crate::run::Verdict;
 use crate::timeline::Timeline;
 
@@ -60,12 +60,6 @@ pub struct RefillReport {
 
 impl RefillReport {
     fn figures(&self) -> Vec<Figure> {
-        let figure = |name, value, unit, target: Option<Target>| Figure {
-            name,
-            value,
-            unit,
-            target,
-        };
         let gib = per(self.held, 1 << 30);
         let seconds = self.took.as_secs_f64();
         let mut figures = vec![
@@ -97,7 +91,7 @@ impl RefillReport {
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({
+        let object = json!({
             "schema": "waterpark.bench_refill.1",
             "complete": self.whole,
             "verdict": self.verdict.name(),
@@ -114,16 +108,9 @@ impl RefillReport {
             "refused": self.measured.refused,
             "unknown": self.measured.unknown,
             "late": self.measured.late,
-            "lost": self.findings.lost,
-            "duplicated": self.findings.duplicated,
-            "refused_but_held": self.findings.refused_but_held,
-            "differing": self.findings.differing,
-            "foreign": self.findings.foreign,
-            "unreadable": self.findings.unreadable,
-            "looked_for": self.findings.looked_for,
-            "findings": self.findings.said,
             "faults": self.faults,
-        })
+        });
+        with(object, self.findings.to_json())
     }
 
     /// For people.

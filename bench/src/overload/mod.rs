@@ -152,9 +152,9 @@ pub fn measure(
     let seconds = (plan.time + calibration * loops).as_secs_f64();
     let (budget, messages_max) = run::budget(seconds, plan.actors, PLANNED_RATE, per_message)?;
     let mut own = ClusterPlan::five(plan.binary.clone(), budget);
-    own.prefault = (plan.actors + messages_max)
+    own.prefault = (plan.actors.saturating_add(messages_max))
         .saturating_mul(per_message)
-        .min(budget * 9 / 10);
+        .min(budget / 10 * 9);
     own.driver.clone_from(&plan.driver);
     own.groups = Some(GROUPS);
     own.round_trips = apart(plan.round_trip);
@@ -243,13 +243,8 @@ pub fn measure(
     drop(control);
     drop(crowd);
     let exits = cluster.stop();
-    let verdict = if !findings.is_clean() {
-        Verdict::Fail
-    } else if tally.not_reached * 100 > tally.planned * NOT_REACHED_PERCENT {
-        Verdict::Invalid
-    } else {
-        Verdict::Ok
-    };
+    let is_late = tally.not_reached * 100 > tally.planned * NOT_REACHED_PERCENT;
+    let verdict = Verdict::of(findings.is_clean(), is_late);
     Ok(OverloadReport {
         node_cores,
         generator_cores,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{OverloadPlan, Sample, TIMES, Tally};
 use crate::ledger::Findings;
-use crate::report::{DURABILITY, Figure, Target, per, quantile_rows, quantiles, read_back, spectrum};
+use crate::report::{DURABILITY, Figure, Target, figure, per, quantile_rows, quantiles, read_back, spectrum, with};
 use crate::run::Verdict;
 
 /// Of [`TIMES`], the share that has to come true: below it a target of overload would be met by work that was none.
@@ -105,12 +105,6 @@ impl OverloadReport {
 
     fn figures(&self) -> Vec<Figure> {
         let tally = &self.tally;
-        let figure = |name, value, unit, target: Option<Target>| Figure {
-            name,
-            value,
-            unit,
-            target,
-        };
         // Targets are those of overload: where there was none, or no refusal, nothing is met.
         let overloaded = self.arrived() >= TIMES * TIMES_SHARE_MIN;
         let if_overloaded = |target: Target| overloaded.then_some(target);
@@ -195,7 +189,7 @@ impl OverloadReport {
             "kept_bytes": self.kept_after,
             "touched_bytes": self.touched,
         });
-        json!({
+        let object = json!({
             "schema": "waterpark.bench_overload.2",
             "complete": true,
             "verdict": self.verdict.name(),
@@ -230,16 +224,9 @@ impl OverloadReport {
             }),
             "acked_per_tenth": tally.tenths,
             "memory": memory,
-            "lost": self.findings.lost,
-            "duplicated": self.findings.duplicated,
-            "refused_but_held": self.findings.refused_but_held,
-            "differing": self.findings.differing,
-            "foreign": self.findings.foreign,
-            "unreadable": self.findings.unreadable,
-            "looked_for": self.findings.looked_for,
-            "findings": self.findings.said,
             "exit_codes": self.exits,
-        })
+        });
+        with(object, self.findings.to_json())
     }
 
     /// For people.
