@@ -1,4 +1,5 @@
-//! Latency over time: what one histogram of a whole run hides, because a second of waiting lies in it beside minutes of calm.
+//! Latency over time: what one histogram of a whole run hides, because a second of waiting lies in it beside minutes of calm. And what was done
+//! meanwhile, on the same axis.
 //!
 //! It knows nothing of what it times. **Invariant:** an ack counts where its message was planned, not where it came back, so a stall shows
 //! where it began.
@@ -65,6 +66,28 @@ impl Timeline {
             })
         });
         rows.collect()
+    }
+}
+
+/// Something that was done to a cluster, or that became so: what bends the lines of latency over time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, from the beginning of the load.
+    pub at: Duration,
+    /// In a word: `kill`, `back`.
+    pub what: &'static str,
+    /// To whom it was done, or who it was; nobody where it is the whole cluster.
+    pub nodes: Vec<String>,
+    /// Whether it takes something away, rather than giving it back.
+    pub is_fault: bool,
+}
+
+impl Event {
+    /// For programs: in ms from the beginning, as the rows of a timeline are.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let at_ms = u64::try_from(self.at.as_millis()).unwrap_or(u64::MAX);
+        json!({ "at_ms": at_ms, "event": self.what, "nodes": self.nodes, "fault": self.is_fault })
     }
 }
 

@@ -8,26 +8,23 @@ mod failover;
 mod figures;
 mod kept;
 mod ls;
+mod options;
 mod page;
 mod refill;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::Value;
-use waterpark::config::{self, CommandCode, ConfigError, Duration};
+use waterpark::config::{CommandCode, Duration};
 use waterpark_bench::mllp::{self, Hl7Plan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
-use waterpark_bench::workload::{Kind, MESSAGE_BYTES_MIN};
-use waterpark_bench::{Pace, Plan, Target, Verdict, measure};
+use waterpark_bench::workload::Kind;
+use waterpark_bench::{Pace, Plan, measure};
 
-use crate::errors::{self, Coded};
-use crate::failure::Failure;
-use crate::node::Driver;
-use carry_out::{by_verdict, carry_out, print};
-use kept::Place;
+use crate::errors;
+use carry_out::carry_out;
+use options::{Load, Output};
 
 #[cfg(test)]
 pub(crate) use error::Flaw;
@@ -55,34 +52,21 @@ pub(crate) struct Run {
     #[arg(long = "for", value_name = "TIME", default_value = "10s")]
     time: Duration,
     /// Open loop: so many messages a second, each at its planned instant; 100,000 where nothing else is said
-    #[arg(long, value_name = "N", conflicts_with = "closed")]
+    #[arg(long, value_name = "N", conflicts_with = "closed", value_parser = options::rate)]
     rate: Option<f64>,
     /// Closed loop: so many messages under way
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "8192")]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "8192", value_parser = options::at_least_one)]
     closed: Option<usize>,
     /// Which messages
     #[arg(long, value_enum, default_value_t = Work::W128)]
     workload: Work,
-    /// Actors; a million, or with `overload` a thousand where nothing else is said
-    #[arg(long, value_name = "N")]
-    actors: Option<u64>,
-    /// Bytes of a message
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    message_bytes: usize,
-    /// A message that is not acked for so long ends
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    timeout: Duration,
-    /// Measure from the first message on, without sending each actor one before
-    #[arg(long)]
-    cold: bool,
-    /// Kernel interface for the sockets of its own nodes
-    #[arg(long, value_enum, default_value_t = Driver::Auto)]
-    driver: Driver,
+    #[command(flatten)]
+    load: Load,
     /// With `overload`: who runs on which cores
     #[arg(long, value_enum, default_value_t = CoresOf::Split)]
     cores: CoresOf,
     /// With `overload`: sessions that offer, each with its own connections
-    #[arg(long, value_name = "N", default_value_t = overload::SESSIONS)]
+    #[arg(long, value_name = "N", default_value_t = overload::SESSIONS, value_parser = options::at_least_one)]
     sessions: usize,
     /// With `overload`: how far apart data centres are, there and back
     #[arg(long, value_name = "TIME", default_value_t = Duration::from_us(overload::ROUND_TRIP_US))]
@@ -90,15 +74,8 @@ pub(crate) struct Run {
     /// With `overload`: how many requests may wait for their commit in a shard, at most
     #[arg(long, value_name = "N", default_value_t = overload::WAITING, value_parser = waiting())]
     waiting: u32,
-    /// Measure a cluster that runs, described by this configuration
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Keep the result in this folder, in a file of its own with what it ran on
-    #[arg(long, value_name = "FOLDER")]
-    save: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Messages a second of an open loop, where nothing else is said.
@@ -148,45 +125,17 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Ok(wanted) => wanted,
         Err(code) => return code,
     };
-    let place = match arguments.save.as_deref().map(Place::prepare).transpose() {
-        Ok(place) => place,
-        Err(error) => return Failure::Results(error).end(arguments.json),
-    };
-    carry_out(
-        |say, go_on| match wanted {
-            Wanted::Run(plan) => {
-                measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-            }
-            Wanted::Hl7(plan) => {
-                mllp::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-            }
-            Wanted::Overload(plan) => {
-                overload::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-            }
-        },
-        |(result, text, verdict)| end(place, arguments.json, &result, &text, verdict),
-    )
-}
-
-/// Keeps a result, if it shall be kept, and says it.
-fn end(place: Option<Place>, as_json: bool, result: &Value, text: &str, verdict: Verdict) -> ExitCode {
-    // First, so that it is kept although nobody reads what is said.
-    let kept = place.map(|place| place.keep(result)).transpose();
-    print(as_json, result, text);
-    let by_verdict = by_verdict(verdict);
-    match kept {
-        Ok(None) => by_verdict,
-        Ok(Some(path)) => {
-            // Whoever reads stdout alone finds it by `bench ls`.
-            drop(writeln!(std::io::stderr(), "kept in {}", path.display()));
-            by_verdict
+    carry_out(&arguments.output, |say, go_on| match wanted {
+        Wanted::Run(plan) => {
+            measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
         }
-        Err(error) => {
-            // The object of the run stands on stdout already.
-            errors::say(error.code(), &error);
-            ExitCode::FAILURE
+        Wanted::Hl7(plan) => {
+            mllp::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
         }
-    }
+        Wanted::Overload(plan) => {
+            overload::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+        }
+    })
 }
 
 /// What is measured.
@@ -208,37 +157,17 @@ fn waiting() -> clap::builder::RangedI64ValueParser<u32> {
 /// How many actors there are where nothing is said.
 const ACTORS: u64 = 1_000_000;
 
-/// What both kinds of measurement ask of their options.
-fn checked(arguments: &Run) -> Result<(), ExitCode> {
-    if arguments.message_bytes < MESSAGE_BYTES_MIN {
-        return usage(&format!(
-            "--message-bytes is at least {MESSAGE_BYTES_MIN}: a message carries its number and a check"
-        ));
-    }
-    if arguments.actors == Some(0)
-        || arguments.rate.is_some_and(|rate| rate.is_nan() || rate < 1.0)
-        || arguments.closed == Some(0)
-    {
-        return usage("--actors, --rate and --closed are at least 1");
-    }
-    Ok(())
-}
-
 fn overload_plan(arguments: &Run) -> Result<OverloadPlan, ExitCode> {
-    checked(arguments)?;
-    if arguments.sessions == 0 {
-        return usage("--sessions is at least 1");
-    }
-    if arguments.config.is_some() {
+    if arguments.load.config.is_some() {
         return usage("overload is measured on nodes of its own: it looks at their memory");
     }
     Ok(OverloadPlan {
         binary: own_binary()?,
-        driver: arguments.driver.name().to_owned(),
-        actors: arguments.actors.unwrap_or(overload::ACTORS),
-        message_bytes: arguments.message_bytes,
+        driver: arguments.load.driver.name().to_owned(),
+        actors: arguments.load.actors.unwrap_or(overload::ACTORS),
+        message_bytes: arguments.load.message_bytes,
         time: std::time::Duration::from_micros(arguments.time.as_us()),
-        timeout_ms: timeout_ms(arguments),
+        timeout_ms: arguments.load.timeout_ms(),
         sessions: arguments.sessions,
         round_trip: std::time::Duration::from_micros(arguments.round_trip.as_us()),
         waiting: arguments.waiting,
@@ -254,8 +183,7 @@ fn overload_plan(arguments: &Run) -> Result<OverloadPlan, ExitCode> {
 
 /// Without `--rate` as fast as acks come back; `--closed` says on how many connections.
 fn hl7_plan(arguments: &Run) -> Result<Hl7Plan, ExitCode> {
-    checked(arguments)?;
-    if arguments.config.is_some() {
+    if arguments.load.config.is_some() {
         return usage("hl7 is measured on nodes of its own");
     }
     let pace = match arguments.rate {
@@ -264,7 +192,7 @@ fn hl7_plan(arguments: &Run) -> Result<Hl7Plan, ExitCode> {
     };
     Ok(Hl7Plan {
         binary: own_binary()?,
-        driver: arguments.driver.name().to_owned(),
+        driver: arguments.load.driver.name().to_owned(),
         time: std::time::Duration::from_micros(arguments.time.as_us()),
         connections: arguments.closed.unwrap_or(HL7_CONNECTIONS),
         pace,
@@ -279,45 +207,22 @@ fn own_binary() -> Result<PathBuf, ExitCode> {
     }
 }
 
-fn timeout_ms(arguments: &Run) -> u32 {
-    u32::try_from(arguments.timeout.as_us() / 1_000)
-        .unwrap_or(u32::MAX)
-        .max(1)
-}
-
 fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
-    checked(arguments)?;
-    let target = match &arguments.config {
-        None => Target::Own {
-            binary: own_binary()?,
-            driver: arguments.driver.name().to_owned(),
-        },
-        Some(path) => match config::load(path, std::env::vars()) {
-            Ok(loaded) => Target::Running {
-                key: loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes()),
-                config: Box::new(loaded.config),
-            },
-            Err(error) => {
-                eprintln!("{error}");
-                return Err(ExitCode::from(ConfigError::EXIT_CODE));
-            }
-        },
-    };
     let kind = match arguments.workload {
         Work::W128 | Work::Hl7 | Work::Overload => Kind::W128,
         Work::HotActor => Kind::HotActor,
         Work::ColdActors => Kind::ColdActors,
     };
     Ok(Plan {
-        target,
+        target: arguments.load.target()?,
         kind,
-        actors: arguments.actors.unwrap_or(ACTORS),
+        actors: arguments.load.actors.unwrap_or(ACTORS),
         pace: arguments
             .closed
             .map_or(Pace::Open(arguments.rate.unwrap_or(RATE)), Pace::Closed),
         time: std::time::Duration::from_micros(arguments.time.as_us()),
-        message_bytes: arguments.message_bytes,
-        timeout_ms: timeout_ms(arguments),
-        warm: kind == Kind::W128 && !arguments.cold,
+        message_bytes: arguments.load.message_bytes,
+        timeout_ms: arguments.load.timeout_ms(),
+        warm: kind == Kind::W128 && !arguments.load.cold,
     })
 }

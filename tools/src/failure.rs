@@ -34,6 +34,8 @@ pub(crate) mod code {
     pub(crate) const NOT_PERMITTED: u8 = 7;
     pub(crate) const PROTECTED: u8 = 8;
     pub(crate) const HOST: u8 = 9;
+    /// An objective is missed, or something became worse.
+    pub(crate) const REGRESSION: u8 = 10;
 }
 
 /// Why a command on data ended without an answer.

@@ -9,6 +9,7 @@
 //! | `load.rs` | the clients |
 //! | `refill.rs`, `refill_report.rs` | how copies come back, beside an open loop |
 //! | `gaps.rs` | from acks to unavailability |
+//! | `took.rs` | what acks took, all of them and over time |
 //! | `failures.rs` | messages that were not acked |
 //! | `read_back.rs` | every acked message, looked for in the members |
 //! | `report.rs` | figures and what was to be reached |
@@ -27,6 +28,7 @@ mod refill_report;
 mod report;
 mod scenario;
 mod stage;
+mod took;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,8 +46,9 @@ pub use self::refill::{RefillPlan, refill};
 pub use self::refill_report::{RefillReport, Stretch};
 pub use self::report::{FailoverReport, ScenarioReport};
 pub use self::scenario::Scenario;
-use self::scenario::Times;
+use self::scenario::{Done, Times};
 use self::stage::Stage;
+pub use self::took::Took;
 use crate::cluster::{Cluster, ClusterPlan, addresses};
 use crate::run::{self, RunError};
 use crate::workload::{Kind, Workload};
@@ -149,9 +152,12 @@ fn one(
         scenario,
         times: plan.times,
     };
-    let (rounds, whole) = times.run(&mut stage, &load, say);
+    let driver = stage.driver();
+    let done = times.run(&mut stage, &load, say);
     say("waiting for the last ends, and reading everything back");
     let lanes = load.finish();
+    let took = Took::new(&lanes);
+    let Done { rounds, events, whole } = done;
     let is_direct = |key: usize| load::is_direct(key % lanes.len());
     let mut gaps = gaps::gaps(&gaps::acks(&lanes, plan.keys), &rounds, is_direct);
     gaps.add_reads(&lanes, plan.keys, &rounds);
@@ -166,6 +172,9 @@ fn one(
         asked: scenario.rounds(plan.times, entries.len()),
         rounds,
         whole,
+        driver,
+        events,
+        took,
         gaps,
         ends: Ends::new(&lanes),
         failures,

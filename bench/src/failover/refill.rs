@@ -23,6 +23,7 @@ use crate::cluster::{Cluster, ClusterPlan, addresses};
 use crate::generator::{Generator, Schedule};
 use crate::ledger::Checker;
 use crate::run::{self, RunError, Verdict};
+use crate::timeline::Event;
 use crate::workload::{Kind, Workload};
 
 /// Actors.
@@ -37,8 +38,8 @@ const FILLING: usize = 8_192;
 const SETTLE: Duration = Duration::from_secs(2);
 /// What becomes of messages to groups that lose their writer is another measurement's figure: so long after the loss it is not counted here.
 pub(super) const CHANGE: Duration = Duration::from_secs(1);
-/// The open loop ends at last.
-const LONGEST: Duration = Duration::from_secs(120);
+/// After the calm the open loop ends at last: later than whatever is waited for.
+const LONGEST: Duration = Duration::from_secs(100);
 /// Memory of a node beside what it is filled with.
 const BESIDE: u64 = 256 << 20;
 
@@ -68,9 +69,9 @@ pub struct RefillPlan {
 /// # Errors
 /// [`RunError`]; nothing was measured, and what was started was ended.
 pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) -> Result<RefillReport, RunError> {
+    run::memory_for(NODES, plan.fill.saturating_add(plan.fill / 4).saturating_add(BESIDE))?;
     // One node less holds as much, and a log takes whole chunks.
     let memory = plan.fill + plan.fill / 2 + BESIDE;
-    run::memory_for(NODES, plan.fill + plan.fill / 4 + BESIDE)?;
     let mut own = ClusterPlan::eight(plan.binary.clone(), memory);
     own.driver.clone_from(&plan.driver);
     own.groups = Some(GROUPS);
@@ -102,6 +103,7 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
     generator.connect(run::CONNECT)?;
     say(&format!("filling them with {} MiB each", plan.fill >> 20));
     let mut stage = Stage::open(cluster, Vec::new(), &go_on)?;
+    let driver = stage.driver();
     // What a message takes is known when some are there.
     let sample = NODES * plan.fill / COPIES / run::log_bytes_per_message(plan.message_bytes) / 4 + 1;
     let filling = Schedule::Closed { in_flight: FILLING };
@@ -114,10 +116,11 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
     say(&format!("{:.0} messages a second", plan.rate));
     let ends = Arc::new(AtomicBool::new(false));
     let (rate, told) = (plan.rate, Arc::clone(&ends));
+    let longest = plan.calm.saturating_add(LONGEST);
     let begun = Instant::now();
     let sender = std::thread::spawn(move || {
         let goes_on = |_: &_| !told.load(Ordering::Relaxed);
-        let measured = generator.run(Schedule::Open { rate }, LONGEST, u64::MAX, goes_on);
+        let measured = generator.run(Schedule::Open { rate }, longest, u64::MAX, goes_on);
         (generator, measured)
     });
     stage.wait(plan.calm);
@@ -125,16 +128,33 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
     let held: u64 = stage.ids_of(&victims).map(|node| held_by(&control, node)).sum();
     let lost_at = begun.elapsed();
     stage.signal(&victims, Signal::KILL);
+    let mut events = Vec::new();
+    let mut note = |what, nodes, is_fault| {
+        events.push(Event {
+            at: begun.elapsed(),
+            what,
+            nodes,
+            is_fault,
+        });
+    };
+    note("kill", stage.names(&victims), true);
     say(&format!(
         "{} is lost with {} MiB",
         stage.names(&victims).join(" "),
         held >> 20
     ));
     if plan.again {
-        stage.start_again(&victims);
+        note("start", stage.names(&victims), false);
+        let back = stage.start_again(&victims);
+        if !back.is_empty() {
+            note("back", stage.names(&back), false);
+        }
     }
     let whole = stage.wait_whole() && stage.goes_on();
     let whole_at = begun.elapsed();
+    if whole {
+        note("whole", Vec::new(), false);
+    }
     say(&format!("whole after {} ms", (whole_at - lost_at).as_millis()));
     stage.wait(SETTLE);
     ends.store(true, Ordering::Relaxed);
@@ -163,6 +183,8 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
         held,
         took: whole_at - lost_at,
         whole,
+        driver,
+        events,
         measured,
         findings,
         faults,
@@ -174,4 +196,25 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
 fn held_by(control: &Client, node: u16) -> u64 {
     let status = control.status(node, 0, &ReadOptions::default());
     status.map_or(0, |status| status.groups.iter().map(|group| group.log_bytes).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_any_memory_is_refused_before_anything_is_started() {
+        let plan = RefillPlan {
+            binary: "there is none".into(),
+            driver: "auto".to_owned(),
+            fill: u64::MAX,
+            rate: 1.0,
+            message_bytes: 128,
+            calm: Duration::ZERO,
+            again: false,
+        };
+        let said = |_: &str| panic!("nothing is started");
+        let refused = refill(plan, said, || true).unwrap_err();
+        assert!(matches!(refused, RunError::Memory { .. }), "{refused}");
+    }
 }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::refill::RefillPlan;
 use crate::generator::Measured;
 use crate::ledger::Findings;
-use crate::report::{Figure, Target, figure, per, quantile_rows, quantiles, read_back, with};
+use crate::report::{DURABILITY, Figure, Target, figure, per, quantile_rows, quantiles, read_back, spectrum, with};
 use crate::run::Verdict;
-use crate::timeline::Timeline;
+use crate::timeline::{Event, Timeline};
 
 /// Seconds for each GiB that was lost.
 const SECONDS_PER_GIB: f64 = 10.0;
@@ -48,6 +48,10 @@ pub struct RefillReport {
     pub change: Stretch,
     /// From then until all copies were there.
     pub refill: Stretch,
+    /// The driver that the nodes use.
+    pub driver: String,
+    /// What was done, and what became of it, over time.
+    pub events: Vec<Event>,
     /// All that was sent at planned instants.
     pub measured: Measured,
     /// What reading back found.
@@ -88,25 +92,41 @@ impl RefillReport {
         figures
     }
 
+    /// What was measured, as far as figures depend on it.
+    fn settings(&self) -> Value {
+        let plan = &self.plan;
+        json!({
+            "workload": "refill", "fill_bytes": plan.fill, "rate_per_s": plan.rate, "message_bytes": plan.message_bytes,
+            "calm_s": plan.calm.as_secs_f64(), "again": plan.again, "driver": plan.driver,
+        })
+    }
+
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let object = json!({
-            "schema": "waterpark.bench_refill.1",
+            "schema": "waterpark.bench_refill.2",
             "complete": self.whole,
             "verdict": self.verdict.name(),
-            "again": self.plan.again,
-            "rate": self.plan.rate,
-            "message_bytes": self.plan.message_bytes,
+            "workload": "refill",
+            "settings": self.settings(),
+            "durability": DURABILITY,
+            "driver": self.driver,
+            "seconds": self.measured.took.as_secs_f64(),
             "figures": self.figures().iter().map(Figure::to_json).collect::<Vec<Value>>(),
             "calm_us": quantiles(&self.calm.0),
             "change_us": quantiles(&self.change.0),
             "refill_us": quantiles(&self.refill.0),
+            "ack_us": quantiles(&self.measured.response_us),
+            "service_us": quantiles(&self.measured.service_us),
+            "spectrum_us": json!({ "response": spectrum(&self.measured.response_us), "service": spectrum(&self.measured.service_us) }),
             "over_time": self.measured.over_time.to_json(),
+            "events": self.events.iter().map(Event::to_json).collect::<Vec<Value>>(),
             "sent": self.measured.sent,
             "acked": self.measured.acked,
             "refused": self.measured.refused,
             "unknown": self.measured.unknown,
+            "repeats": self.measured.repeats,
             "late": self.measured.late,
             "faults": self.faults,
         });

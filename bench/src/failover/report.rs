@@ -11,8 +11,10 @@ use super::failures::{Ends, Failures};
 use super::gaps::{Gaps, Round};
 use super::read_back::Findings;
 use super::scenario::Scenario;
-use super::{FailoverPlan, NODES};
+use super::{FailoverPlan, MESSAGE_BYTES, NODES, Took};
+use crate::report::{self, DURABILITY, Figure, Target, figure, per, spectrum};
 use crate::run::Verdict;
+use crate::timeline::Event;
 
 /// One scenario.
 #[derive(Debug)]
@@ -25,6 +27,12 @@ pub struct ScenarioReport {
     pub rounds: Vec<Round>,
     /// Whether the cluster had all its copies at the end.
     pub whole: bool,
+    /// The driver that the nodes use.
+    pub driver: String,
+    /// What was done, and what became of it, over time.
+    pub events: Vec<Event>,
+    /// What acks took meanwhile.
+    pub took: Took,
     /// What it cost.
     pub gaps: Gaps,
     /// All messages, by their ends.
@@ -46,20 +54,6 @@ pub struct FailoverReport {
     pub scenarios: Vec<ScenarioReport>,
 }
 
-/// What is to be reached.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Target {
-    name: &'static str,
-    value: f64,
-    at_most: f64,
-}
-
-impl Target {
-    fn word(&self) -> &'static str {
-        if self.value <= self.at_most { "met" } else { "missed" }
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "below 2^53 microseconds")]
 pub(super) fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1_000.0
@@ -71,45 +65,48 @@ pub(super) fn quantiles(histogram: &Histogram<u64>) -> Value {
 }
 
 impl ScenarioReport {
-    #[expect(clippy::cast_precision_loss, reason = "below 2^53 messages")]
-    fn targets(&self) -> Vec<Target> {
-        let target = |name, value, at_most| Target { name, value, at_most };
-        let mut targets = vec![
-            target("lost", self.findings.lost as f64, 0.0),
-            target("duplicated", self.findings.duplicated as f64, 0.0),
+    /// By name, which is one of this scenario alone.
+    fn figures(&self) -> Vec<Figure> {
+        let none = |name, count| figure(name, per(count, 1), "", Some(Target::AtMost(0.0)));
+        let mut figures = vec![
+            none("lost", self.findings.lost),
+            none("duplicated", self.findings.duplicated),
         ];
-        let touched = &self.gaps.touched;
-        let mut quantile = |name, at, at_most| {
-            if !touched.is_empty() {
-                targets.push(target(name, ms(touched, at), at_most));
-            }
-        };
-        match self.scenario {
-            Scenario::Kill => {
-                quantile("unavailability_ms.p50", 0.5, 400.0);
-                quantile("unavailability_ms.p99", 0.99, 1_000.0);
-            }
+        if matches!(self.scenario, Scenario::Drain | Scenario::Rolling) {
+            figures.push(none("failed", self.ends.failed + self.ends.unknown));
+            figures.push(none("session reads failed", self.gaps.reads_failed));
+        }
+        let (p50, p99) = match self.scenario {
+            Scenario::Kill => (Some(400.0), Some(1_000.0)),
             Scenario::Stop
             | Scenario::Dc
             | Scenario::Cut
             | Scenario::OneWayOut
             | Scenario::OneWayIn
-            | Scenario::Partial => quantile("unavailability_ms.p99", 0.99, 2_500.0),
-            Scenario::Drain => {
-                quantile("unavailability_ms.p50", 0.5, 100.0);
-                quantile("unavailability_ms.p99", 0.99, 200.0);
-            }
-            Scenario::Rolling => (),
+            | Scenario::Partial => (None, Some(2_500.0)),
+            Scenario::Drain => (Some(100.0), Some(200.0)),
+            Scenario::Rolling => (None, None),
+        };
+        let reads = (self.scenario == Scenario::Drain).then_some(0.0);
+        let gaps = &self.gaps;
+        let rows = [
+            ("unavailability", &gaps.touched, p50, p99),
+            ("others", &gaps.others, None, None),
+            ("while nodes come back", &gaps.back, None, None),
+            ("whole after", &gaps.whole, None, None),
+            ("session reads", &gaps.reads, reads, reads),
+        ];
+        // What was not measured is neither met nor missed.
+        for (name, of, p50, p99) in rows.into_iter().filter(|(_, of, ..)| !of.is_empty()) {
+            let mut at = |quantile, word: &str, most: Option<f64>| {
+                let name = format!("{name} {word}");
+                figures.push(figure(name, ms(of, quantile), "ms", most.map(Target::AtMost)));
+            };
+            at(0.5, "p50", p50);
+            at(0.99, "p99", p99);
+            at(1.0, "max", None);
         }
-        if matches!(self.scenario, Scenario::Drain | Scenario::Rolling) {
-            targets.push(target("failed", (self.ends.failed + self.ends.unknown) as f64, 0.0));
-            targets.push(target("session_reads_failed", self.gaps.reads_failed as f64, 0.0));
-        }
-        if self.scenario == Scenario::Drain && !self.gaps.reads.is_empty() {
-            targets.push(target("session_reads_ms.p50", ms(&self.gaps.reads, 0.5), 0.0));
-            targets.push(target("session_reads_ms.p99", ms(&self.gaps.reads, 0.99), 0.0));
-        }
-        targets
+        figures
     }
 
     /// Each fault: to whom, when, and what it cost the keys that were hit.
@@ -125,9 +122,8 @@ impl ScenarioReport {
     }
 
     fn object(&self) -> Value {
-        let targets: Vec<Value> = (self.targets().iter())
-            .map(|target| json!({ "name": target.name, "value": target.value, "at_most": target.at_most, "result": target.word() }))
-            .collect();
+        let figures: Vec<Value> = self.figures().iter().map(Figure::to_json).collect();
+        let events: Vec<Value> = self.events.iter().map(Event::to_json).collect();
         json!({
             "scenario": self.scenario.name(),
             "times": self.rounds.len(),
@@ -160,7 +156,11 @@ impl ScenarioReport {
             "said": self.findings.said,
             "faults": self.faults,
             "rounds": self.each(),
-            "targets": targets,
+            "figures": figures,
+            "events": events,
+            "over_time": self.took.over_time.to_json(),
+            "ack_us": report::quantiles(&self.took.all_us),
+            "spectrum_us": json!({ "unavailability": spectrum(&self.gaps.touched) }),
         })
     }
 
@@ -213,9 +213,8 @@ impl ScenarioReport {
         for line in self.failures.said.iter().chain(&findings.said).chain(&self.faults) {
             writeln!(text, "  {line}")?;
         }
-        for target in self.targets() {
-            let (name, value, at_most, word) = (target.name, target.value, target.at_most, target.word());
-            writeln!(text, "  {name:<28}{value:>10.1}, to reach {at_most}: {word}")?;
+        for figure in self.figures().iter().filter(|figure| figure.met().is_some()) {
+            write!(text, "  {}", figure.to_text())?;
         }
         Ok(())
     }
@@ -237,18 +236,70 @@ impl FailoverReport {
         self.scenarios.len() == self.plan.scenarios.len() && self.scenarios.iter().all(done)
     }
 
+    /// What was measured, as far as figures depend on it.
+    fn settings(&self) -> Value {
+        let plan = &self.plan;
+        let scenarios: Vec<&str> = plan.scenarios.iter().map(|scenario| scenario.name()).collect();
+        json!({
+            "workload": "failover", "scenarios": scenarios, "times": plan.times, "keys": plan.keys, "groups": plan.groups, "nodes": NODES,
+            "every_ms": plan.every.as_secs_f64() * 1_000.0, "message_bytes": MESSAGE_BYTES, "driver": plan.driver,
+        })
+    }
+
+    /// Figures of all scenarios, each under the name of its own.
+    fn figures(&self) -> Vec<Value> {
+        let of = |scenario: &ScenarioReport| {
+            let named = |mut figure: Figure| {
+                figure.name = format!("{} {}", scenario.scenario.name(), figure.name);
+                figure.to_json()
+            };
+            scenario.figures().into_iter().map(named).collect::<Vec<Value>>()
+        };
+        self.scenarios.iter().flat_map(of).collect()
+    }
+
     /// One object with all figures.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let scenarios: Vec<Value> = self.scenarios.iter().map(ScenarioReport::object).collect();
+        let driver = self.scenarios.first().map_or("unknown", |scenario| &scenario.driver);
+        let sum = |of: fn(&ScenarioReport) -> u64| self.scenarios.iter().map(of).sum::<u64>();
+        let said = |scenario: &ScenarioReport| {
+            let all = (scenario.findings.said.iter())
+                .chain(&scenario.failures.said)
+                .chain(&scenario.faults);
+            let name = scenario.scenario.name();
+            all.map(|said| format!("{name}: {said}")).collect::<Vec<String>>()
+        };
+        let mut all_us = Histogram::new_from(&Took::new(&[]).all_us);
+        for scenario in &self.scenarios {
+            all_us.add(&scenario.took.all_us).expect("histograms of one shape");
+        }
         json!({
-            "schema": "waterpark.failover.1",
+            "schema": "waterpark.bench_failover.2",
             "complete": self.is_complete(),
             "verdict": self.verdict().name(),
-            "nodes": NODES,
-            "groups": self.plan.groups,
-            "keys": self.plan.keys,
-            "every_ms": u64::try_from(self.plan.every.as_millis()).unwrap_or(u64::MAX),
+            "workload": "failover",
+            "settings": self.settings(),
+            "durability": DURABILITY,
+            "driver": driver,
+            "seconds": self.scenarios.iter().map(|scenario| scenario.took.time.as_secs_f64()).sum::<f64>(),
+            "figures": self.figures(),
+            "ack_us": report::quantiles(&all_us),
+            "spectrum_us": json!({ "response": spectrum(&all_us) }),
+            "sent": sum(|of| of.ends.sent),
+            "acked": sum(|of| of.ends.acked),
+            "refused": sum(|of| of.ends.failed),
+            "unknown": sum(|of| of.ends.unknown),
+            "repeats": sum(|of| of.ends.repeats),
+            "looked_for": sum(|of| of.findings.looked_for),
+            "lost": sum(|of| of.findings.lost),
+            "duplicated": sum(|of| of.findings.duplicated),
+            "disordered": sum(|of| of.findings.disordered),
+            "refused_but_held": sum(|of| of.findings.refused_but_held),
+            "differing": sum(|of| of.findings.differing),
+            "unreadable": sum(|of| of.findings.unreadable),
+            "findings": self.scenarios.iter().flat_map(said).collect::<Vec<String>>(),
             "scenarios": scenarios,
         })
     }

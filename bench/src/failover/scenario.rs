@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use super::gaps::Round;
 use super::load::Load;
 use super::stage::{Direction, Stage};
+use crate::timeline::Event;
 
 /// How long nothing is done before a fault.
 const CALM: Duration = Duration::from_millis(1_500);
@@ -76,6 +77,17 @@ impl Scenario {
         }
     }
 
+    /// What is done to the nodes, in a word.
+    fn deed(self) -> &'static str {
+        match self {
+            Scenario::Kill | Scenario::Dc => "kill",
+            Scenario::Drain | Scenario::Rolling => "drain",
+            Scenario::Stop | Scenario::Cut | Scenario::OneWayOut | Scenario::OneWayIn | Scenario::Partial => {
+                self.name()
+            }
+        }
+    }
+
     /// Whether processes are left alone, and ways between them are cut.
     pub(super) fn cuts(self) -> bool {
         match self {
@@ -93,6 +105,33 @@ impl Scenario {
     }
 }
 
+/// What was done by a scenario.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) rounds: Vec<Round>,
+    /// Of all rounds, also of one that was cut short.
+    pub(super) events: Vec<Event>,
+    /// Whether the cluster was whole after the last.
+    pub(super) whole: bool,
+}
+
+/// What happens, as it happens.
+struct Events<'a> {
+    load: &'a Load,
+    all: Vec<Event>,
+}
+
+impl Events<'_> {
+    fn note(&mut self, what: &'static str, nodes: Vec<String>, is_fault: bool) {
+        self.all.push(Event {
+            at: Duration::from_nanos(self.load.now_ns()),
+            what,
+            nodes,
+            is_fault,
+        });
+    }
+}
+
 /// A scenario, so many times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
@@ -101,10 +140,11 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// All rounds, as long as the cluster becomes whole before each; and whether it was so after the last.
-    pub(super) fn run(self, stage: &mut Stage<'_>, load: &Load, say: &mut impl FnMut(&str)) -> (Vec<Round>, bool) {
+    /// All rounds, as long as the cluster becomes whole before each.
+    pub(super) fn run(self, stage: &mut Stage<'_>, load: &Load, say: &mut impl FnMut(&str)) -> Done {
         let asked = self.scenario.rounds(self.times, stage.nodes());
-        let mut rounds = Vec::new();
+        let (mut rounds, all) = (Vec::new(), Vec::new());
+        let mut events = Events { load, all };
         let mut whole = stage.wait_whole();
         for number in 0..asked {
             if !whole || !stage.goes_on() {
@@ -122,10 +162,13 @@ impl Times {
             let touched = stage.touched(&victims);
             let wall_ms = wall_ms();
             let fault_ns = load.now_ns();
-            let is_round = self.fault(stage, load, &victims, fault_ns);
+            let is_round = self.fault(stage, load, &victims, fault_ns, &mut events);
             let until_ns = load.now_ns();
-            self.undo(stage, &victims);
+            self.undo(stage, &victims, &mut events);
             whole = stage.wait_whole();
+            if whole {
+                events.note("whole", Vec::new(), false);
+            }
             let whole_ns = load.now_ns();
             let ms = |from: u64, to: u64| (to - from) / 1_000_000;
             say(&format!(
@@ -148,17 +191,30 @@ impl Times {
             }
             stage.look_after();
         }
-        (rounds, whole)
+        Done {
+            rounds,
+            events: events.all,
+            whole,
+        }
     }
 
     /// Makes the fault and waits until every key was acked again. `false` if that was cut short.
-    fn fault(self, stage: &mut Stage<'_>, load: &Load, victims: &[usize], fault_ns: u64) -> bool {
+    fn fault(
+        self,
+        stage: &mut Stage<'_>,
+        load: &Load,
+        victims: &[usize],
+        fault_ns: u64,
+        events: &mut Events<'_>,
+    ) -> bool {
+        events.note(self.scenario.deed(), stage.names(victims), true);
         match self.scenario {
             Scenario::Kill | Scenario::Dc => stage.signal(victims, Signal::KILL),
             Scenario::Stop => stage.signal(victims, Signal::STOP),
             Scenario::Drain | Scenario::Rolling => {
                 stage.signal(victims, Signal::TERM);
                 stage.wait_ended(victims, DRAIN_MAX);
+                events.note("ended", stage.names(victims), true);
             }
             Scenario::Cut => stage.cut(victims, &stage.all(), Direction::Both),
             Scenario::OneWayOut => stage.cut(victims, &stage.all(), Direction::Out),
@@ -185,15 +241,23 @@ impl Times {
 
     /// Brings back what was lost. Whoever only was not heard has all that it had, so that nothing would be waited for: it is looked for more gaps
     /// for a while, or a key without an ack in the instant of its return would count as one without any.
-    fn undo(self, stage: &mut Stage<'_>, victims: &[usize]) {
+    fn undo(self, stage: &mut Stage<'_>, victims: &[usize], events: &mut Events<'_>) {
         match self.scenario {
             Scenario::Stop => {
                 stage.signal(victims, Signal::CONT);
+                events.note("continue", stage.names(victims), false);
                 stage.wait(SETTLE);
             }
-            Scenario::Kill | Scenario::Dc | Scenario::Drain | Scenario::Rolling => stage.start_again(victims),
+            Scenario::Kill | Scenario::Dc | Scenario::Drain | Scenario::Rolling => {
+                events.note("start", stage.names(victims), false);
+                let back = stage.start_again(victims);
+                if !back.is_empty() {
+                    events.note("back", stage.names(&back), false);
+                }
+            }
             Scenario::Cut | Scenario::OneWayOut | Scenario::OneWayIn | Scenario::Partial => {
                 stage.heal();
+                events.note("heal", Vec::new(), false);
                 stage.wait(SETTLE);
             }
         }

@@ -13,7 +13,7 @@ use waterpark_client::blocking::{Client, ConnectOptions};
 use super::read_back::{Books, Findings, Members};
 use super::scenario::Scenario;
 use crate::cluster::{Cluster, addresses};
-use crate::run::RunError;
+use crate::run::{self, RunError};
 use crate::sight::{GroupSight, Sight};
 
 /// Copies of every group of a whole cluster.
@@ -82,6 +82,11 @@ impl<'g> Stage<'g> {
             faults: Vec::new(),
             go_on,
         })
+    }
+
+    /// What serves the nodes' sockets.
+    pub(super) fn driver(&self) -> String {
+        run::driver_of(&self.control, &self.cluster.config().topology())
     }
 
     pub(super) fn nodes(&self) -> usize {
@@ -295,9 +300,9 @@ impl<'g> Stage<'g> {
         }
     }
 
-    /// Starts new processes in the place of those that were ended, and waits until they serve.
-    pub(super) fn start_again(&mut self, nodes: &[usize]) {
-        let mut starting = Vec::new();
+    /// Starts new processes in the place of those that were ended, and waits until they serve; those that do.
+    pub(super) fn start_again(&mut self, nodes: &[usize]) -> Vec<usize> {
+        let (mut starting, mut back) = (Vec::new(), Vec::new());
         for node in nodes {
             let member = &mut self.cluster.members_mut()[*node];
             let name = member.name.clone();
@@ -315,13 +320,16 @@ impl<'g> Stage<'g> {
             let is_ready = || ready.try_recv().is_ok();
             let served = self.wait_until(until.saturating_duration_since(Instant::now()), is_ready);
             self.alive[node] = true;
-            if !served && self.goes_on() {
+            if served {
+                back.push(node);
+            } else if self.goes_on() {
                 self.note(format!(
                     "{name} was started again and does not serve after {READY_MAX:?}{}",
                     self.log_end(node)
                 ));
             }
         }
+        back
     }
 
     /// Notes and starts again what has ended by itself.

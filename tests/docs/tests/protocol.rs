@@ -291,19 +291,28 @@ fn every_refusal_promises_something_and_nothing_else_does() {
     assert_eq!(listed.into_iter().collect::<BTreeSet<String>>(), refusals);
 }
 
-/// The flags of `waterpark bench run`, as its arguments declare them.
-fn declared_flags() -> BTreeSet<String> {
-    let text = read("tools/src/bench.rs");
+/// The flags of a command of the bench, as its arguments declare them, those that it shares with others among them.
+fn declared_flags(file: &str, arguments: &str) -> BTreeSet<String> {
+    let text = read(file);
     let body = text
-        .split("pub(crate) struct Run {")
+        .split(&format!("struct {arguments} {{"))
         .nth(1)
         .expect("the arguments are declared");
     let body = body.split("\n}").next().unwrap_or_default();
     let mut found = BTreeSet::new();
     let mut attribute = None;
-    for line in body.lines().map(str::trim) {
+    let mut is_shared = false;
+    for line in body.lines().map(|line| line.trim().trim_start_matches("pub(super) ")) {
         if line.starts_with("#[arg(long") {
             attribute = Some(line);
+        } else if line == "#[command(flatten)]" {
+            is_shared = true;
+        } else if let Some((_, shared)) = line.split_once(": ").filter(|_| is_shared) {
+            is_shared = false;
+            found.extend(declared_flags(
+                "tools/src/bench/options.rs",
+                shared.trim_end_matches(','),
+            ));
         } else if let Some((field, _)) = line.split_once(':').filter(|_| !line.starts_with("//")) {
             let attribute = attribute.take().unwrap_or_else(|| panic!("{field} is no flag"));
             let named = attribute
@@ -320,7 +329,7 @@ fn declared_flags() -> BTreeSet<String> {
 #[test]
 fn the_page_of_measuring_has_exactly_the_flags_of_the_command() {
     let page = read("docs/bench.md");
-    let declared = declared_flags();
+    let declared = declared_flags("tools/src/bench.rs", "Run");
     assert!(declared.len() >= 10, "{declared:?}");
     let table = page.split("\n\n").find(|part| part.starts_with("| flag |"));
     let rows = page::rows(table.expect("the flags are listed"));

@@ -112,7 +112,6 @@ impl ResultsError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             ResultsError::Write { .. } => code::FAILED,
-            // A gate says 1: what cannot be compared says something else.
             ResultsError::Read { .. }
             | ResultsError::NotResult { .. }
             | ResultsError::NotAlike { .. }

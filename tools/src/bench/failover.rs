@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use waterpark::config::Duration;
 use waterpark_bench::failover::{FailoverPlan, Scenario, measure};
 
-use super::carry_out::{by_verdict, carry_out, print};
+use super::carry_out::carry_out;
+use super::options::Output;
 use super::{own_binary, usage};
 use crate::node::Driver;
 
@@ -35,9 +36,8 @@ pub(crate) struct Arguments {
     /// Copy the nodes' logs to this folder at the end
     #[arg(long, value_name = "FOLDER")]
     logs: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,19 +84,26 @@ impl Which {
     }
 }
 
-/// Exit codes are those of [`carry_out`] and [`by_verdict`], and 2 for options that mean nothing.
+/// Each once, in the order in which they were named.
+fn scenarios(which: &[Which]) -> Vec<Scenario> {
+    let mut scenarios = Vec::new();
+    for scenario in which.iter().flat_map(|which| which.scenarios()) {
+        if !scenarios.contains(&scenario) {
+            scenarios.push(scenario);
+        }
+    }
+    scenarios
+}
+
+/// Exit codes are those of [`carry_out`], and 2 for options that mean nothing.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    carry_out(
-        |say, go_on| measure(plan, say, go_on),
-        |report| {
-            print(arguments.json, &report.to_json(), &report.to_text());
-            by_verdict(report.verdict())
-        },
-    )
+    carry_out(&arguments.output, |say, go_on| {
+        measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict()))
+    })
 }
 
 fn plan(arguments: &Arguments) -> Result<FailoverPlan, ExitCode> {
@@ -106,16 +113,27 @@ fn plan(arguments: &Arguments) -> Result<FailoverPlan, ExitCode> {
     if !arguments.groups.is_power_of_two() {
         return usage("--groups is a power of two");
     }
-    let mut scenarios: Vec<Scenario> = arguments.scenario.iter().flat_map(|which| which.scenarios()).collect();
-    scenarios.dedup();
     Ok(FailoverPlan {
         binary: own_binary()?,
         driver: arguments.driver.name().to_owned(),
-        scenarios,
+        scenarios: scenarios(&arguments.scenario),
         times: arguments.times,
         keys: arguments.keys,
         every: std::time::Duration::from_micros(arguments.every.as_us()),
         groups: arguments.groups,
         logs: arguments.logs.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_that_is_named_in_several_ways_is_done_once() {
+        let named = scenarios(&[Which::OneWayIn, Which::OneWay, Which::Kill, Which::OneWayIn]);
+        assert_eq!(named, [Scenario::OneWayIn, Scenario::OneWayOut, Scenario::Kill]);
+        let all = scenarios(&[Which::Drain, Which::All]);
+        assert_eq!((all.len(), all[0]), (Scenario::ALL.len(), Scenario::Drain));
+    }
 }

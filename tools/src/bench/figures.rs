@@ -61,9 +61,9 @@ pub(super) fn is_meant(text: &str, name: &str) -> bool {
 /// A value in a table: as many digits as tell something.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
+        _ if value.fract() == 0.0 => format!("{value:.0}"),
         100.0.. => format!("{value:.0}"),
         1.0..100.0 => format!("{value:.2}"),
-        0.0 => "0".to_owned(),
         _ => format!("{value:.4}"),
     }
 }
@@ -122,6 +122,7 @@ mod tests {
     fn a_number_has_as_many_digits_as_tell_something() {
         let table = [
             (0.0, "0"),
+            (29.0, "29"),
             (0.000_14, "0.0001"),
             (5.234, "5.23"),
             (-12.5, "-12.50"),

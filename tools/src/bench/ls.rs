@@ -66,12 +66,18 @@ impl Main {
 pub(super) fn pace(kept: &Kept) -> String {
     let settings = &kept.result()["settings"];
     let number = |name: &str| settings[name].as_f64();
-    match (number("rate_per_s"), number("closed_in_flight"), number("connections")) {
-        (Some(rate), _, _) => format!("{rate:.0}/s"),
-        (None, Some(in_flight), _) => format!("{in_flight:.0} under way"),
-        (None, None, Some(connections)) => format!("{connections:.0} connections"),
-        (None, None, None) => "-".to_owned(),
+    if let Some(rate) = number("rate_per_s") {
+        return format!("{rate:.0}/s");
     }
+    let several = [
+        ("closed_in_flight", "under way"),
+        ("connections", "connections"),
+        ("keys", "keys"),
+    ];
+    let named = several
+        .iter()
+        .find_map(|(name, word)| Some(format!("{:.0} {word}", number(name)?)));
+    named.unwrap_or_else(|| "-".to_owned())
 }
 
 /// What stands above the cells of a line.

@@ -6,9 +6,13 @@ use clap::Args;
 use waterpark::config::{Bytes, Duration};
 use waterpark_bench::failover::{RefillPlan, refill};
 
-use super::carry_out::{by_verdict, carry_out, print};
-use super::{MESSAGE_BYTES_MIN, own_binary, usage};
+use super::carry_out::carry_out;
+use super::options::{self, Output};
+use super::{own_binary, usage};
 use crate::node::Driver;
+
+/// A shorter calm than this says nothing of what messages take.
+const CALM_MIN: Duration = Duration::from_us(500_000);
 
 /// What is lost, and beside what.
 #[derive(Args)]
@@ -17,10 +21,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "512MiB")]
     fill: Bytes,
     /// Messages a second meanwhile, each at its planned instant
-    #[arg(long, value_name = "N", default_value_t = 5_000.0)]
+    #[arg(long, value_name = "N", default_value_t = 5_000.0, value_parser = options::rate)]
     rate: f64,
     /// Bytes of a message
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = options::message_bytes)]
     message_bytes: usize,
     /// How long is looked at what messages take before the loss
     #[arg(long, value_name = "TIME", default_value = "8s")]
@@ -31,34 +35,26 @@ pub(crate) struct Arguments {
     /// Kernel interface for sockets
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     driver: Driver,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
-/// Exit codes are those of [`carry_out`] and [`by_verdict`], and 2 for options that mean nothing.
+/// Exit codes are those of [`carry_out`], and 2 for options that mean nothing.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    carry_out(
-        |say, go_on| refill(plan, say, go_on),
-        |report| {
-            print(arguments.json, &report.to_json(), &report.to_text());
-            by_verdict(report.verdict)
-        },
-    )
+    carry_out(&arguments.output, |say, go_on| {
+        refill(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+    })
 }
 
 fn plan(arguments: &Arguments) -> Result<RefillPlan, ExitCode> {
-    if arguments.message_bytes < MESSAGE_BYTES_MIN {
+    if arguments.calm.as_us() < CALM_MIN.as_us() {
         return usage(&format!(
-            "--message-bytes is at least {MESSAGE_BYTES_MIN}: a message carries its number and a check"
+            "--calm is at least {CALM_MIN}: what messages take else is the measure of all"
         ));
-    }
-    if arguments.rate.is_nan() || arguments.rate < 1.0 {
-        return usage("--rate is at least 1");
     }
     if arguments.fill.get() < 1 << 20 {
         return usage("--fill is at least 1MiB: what is given in less time than it takes to look is no measurement");

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// Results from after, likewise
     #[arg(value_name = "B")]
     b: Paths,
-    /// End with 1 if this figure is worse by more than so much, beyond the intervals: p99.9:+5%, acked:-3%; may be given again
+    /// End with 10 if this figure is worse by more than so much, beyond the intervals: p99.9:+5%, acked:-3%; may be given again
     #[arg(long, value_name = "FIGURE:+N%")]
     fail_on: Vec<Gate>,
     /// Compare although the work differs, or a verdict is not OK
@@ -70,7 +70,7 @@ impl FromStr for Paths {
     }
 }
 
-/// 0: compared, and no gate failed. 1: a gate failed. 2: results or a figure that cannot be compared, or cannot be read.
+/// 0: compared, and no gate failed. 10: a gate failed. 2: results or a figure that cannot be compared, or cannot be read.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let compared = compare(arguments).map_err(Failure::Results);
     let shown = compared.and_then(|compared| {
@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             errors::say(MeasuringCode::GateFailed.entry(), &said.join("; "));
-            ExitCode::from(code::FAILED)
+            ExitCode::from(code::REGRESSION)
         }
         Err(failure) => failure.end(arguments.json),
     }
@@ -272,6 +272,12 @@ fn notes(all: &[&Kept]) -> Vec<String> {
     }
     for kept in all {
         let result = kept.result();
+        if result["complete"] == false {
+            notes.push(format!(
+                "{} is not complete: not all that was to be done was done",
+                kept.name()
+            ));
+        }
         let (took, planned) = (result["seconds"].as_f64(), result["settings"]["for_s"].as_f64());
         let is_short = took.zip(planned).is_some_and(|(took, planned)| took < planned * 0.95);
         if is_short || result["shortened"] == true {

@@ -53,7 +53,7 @@ fn repeats_are_compared_by_their_medians_and_gates_by_medians_and_intervals() {
         [
             "response p99",
             "100",
-            "99.00 to 101",
+            "99 to 101",
             "120",
             "118 to 122",
             "+20.0 %",

@@ -20,7 +20,7 @@ use crate::demo_screen::figures;
 use crate::demo_screen::svg::escaped;
 use crate::failure::Failure;
 use crate::show;
-use plot::{Axis, Line, nines, svg};
+use plot::{Axis, Line, Mark, nines, svg};
 
 /// What to show.
 #[derive(Args)]
@@ -57,9 +57,16 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Writes a page whole or not at all. An older page is replaced; a result never is.
 fn write(path: &Path, page: &str) -> Result<(), ResultsError> {
+    let refused = |why| {
+        let cause = std::io::Error::new(std::io::ErrorKind::AlreadyExists, why);
+        Err(ResultsError::write(path)(cause))
+    };
+    // A page takes the place of what has its name: a device or a pipe would be gone.
+    if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
+        return refused("it is no file");
+    }
     if Kept::read(path).is_ok() {
-        let cause = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "it is a result");
-        return Err(ResultsError::write(path)(cause));
+        return refused("it is a result");
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let file = tempfile::Builder::new()
@@ -132,14 +139,24 @@ fn section(number: u64, kept: &Kept) -> String {
     );
     text += &format!("<p>{}</p>\n", escaped(&method(kept)));
     text += "<div class=\"beside\">\n";
-    text += &block("Figures", &targets(result));
+    let scenarios = result["scenarios"].as_array().map_or(&[][..], Vec::as_slice);
+    // Those of scenarios stand with each of them; here are the ones that say whether all is well.
+    let has_target = |figure: &Value| scenarios.is_empty() || figure["target"].is_number();
+    text += &block("Figures", &targets(result, has_target));
     text += &block("Times", &times(result));
     text += "</div>\n";
     text += "<div class=\"beside plots\">\n";
     text += &figure("Percentile spectrum", &spectrum(result));
-    text += &figure("Response over time", &over_time(result));
-    text += &figure("Throughput over time", &throughput(result));
+    if scenarios.is_empty() {
+        text += &over_time_of(result, "");
+    }
     text += &block("Outcome", &outcome(result));
+    for scenario in scenarios {
+        let name = format!(": {}", scenario["scenario"].as_str().unwrap_or("?"));
+        text += &over_time_of(scenario, &name);
+        text += &figure(&format!("Unavailability{name}"), &unavailability(scenario));
+        text += &block(&format!("Figures{name}"), &targets(scenario, |_| true));
+    }
     text += "</div>\n<div class=\"beside\">\n";
     text += &block("Environment", &listed(kept.environment()));
     text += &block("Settings", &listed(&result["settings"]));
@@ -149,6 +166,65 @@ fn section(number: u64, kept: &Kept) -> String {
         escaped(kept.command())
     );
     text
+}
+
+/// What depends on time, and what happened meanwhile.
+fn over_time_of(part: &Value, name: &str) -> String {
+    let mut text = figure(&format!("Response over time{name}"), &over_time(part));
+    text += &figure(&format!("Throughput over time{name}"), &throughput(part));
+    let events = events(part);
+    if !events.is_empty() {
+        let mut rows = vec![cells(["seconds", "event", "nodes"])];
+        for event in events {
+            let class = if event.is_fault { "bad" } else { "good" };
+            let what = format!("<span class=\"{class}\">{}</span>", escaped(event.what));
+            rows.push(vec![format!("{:.3}", event.at), what, escaped(&event.nodes)]);
+        }
+        text += &block(
+            &format!("Events{name}"),
+            &format!("<div class=\"long\">\n{}</div>\n", table("events", &rows)),
+        );
+    }
+    text
+}
+
+/// Something that was done to the cluster, or that became so.
+struct Event<'a> {
+    at: f64,
+    what: &'a str,
+    nodes: String,
+    is_fault: bool,
+}
+
+impl Event<'_> {
+    fn of(event: &Value) -> Option<Event<'_>> {
+        let nodes = event["nodes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        Some(Event {
+            at: event["at_ms"].as_f64()? / 1_000.0,
+            what: event["event"].as_str()?,
+            nodes: nodes.collect::<Vec<&str>>().join(" "),
+            is_fault: event["fault"] == true,
+        })
+    }
+}
+
+fn events(part: &Value) -> Vec<Event<'_>> {
+    let events = part["events"].as_array().into_iter().flatten();
+    events.filter_map(Event::of).collect()
+}
+
+/// The events as marks on an axis of time.
+fn marks<'a>(events: &'a [Event<'_>]) -> Vec<Mark<'a>> {
+    let mark = |event: &'a Event<'_>| Mark {
+        at: event.at,
+        name: event.what,
+        is_chief: event.is_fault,
+    };
+    events.iter().map(mark).collect()
 }
 
 /// Durability, clock and method: what every number below is worth.
@@ -188,9 +264,11 @@ fn table(class: &str, rows: &[Vec<String>]) -> String {
     text + "</table></div>\n"
 }
 
-fn targets(result: &Value) -> String {
+/// Those figures of a result, or of a part of it, that are wanted.
+fn targets(result: &Value, is_wanted: impl Fn(&Value) -> bool) -> String {
     let mut rows = vec![cells(["figure", "result", "unit", "target", "verdict"])];
-    for figure in result["figures"].as_array().into_iter().flatten() {
+    let figures = result["figures"].as_array().into_iter().flatten();
+    for figure in figures.filter(|figure| is_wanted(figure)) {
         let text = |name: &str| escaped(figure[name].as_str().unwrap_or_default());
         let value = figure["result"].as_f64().map_or_else(|| "–".to_owned(), number);
         let bound = match figure["bound"].as_str() {
@@ -254,13 +332,37 @@ fn figure(caption: &str, plot: &Result<String, &'static str>) -> String {
 
 /// The response beside the service and, where there are refusals, theirs.
 fn spectrum(result: &Value) -> Result<String, &'static str> {
+    spectrum_of(
+        result,
+        &["response", "service", "refusal"],
+        "Percentile spectrum: time by the share of messages that took at most so long",
+        "percent of the messages took at most",
+    )
+}
+
+/// How long the keys that a fault hit went without an ack.
+fn unavailability(scenario: &Value) -> Result<String, &'static str> {
+    spectrum_of(
+        scenario,
+        &["unavailability"],
+        "Unavailability: time by the share of keys that had no ack for at most so long",
+        "percent of the keys had no ack for at most",
+    )
+}
+
+fn spectrum_of(
+    result: &Value,
+    names: &[&'static str],
+    title: &str,
+    label: &'static str,
+) -> Result<String, &'static str> {
     let of = |name: &'static str| -> Option<(&'static str, Vec<(f64, f64)>)> {
         let rows = result["spectrum_us"][name].as_array()?;
         let points = rows.iter().filter_map(|row| Some((row[0].as_f64()?, row[1].as_f64()?)));
         let points: Vec<(f64, f64)> = points.filter(|(quantile, _)| (0.0..=1.0).contains(quantile)).collect();
         (points.len() > 1).then_some((name, points))
     };
-    let found: Vec<_> = ["response", "service", "refusal"].into_iter().filter_map(of).collect();
+    let found: Vec<_> = names.iter().copied().filter_map(of).collect();
     let within = found
         .iter()
         .flat_map(|(_, points)| points)
@@ -274,7 +376,7 @@ fn spectrum(result: &Value) -> Result<String, &'static str> {
     }
     let least = all_us().fold(f64::INFINITY, f64::min);
     let axes = (
-        Axis::percentiles(last + 0.25),
+        Axis::percentiles(last + 0.25, label),
         Axis::log_us(least, all_us().fold(0.0, f64::max)),
     );
     let lines: Vec<Line<'_>> = found
@@ -287,12 +389,7 @@ fn spectrum(result: &Value) -> Result<String, &'static str> {
                 .collect(),
         })
         .collect();
-    Ok(svg(
-        "Percentile spectrum: time by the share of messages that took at most so long",
-        &axes.0,
-        &axes.1,
-        &lines,
-    ))
+    Ok(svg(title, &axes.0, &axes.1, &lines, &[]))
 }
 
 /// Rows of time: seconds from the beginning, and the row.
@@ -329,6 +426,7 @@ fn over_time(result: &Value) -> Result<String, &'static str> {
         &Axis::seconds(last),
         &Axis::log_us(least, most),
         &lines,
+        &marks(&events(result)),
     ))
 }
 
@@ -351,6 +449,7 @@ fn throughput(result: &Value) -> Result<String, &'static str> {
         &Axis::seconds(last),
         &Axis::linear(most, "", plot::count),
         &[Line { name, points }],
+        &marks(&events(result)),
     ))
 }
 
@@ -367,6 +466,7 @@ fn outcome(result: &Value) -> String {
         "looked_for",
         "lost",
         "duplicated",
+        "disordered",
         "refused_but_held",
         "differing",
         "foreign",

@@ -1,4 +1,4 @@
-//! A plot as SVG that stands in a page: lines over two axes.
+//! A plot as SVG that stands in a page: lines over two axes, and marks on the lower one.
 //!
 //! No colour is written here, only classes, so that the page's light and dark have their own. It knows nothing of what it draws. **Invariant:**
 //! whatever the numbers are, every coordinate is finite and within the picture.
@@ -8,7 +8,7 @@ use super::escaped;
 /// The picture, in units of its own; letters are chosen to be read where it is shrunk to 360 pixels.
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 68.0;
 const RIGHT: f64 = 466.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 254.0;
@@ -19,6 +19,14 @@ const STEPS: [f64; 3] = [1.0, 2.0, 5.0];
 pub(super) struct Line<'a> {
     pub(super) name: &'a str,
     pub(super) points: Vec<Option<(f64, f64)>>,
+}
+
+/// Something that happened, or a place that matters: a line from the lower axis up, with its name if there is room.
+pub(super) struct Mark<'a> {
+    pub(super) at: f64,
+    pub(super) name: &'a str,
+    /// Shown before others, and in another colour.
+    pub(super) is_chief: bool,
 }
 
 /// An axis from its first to its last value, with the values that are marked.
@@ -87,7 +95,7 @@ impl Axis {
     }
 
     /// Quantiles as [`nines`] places them, up to the last.
-    pub(super) fn percentiles(last: f64) -> Axis {
+    pub(super) fn percentiles(last: f64, label: &'static str) -> Axis {
         let names = ["0", "90", "99", "99.9", "99.99", "99.999", "99.9999"];
         let last = if last.is_finite() { last.clamp(1.0, 12.0) } else { 1.0 };
         let ticks = (0..7_u8).map(f64::from).zip(names);
@@ -98,7 +106,7 @@ impl Axis {
             ticks: (ticks.filter(|(at, _)| *at <= last))
                 .map(|(at, name)| (at, name.to_owned()))
                 .collect(),
-            label: "percent of the messages took at most",
+            label,
         }
     }
 
@@ -161,7 +169,7 @@ fn time(us: f64) -> String {
 }
 
 /// The plot; `title` is what it is called for those who do not see it.
-pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String {
+pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line<'_>], marks: &[Mark<'_>]) -> String {
     let across = |value: f64| LEFT + x.part(value) * (RIGHT - LEFT);
     let down = |value: f64| BOTTOM - y.part(value) * (BOTTOM - TOP);
     let mut text = format!(
@@ -183,7 +191,7 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String
     for (value, name) in &x.ticks {
         let at = across(*value);
         text += &format!("<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{BOTTOM}\"/>\n");
-        let half = f64::from(u8::try_from(name.chars().count()).unwrap_or(u8::MAX)) * 3.6;
+        let half = width_of(name) / 2.0;
         if at - half > free_from {
             let anchor = if at + half > WIDTH { "end" } else { "middle" };
             let (from, width) = (BOTTOM + 18.0, if anchor == "end" { RIGHT + 12.0 } else { at });
@@ -201,6 +209,7 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String
         HEIGHT - 8.0,
         escaped(x.label)
     );
+    text += &marked(marks, across);
     let mut legend = LEFT;
     for (place, line) in lines.iter().enumerate() {
         let mut path = String::new();
@@ -220,14 +229,69 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line<'_>]) -> String
             legend + 28.0,
             escaped(line.name)
         );
-        legend += 46.0 + 7.5 * f64::from(u8::try_from(line.name.chars().count()).unwrap_or(u8::MAX));
+        legend += 46.0 + width_of(line.name);
     }
     text + "</svg>\n"
+}
+
+/// How wide a name is, about.
+fn width_of(name: &str) -> f64 {
+    f64::from(u8::try_from(name.chars().count()).unwrap_or(u8::MAX)) * 7.4
+}
+
+/// All marks with their lines, and the names of those for which there is room, the chief ones first: what is not named here stands in a table.
+fn marked(marks: &[Mark<'_>], across: impl Fn(f64) -> f64) -> String {
+    let mut text = String::new();
+    let mut taken: Vec<(f64, f64)> = Vec::new();
+    for is_chief in [true, false] {
+        for mark in marks.iter().filter(|mark| mark.is_chief == is_chief) {
+            let (at, class) = (across(mark.at), if is_chief { "mark chief" } else { "mark" });
+            text += &format!("<line class=\"{class}\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{BOTTOM}\"/>\n");
+            let width = width_of(mark.name);
+            let from = if at + 4.0 + width > WIDTH {
+                at - 4.0 - width
+            } else {
+                at + 4.0
+            };
+            let until = from + width;
+            if taken
+                .iter()
+                .all(|(first, last)| until + 4.0 < *first || from > *last + 4.0)
+            {
+                text += &format!(
+                    "<text class=\"tick\" x=\"{from:.1}\" y=\"{:.1}\">{}</text>\n",
+                    TOP + 11.0,
+                    escaped(mark.name)
+                );
+                taken.push((from, until));
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_are_all_drawn_and_named_where_there_is_room_the_chief_ones_first() {
+        let mark = |at, name, is_chief| Mark { at, name, is_chief };
+        let marks = [
+            mark(4.0, "whole", false),
+            mark(4.1, "kill", true),
+            mark(8.0, "back", false),
+            mark(10.0, "whole", false),
+            mark(f64::NAN, "never", true),
+        ];
+        let text = svg("it", &Axis::seconds(10.0), &Axis::linear(1.0, "", plain), &[], &marks);
+        assert_eq!(text.matches("class=\"mark\"").count(), 3, "{text}");
+        assert_eq!(text.matches("class=\"mark chief\"").count(), 2, "{text}");
+        let named = |name: &str| text.matches(&format!(">{name}</text>")).count();
+        // The first `whole` would touch `kill`; the last one stands before its line, where there is room.
+        assert_eq!((named("kill"), named("back"), named("whole")), (1, 1, 1), "{text}");
+        assert!(!text.contains("NaN"), "{text}");
+    }
 
     fn names(axis: &Axis) -> Vec<&str> {
         axis.ticks.iter().map(|(_, name)| name.as_str()).collect()
@@ -248,7 +312,7 @@ mod tests {
             names(&Axis::log_us(70.0, 3_000_000.0)),
             ["100 us", "1 ms", "10 ms", "100 ms", "1 s"]
         );
-        assert_eq!(names(&Axis::percentiles(3.4)), ["0", "90", "99", "99.9"]);
+        assert_eq!(names(&Axis::percentiles(3.4, "")), ["0", "90", "99", "99.9"]);
         assert!((nines(0.999) - 3.0).abs() < 1e-9);
     }
 
@@ -258,7 +322,7 @@ mod tests {
             let points = vec![Some((strange, strange)), None, Some((1.0, 1.0)), Some((strange, 2.0))];
             let line = Line { name: "x", points };
             for y in [Axis::log_us(strange, strange), Axis::linear(strange, "", plain)] {
-                let text = svg("it", &Axis::seconds(strange), &y, std::slice::from_ref(&line));
+                let text = svg("it", &Axis::seconds(strange), &y, std::slice::from_ref(&line), &[]);
                 assert!(!text.contains("NaN") && !text.contains("inf"), "{strange}: {text}");
                 let path = text
                     .split("class=\"line s0\" d=\"")
@@ -285,7 +349,8 @@ mod tests {
             &Axis::linear(1.0, "", plain),
             &Axis::linear(1.0, "", plain),
             &[Line { name: "x", points }],
+            &[],
         );
-        assert!(text.contains("d=\"M58.0 254.0h0L398.0 70.7M398.0 254.0h0\""), "{text}");
+        assert!(text.contains("d=\"M68.0 254.0h0L399.7 70.7M399.7 254.0h0\""), "{text}");
     }
 }

@@ -158,6 +158,64 @@ fn strange_numbers_make_no_strange_pictures() {
     assert!(drawn);
 }
 
+/// A run of `bench refill`, as far as the page looks at it.
+fn with_events(mut run: Value) -> Value {
+    run["events"] = json!([
+        { "at_ms": 90, "event": "kill", "nodes": ["FL-A-1", "FL-B-1"], "fault": true },
+        { "at_ms": 190, "event": "whole", "nodes": [], "fault": false },
+        { "at_ms": "x", "event": "none", "nodes": [], "fault": true }, 7,
+    ]);
+    run
+}
+
+#[test]
+fn events_stand_on_the_axis_of_time_and_in_a_table() {
+    let page = page(&chosen(vec![kept("a.json", &with_events(result(700.0, 2_000)))]));
+    tags(&page);
+    // On both plots over time.
+    assert_eq!(page.matches("class=\"mark chief\"").count(), 2);
+    assert_eq!(page.matches("class=\"mark\"").count(), 2);
+    assert!(
+        page.contains("<td>0.090</td><td><span class=\"bad\">kill</span></td><td>FL-A-1 FL-B-1</td>"),
+        "{page}"
+    );
+    assert!(
+        page.contains("<td>0.190</td><td><span class=\"good\">whole</span></td><td></td>"),
+        "{page}"
+    );
+    assert!(!page.contains("none</"), "what is no event is none");
+}
+
+#[test]
+fn each_scenario_has_its_own_axis_of_time() {
+    let part = |name: &str| {
+        let mut part = with_events(
+            json!({ "scenario": name, "figures": result(1.0, 100)["figures"], "over_time": result(1.0, 100)["over_time"] }),
+        );
+        part["spectrum_us"] = json!({ "unavailability": [[0.0, 100], [0.5, 200_000], [1.0, 300_000]] });
+        part
+    };
+    let mut run = result(700.0, 2_000);
+    run["workload"] = "failover".into();
+    run.as_object_mut().unwrap().remove("over_time");
+    run["scenarios"] = json!([part("kill"), part("<b>")]);
+    let page = page(&chosen(vec![kept("a.json", &run)]));
+    let tags = tags(&page);
+    assert_eq!(tags.iter().filter(|tag| **tag == "svg").count(), 1 + 2 * 3);
+    for part in [
+        "<figcaption>Response over time: kill</figcaption>",
+        "<figcaption>Throughput over time: &lt;b&gt;</figcaption>",
+        "<figcaption>Unavailability: kill</figcaption>",
+        "<h3>Events: kill</h3>",
+        "<h3>Figures: kill</h3>",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("holds nothing over time"));
+    // Without a target: with each scenario, not above them.
+    assert_eq!(page.matches("<td>bytes on links</td>").count(), 2);
+}
+
 #[test]
 fn an_interval_that_the_plan_cuts_off_is_no_drop() {
     let mut run = result(700.0, 2_000);
@@ -199,4 +257,10 @@ fn a_page_replaces_a_page_and_never_a_result() {
         "nothing else is left"
     );
     assert!(write(&folder.path().join("no/page.html"), "x").is_err());
+    // A device would be replaced by a file.
+    let device = folder.path().join("device");
+    let _socket = std::os::unix::net::UnixListener::bind(&device).unwrap();
+    let refused = write(&device, "page").unwrap_err();
+    assert!(refused.to_string().contains("it is no file"), "{refused}");
+    assert!(!std::fs::metadata(&device).unwrap().is_file());
 }

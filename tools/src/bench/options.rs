@@ -1,0 +1,131 @@
+//! What several measurements ask of their command lines.
+//!
+//! A value that means nothing is refused by the parser, with the option's name and what it may be. **Invariant:** what passes here can be
+//! measured: no rate without instants, no message that no node takes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use waterpark::config::{self, ConfigError, Duration};
+use waterpark_bench::Target;
+use waterpark_bench::workload::MESSAGE_BYTES_MIN;
+use waterpark_core::config::Limits;
+
+use super::own_binary;
+use crate::node::Driver;
+
+/// More messages a second have no instants of their own: times are kept in nanoseconds.
+const RATE_MAX: f64 = 1e9;
+
+/// What becomes of a result.
+#[derive(Args)]
+pub(super) struct Output {
+    /// Keep the result in this folder, in a file of its own with what it ran on
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) save: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What is sent, how, and to whom.
+#[derive(Args)]
+pub(super) struct Load {
+    /// Actors; a million, or with `overload` a thousand where nothing else is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) actors: Option<u64>,
+    /// Bytes of a message
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = message_bytes)]
+    pub(super) message_bytes: usize,
+    /// A message that is not acked for so long ends
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(super) timeout: Duration,
+    /// Measure from the first message on, without sending each actor one before
+    #[arg(long)]
+    pub(super) cold: bool,
+    /// Kernel interface for the sockets of its own nodes
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    pub(super) driver: Driver,
+    /// Measure a cluster that runs, described by this configuration
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl Load {
+    /// Processes of its own, or the cluster that is named.
+    pub(super) fn target(&self) -> Result<Target, ExitCode> {
+        Ok(match &self.config {
+            None => Target::Own {
+                binary: own_binary()?,
+                driver: self.driver.name().to_owned(),
+            },
+            Some(path) => match config::load(path, std::env::vars()) {
+                Ok(loaded) => Target::Running {
+                    key: loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes()),
+                    config: Box::new(loaded.config),
+                },
+                Err(error) => {
+                    eprintln!("{error}");
+                    return Err(ExitCode::from(ConfigError::EXIT_CODE));
+                }
+            },
+        })
+    }
+
+    /// The whole call of one message.
+    pub(super) fn timeout_ms(&self) -> u32 {
+        u32::try_from(self.timeout.as_us() / 1_000).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// Messages a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (1.0..=RATE_MAX).contains(rate));
+    rate.ok_or_else(|| format!("a rate is a number of messages a second from 1 to {RATE_MAX}"))
+}
+
+/// Bytes of a message.
+pub(super) fn message_bytes(text: &str) -> Result<usize, String> {
+    let most = Limits::default().message_bytes_max;
+    let bytes = text
+        .parse()
+        .ok()
+        .filter(|bytes| (MESSAGE_BYTES_MIN..=most).contains(bytes));
+    bytes.ok_or_else(|| {
+        format!("a message has {MESSAGE_BYTES_MIN} to {most} bytes: it carries its number and a check, and nodes take no longer one")
+    })
+}
+
+/// How many there are of something: at least one.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "it is a whole number, at least 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        for text in ["1", "0.5e3", "1000000000", "250.5"] {
+            assert!(rate(text).is_ok(), "{text}");
+        }
+        for text in ["0", "0.9", "-5", "inf", "NaN", "1e300", "fast", ""] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        for (text, bytes) in [
+            ("24", Some(24)),
+            ("1048576", Some(1 << 20)),
+            ("23", None),
+            ("1048577", None),
+            ("x", None),
+        ] {
+            assert_eq!(message_bytes(text).ok(), bytes, "{text}");
+        }
+        for (text, count) in [("1", Some(1)), ("0", None), ("-1", None), ("1.5", None)] {
+            assert_eq!(at_least_one(text).ok(), count, "{text}");
+        }
+    }
+}
