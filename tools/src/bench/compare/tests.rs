@@ -50,15 +50,7 @@ fn repeats_are_compared_by_their_medians_and_gates_by_medians_and_intervals() {
     let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     assert_eq!(
         cells,
-        [
-            "response p99",
-            "100",
-            "99 to 101",
-            "120",
-            "118 to 122",
-            "+20.0 %",
-            "us"
-        ]
+        ["response p99", "100", "99 to 101", "120", "118 to 122", "+20.0 %", "us"]
     );
     assert!(
         text.contains("\nA: 3 runs: the median, and an interval that holds that of all runs in 75 of 100 cases"),
