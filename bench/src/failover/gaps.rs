@@ -57,6 +57,8 @@ pub struct Gaps {
     pub by_round: Vec<Histogram<u64>>,
     /// What session reads of the keys that a victim wrote took at most, beyond the slowest in the calm before.
     pub reads: Histogram<u64>,
+    /// The same of the other keys: what more reads, and the machine, make of the slowest.
+    pub reads_others: Histogram<u64>,
     /// Session reads that were not answered.
     pub reads_failed: u64,
 }
@@ -77,15 +79,19 @@ impl Gaps {
         self.reads_failed = reads().filter(|row| row.end != End::Acked).count() as u64;
         let answers = by_key(reads(), keys);
         for round in rounds {
-            let touched = answers.iter().zip(&round.touched).filter(|(_, touched)| **touched);
-            for (answers, _) in touched {
+            for (answers, touched) in answers.iter().zip(&round.touched) {
                 let slowest = |is_within: &dyn Fn(&Ack) -> bool| {
                     let within = answers.iter().filter(|ack| is_within(ack));
                     within.map(|ack| ack.ended_ns - ack.sent_ns).max().unwrap_or(0)
                 };
                 let usual_ns = slowest(&|ack| ack.sent_ns >= round.calm_ns && ack.ended_ns < round.fault_ns);
                 let cost_ns = slowest(&|ack| ack.ended_ns >= round.fault_ns && ack.sent_ns < round.until_ns);
-                self.reads.saturating_record(cost_ns.saturating_sub(usual_ns) / 1_000);
+                let of = if *touched {
+                    &mut self.reads
+                } else {
+                    &mut self.reads_others
+                };
+                of.saturating_record(cost_ns.saturating_sub(usual_ns) / 1_000);
             }
         }
     }
@@ -115,6 +121,7 @@ pub(super) fn gaps(acks: &[Vec<Ack>], rounds: &[Round], is_direct: impl Fn(usize
         whole: histogram(),
         never: 0,
         reads: histogram(),
+        reads_others: histogram(),
         reads_failed: 0,
         by_round: Vec::new(),
     };
@@ -244,6 +251,12 @@ mod tests {
         assert_eq!((gaps.reads.len(), gaps.reads_failed), (2, 1));
         assert_eq!(gaps.reads.min(), 0, "no read of the second key took longer than before");
         assert!(gaps.reads.max().abs_diff(15_000) < 15, "{}", gaps.reads.max());
+        assert_eq!(gaps.reads_others.len(), 1, "nobody hit the third key");
+        assert!(
+            gaps.reads_others.max().abs_diff(350_000) < 350,
+            "{}",
+            gaps.reads_others.max()
+        );
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl ScenarioReport {
             "calm_ms": quantiles(&self.gaps.calm),
             "whole_after_ms": quantiles(&self.gaps.whole),
             "session_reads_ms": quantiles(&self.gaps.reads),
+            "session_reads_others_ms": quantiles(&self.gaps.reads_others),
             "session_reads_failed": self.gaps.reads_failed,
             "never_again": self.gaps.never,
             "whole": self.whole,
@@ -180,6 +181,7 @@ impl ScenarioReport {
             ("all, in the calm before", &self.gaps.calm),
             ("until all copies are back", &self.gaps.whole),
             ("session reads, keys hit", &self.gaps.reads),
+            ("  of the other keys", &self.gaps.reads_others),
         ];
         for (name, of) in rows {
             let (p50, p99, max) = (ms(of, 0.5), ms(of, 0.99), ms(of, 1.0));
