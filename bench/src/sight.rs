@@ -31,6 +31,9 @@ pub(crate) struct GroupSight {
 pub(crate) struct Sight {
     /// By group.
     pub(crate) groups: Vec<GroupSight>,
+    /// Nodes that answered, and the bytes of pools that they have in use.
+    pub(crate) answered: usize,
+    pub(crate) memory_used: u64,
 }
 
 impl Sight {
@@ -50,6 +53,8 @@ impl Sight {
     fn of(told: &[StatusBody], groups: u32, before: &Sight) -> Sight {
         let mut sight = Sight {
             groups: vec![GroupSight::default(); groups as usize],
+            answered: told.len(),
+            memory_used: told.iter().map(|status| status.memory_used).sum(),
         };
         let mut holders: BTreeMap<u32, Vec<u16>> = BTreeMap::new();
         for status in told {

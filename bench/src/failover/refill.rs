@@ -23,6 +23,7 @@ use crate::cluster::{Cluster, ClusterPlan, addresses};
 use crate::generator::{Generator, Schedule};
 use crate::ledger::Checker;
 use crate::run::{self, RunError, Verdict};
+use crate::sight::Sight;
 use crate::timeline::Event;
 use crate::workload::{Kind, Workload};
 
@@ -150,7 +151,15 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
             note("back", stage.names(&back), false);
         }
     }
-    let whole = stage.wait_whole() && stage.goes_on();
+    let mut looks = Vec::new();
+    let left = stage.nodes() - victims.len();
+    let saw = |sight: &Sight| {
+        // The least that answers is all but the lost one: who is silent for once has lost nothing.
+        if sight.answered >= left {
+            looks.push((begun.elapsed(), sight.memory_used));
+        }
+    };
+    let whole = stage.watch_whole(saw) && stage.goes_on();
     let whole_at = begun.elapsed();
     if whole {
         note("whole", Vec::new(), false);
@@ -182,6 +191,7 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
         plan,
         held,
         took: whole_at - lost_at,
+        flow: flow(&looks, held),
         whole,
         driver,
         events,
@@ -190,6 +200,15 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
         faults,
         verdict,
     })
+}
+
+/// How long a lost node's bytes took from the last look before more than a fiftieth of them was back, and how many came since; looks are of
+/// the pools of all nodes that are left. Before that another view had to open, and to be old enough for the next one.
+fn flow(looks: &[(Duration, u64)], held: u64) -> Option<(u64, Duration)> {
+    let least = looks.iter().map(|(_, used)| *used).min()?;
+    let (from_at, from) = looks.iter().rfind(|(_, used)| *used <= least + held / 50)?;
+    let (last_at, last) = looks.last()?;
+    Some((last - from, *last_at - *from_at)).filter(|(bytes, _)| *bytes >= held / 2)
 }
 
 /// Bytes of the logs of a node, as it says itself; none if it does not answer.
@@ -201,6 +220,23 @@ fn held_by(control: &Client, node: u16) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_flow_from_the_last_look_that_saw_none_to_the_end() {
+        let at = |looks: &[(u64, u64)]| {
+            let looks = looks.iter().map(|(ms, used)| (Duration::from_millis(*ms), *used));
+            flow(&looks.collect::<Vec<_>>(), 1_000)
+        };
+        let waits = [(0, 7_000), (50, 7_002), (1_700, 7_020)];
+        let flows = [(1_800, 7_300), (1_900, 7_700), (2_000, 8_020)];
+        assert_eq!(
+            at(&[&waits[..], &flows].concat()),
+            Some((1_000, Duration::from_millis(300)))
+        );
+        assert_eq!(at(&waits), None, "none came back");
+        assert_eq!(at(&[(0, 7_900), (50, 8_000)]), None, "most of it before the first look");
+        assert_eq!(at(&[]), None);
+    }
 
     #[test]
     fn more_than_any_memory_is_refused_before_anything_is_started() {

@@ -14,6 +14,8 @@ use crate::timeline::{Event, Timeline};
 
 /// Seconds for each GiB that was lost.
 const SECONDS_PER_GIB: f64 = 10.0;
+/// Megabytes a second that copies come with, once they do.
+const MB_PER_S: f64 = 500.0;
 /// What messages may take meanwhile, by what they take else.
 const TIMES: f64 = 2.0;
 
@@ -40,6 +42,8 @@ pub struct RefillReport {
     pub held: u64,
     /// From the loss until all copies were there.
     pub took: Duration,
+    /// The bytes that came back from the last look on that saw none come, and how long they took; `None` where looks did not see them come.
+    pub flow: Option<(u64, Duration)>,
     /// Whether they all were.
     pub whole: bool,
     /// Before the loss.
@@ -82,6 +86,11 @@ impl RefillReport {
             ),
             figure("given per second", gib * 1_024.0 / seconds.max(1e-9), "MiB", None),
         ]);
+        if let Some((bytes, took)) = self.flow {
+            let rate = per(bytes, 1_000_000) / took.as_secs_f64().max(1e-9);
+            let least = Some(Target::AtLeast(MB_PER_S));
+            figures.push(figure("given per second, once it flows", rate, "MB", least));
+        }
         // What is over within the first second shows in nothing else.
         if !self.refill.0.is_empty() && !self.calm.0.is_empty() {
             let times = |quantile| self.refill.at(quantile) / self.calm.at(quantile).max(1.0);

@@ -163,9 +163,15 @@ impl<'g> Stage<'g> {
 
     /// Waits until every group has all its copies; whether the next fault may be made.
     pub(super) fn wait_whole(&mut self) -> bool {
+        self.watch_whole(|_| ())
+    }
+
+    /// The same; it is told of each look.
+    pub(super) fn watch_whole(&mut self, mut saw: impl FnMut(&Sight)) -> bool {
         let until = Instant::now() + WHOLE_MAX;
         loop {
             self.look();
+            saw(&self.sight);
             if self.sight.short_of(COPIES) == 0 {
                 return true;
             }
