@@ -200,6 +200,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         queues.into_iter().map(items).sum::<u64>()
             + bytes_of(&self.slot)
             + bytes_of(&self.followers)
+            + bytes_of(&self.early)
             + self.log.book_bytes()
             + self.unapplied.kept_bytes()
             + self.waiting.kept_bytes()

@@ -59,9 +59,9 @@ codes! {
         remedy: "Operator: write a [[node]] with an id, name and port of its own, and `joins = true`.";
 
     Input = 1721, "input cannot be read",
-        cause: "The file does not exist, is a folder, or this user may not read it; or stdin broke off.",
-        effect: "What was read before was sent; nothing else was.",
-        remedy: "Caller: name a file that this user may read, and send what is left.";
+        cause: "The file or folder does not exist, is the one where the other is wanted, or this user may not read it; or stdin broke off.",
+        effect: "What was read before was sent, if anything was; nothing else.",
+        remedy: "Caller: name what is there and this user may read; if some of it was sent, send what is left.";
     InputTooLong = 1722, "a message of the input is too long",
         cause: "It has more bytes than any cluster takes; often a line feed is missing, or it is another file.",
         effect: "The message was not sent; those before it were.",
