@@ -64,7 +64,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    fn new(time: Duration) -> Measured {
+    pub(crate) fn new(time: Duration) -> Measured {
         let histogram = || Histogram::new_with_bounds(1, LONGEST_US, 3).expect("bounds that the library allows");
         Measured {
             sent: 0,

@@ -13,6 +13,7 @@
 //! | [`overload`] | many sessions that offer more than a cluster can take |
 //! | [`report`] | what was measured, with what was to be reached |
 //! | [`run`] | one measurement from start to verdict |
+//! | [`sweep`] | one rate after the other, until the cluster does not carry one |
 //! | [`timeline`] | latency over time |
 //!
 //! **Invariant:** nothing that a node counts decides on `lost` or `duplicated`: every acked message is looked for in three members.
@@ -31,6 +32,7 @@ pub mod overload;
 pub mod report;
 pub mod run;
 mod sight;
+pub mod sweep;
 pub mod timeline;
 pub mod workload;
 

@@ -11,6 +11,7 @@ mod ls;
 mod options;
 mod page;
 mod refill;
+mod sweep;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ pub(crate) use error::ResultsError;
 pub(crate) enum Command {
     /// Send one workload, measure it, and read everything acked back
     Run(Run),
+    /// Send one workload at one rate after the other, and find the fastest that the cluster carries
+    Sweep(sweep::Sweep),
     /// Kill, stop and drain nodes of a cluster of eight, measure what it costs each key, and read everything acked back
     Failover(failover::Arguments),
     /// Lose one of eight nodes that hold something, beside messages at planned instants, and measure how its copies come back
@@ -110,6 +113,7 @@ enum CoresOf {
 pub(crate) fn run(command: &Command) -> ExitCode {
     let arguments = match command {
         Command::Run(arguments) => arguments,
+        Command::Sweep(arguments) => return sweep::run(arguments),
         Command::Failover(arguments) => return failover::run(arguments),
         Command::Refill(arguments) => return refill::run(arguments),
         Command::Compare(arguments) => return compare::run(arguments),

@@ -159,6 +159,7 @@ impl ScenarioReport {
             "rounds": self.each(),
             "figures": figures,
             "events": events,
+            "seconds": self.took.time.as_secs_f64(),
             "over_time": self.took.over_time.to_json(),
             "ack_us": report::quantiles(&self.took.all_us),
             "spectrum_us": json!({ "unavailability": spectrum(&self.gaps.touched) }),

@@ -345,6 +345,17 @@ fn the_page_of_measuring_has_exactly_the_flags_of_the_command() {
 }
 
 #[test]
+fn every_flag_of_a_sweep_is_on_the_page() {
+    let page = read("docs/bench.md");
+    let table = page::section(&page, "## Sweep")
+        .split("\n\n")
+        .find(|part| part.starts_with("| flag |"));
+    let rows = page::rows(table.expect("the flags are listed"));
+    let listed: BTreeSet<String> = rows.iter().flat_map(|cells| page::code(&cells[0])).collect();
+    assert_eq!(listed, declared_flags("tools/src/bench/sweep.rs", "Sweep"));
+}
+
+#[test]
 fn every_figure_finding_and_verdict_is_explained() {
     let page = read("docs/bench.md");
     let report = source::code(&read("bench/src/report.rs"));

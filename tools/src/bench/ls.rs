@@ -69,6 +69,9 @@ pub(super) fn pace(kept: &Kept) -> String {
     if let Some(rate) = number("rate_per_s") {
         return format!("{rate:.0}/s");
     }
+    if let Some((from, to)) = number("from_per_s").zip(number("to_per_s")) {
+        return format!("{from:.0} to {to:.0}/s");
+    }
     let several = [
         ("closed_in_flight", "under way"),
         ("connections", "connections"),

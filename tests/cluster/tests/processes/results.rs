@@ -136,3 +136,79 @@ fn runs_are_kept_listed_compared_and_shown() {
     assert!(said.stderr.contains("WP-8021"), "{}", said.all());
     nodes.stop();
 }
+
+#[test]
+fn a_sweep_has_a_verdict_for_each_rate_and_is_kept_listed_and_drawn() {
+    let _machine = Machine::take("bench sweep", Duration::from_secs(180));
+    let nodes = Nodes::start(five());
+    let config = nodes.config_path().display().to_string();
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let name = |path: &Path| path.display().to_string();
+    let sweep = |own: &[&str]| -> Said {
+        let load = [
+            "bench", "sweep", "--config", &config, "--for", "400ms", "--actors", "50",
+        ];
+        type_in(&[&load[..], own].concat())
+    };
+    let range = ["--from", "200", "--to", "800", "--steps", "3", "--refine", "0"];
+    let save = ["--p99", "20s", "--json", "--save", &name(folder.path())];
+    let said = sweep(&[&range[..], &save].concat());
+    // A machine that does other things besides may be late at any rate.
+    assert!([0, 5].contains(&said.code), "{}", said.all());
+    let report = said.json();
+    assert_eq!(
+        (&report["schema"], &report["complete"], &report["workload"]),
+        (&"waterpark.bench_sweep.1".into(), &true.into(), &"sweep-w128".into())
+    );
+    let steps = report["steps"].as_array().expect("a list");
+    let rates: Vec<Option<f64>> = steps.iter().map(|step| step["rate_per_s"].as_f64()).collect();
+    assert!(rates.starts_with(&[Some(200.0), Some(400.0)]), "{rates:?}");
+    for (place, step) in steps.iter().enumerate() {
+        assert!(step["acked"].as_u64() > Some(0), "{step:#}");
+        assert_eq!(
+            (&step["lost"], &step["duplicated"], &step["unreadable"]),
+            (&0.into(), &0.into(), &0.into())
+        );
+        // Each of the 50 actors had a message before the first rate.
+        let first = if place == 0 { 50 } else { 0 };
+        let acked = step["acked"].as_u64().map(|acked| acked + first);
+        assert_eq!(step["looked_for"].as_u64(), acked, "{step:#}");
+        let verdict = step["verdict"].as_str().expect("a verdict");
+        assert!(["OK", "INVALID"].contains(&verdict), "{step:#}");
+        assert!(verdict == "OK" || step["carried"] == false, "{step:#}");
+    }
+    let kept = files(folder.path());
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let listed = type_in(&["bench", "ls", &name(folder.path())]).ends(0);
+    assert!(listed.text().contains("200 to 800/s"), "{}", listed.all());
+    let page = folder.path().join("page.html");
+    type_in(&["bench", "report", &name(&kept[0]), "-o", &name(&page)]).ends(0);
+    let page = fs::read_to_string(page).expect("it was written");
+    assert!(
+        page.contains("<figcaption>Response by throughput</figcaption>"),
+        "{page}"
+    );
+
+    // No cluster keeps to a microsecond: two rates, and none is carried.
+    let said = sweep(&[&range[..], &["--p99", "1us"]].concat());
+    let carried = said.text().lines().filter(|line| line.ends_with("carried"));
+    assert_eq!(carried.count(), 0, "{}", said.all());
+    assert!(
+        said.text().contains("no rate was carried") && !said.stderr.contains("step 3"),
+        "{}",
+        said.all()
+    );
+
+    for (bad, why) in [
+        (&["--from", "5", "--to", "5"][..], "a sweep goes up"),
+        (&["--from", "fast"][..], "a rate is a number"),
+        (&["--steps", "1"][..], "1 is not in 2..=100"),
+        (&["--p99", "0ms"][..], "--p99 is more than nothing"),
+    ] {
+        let said = sweep(bad).ends(2);
+        assert!(said.stderr.contains(why), "{}", said.all());
+    }
+    let said = type_in(&["bench", "sweep", "--for", "1ms"]).ends(2);
+    assert!(said.stderr.contains("--for is at least"), "{}", said.all());
+    nodes.stop();
+}

@@ -147,11 +147,15 @@ fn section(number: u64, kept: &Kept) -> String {
     text += "</div>\n";
     text += "<div class=\"beside plots\">\n";
     text += &figure("Percentile spectrum", &spectrum(result));
-    if scenarios.is_empty() {
+    if result["steps"].is_array() {
+        text += &figure("Response by throughput", &by_throughput(result));
+        text += &block("Rates", &steps(result));
+    } else if scenarios.is_empty() {
         text += &over_time_of(result, "");
     }
     text += &block("Outcome", &outcome(result));
     for scenario in scenarios {
+        text += "</div>\n<div class=\"beside plots\">\n";
         let name = format!(": {}", scenario["scenario"].as_str().unwrap_or("?"));
         text += &over_time_of(scenario, &name);
         text += &figure(&format!("Unavailability{name}"), &unavailability(scenario));
@@ -186,6 +190,75 @@ fn over_time_of(part: &Value, name: &str) -> String {
         );
     }
     text
+}
+
+/// The rates of a sweep whose figures say something of the cluster: how many acks a second there were, and the row.
+fn by_throughput(result: &Value) -> Result<String, &'static str> {
+    let steps = result["steps"].as_array().into_iter().flatten();
+    let valid = steps.filter(|step| step["verdict"] != "INVALID");
+    let steps: Vec<(f64, &Value)> = valid
+        .filter_map(|step| Some((step["acked_per_s"].as_f64()?, &step["ack_us"])))
+        .collect();
+    if steps.is_empty() {
+        return Err("No rate of this sweep has figures that say something of the cluster.");
+    }
+    let line = |(key, name): (&str, &'static str)| Line {
+        name,
+        points: (steps.iter())
+            .map(|(acked, us)| us[key].as_f64().filter(|us| *us > 0.0).map(|us| (*acked, us)))
+            .collect(),
+    };
+    let lines = [("p50", "p50"), ("p99", "p99"), ("p999", "p99.9")].map(line);
+    let (least, most) = bounds(&lines);
+    let knee = result["acked_per_s"].as_f64();
+    let name = if result["is_knee"] == true { "knee" } else { "carried" };
+    let mark = knee.map(|at| Mark {
+        at,
+        name,
+        is_chief: true,
+    });
+    let fastest = steps.iter().map(|(acked, _)| *acked).fold(0.0, f64::max);
+    Ok(svg(
+        "Response times by acks a second, of each rate that was planned",
+        &Axis::linear(fastest, "acked a second", plot::count),
+        &Axis::log_us(least, most),
+        &lines,
+        mark.as_slice(),
+    ))
+}
+
+/// What became of each rate of a sweep.
+fn steps(result: &Value) -> String {
+    let mut rows = vec![cells(["planned/s", "acked/s", "p50", "p99", "p99.9", "verdict", ""])];
+    for step in result["steps"].as_array().into_iter().flatten() {
+        let rate = |name: &str| {
+            step[name]
+                .as_f64()
+                .map_or_else(|| "–".to_owned(), |rate| format!("{rate:.0}"))
+        };
+        let us = |key: &str| {
+            step["ack_us"][key]
+                .as_u64()
+                .map_or_else(|| "–".to_owned(), figures::latency)
+        };
+        let verdict = escaped(step["verdict"].as_str().unwrap_or("–"));
+        let said = match step["why"].as_str() {
+            None => "<span class=\"good\">carried</span>".to_owned(),
+            Some(why) => format!("<span class=\"bad\">{}</span>", escaped(why)),
+        };
+        rows.push(vec![
+            rate("rate_per_s"),
+            rate("acked_per_s"),
+            us("p50"),
+            us("p99"),
+            us("p999"),
+            verdict,
+            said,
+        ]);
+    }
+    let bound = result["bounded_by"].as_str().unwrap_or("none was carried");
+    let text = "Each rate ran once. INVALID ones are not drawn: the generator was late. Faster than what is marked: ";
+    table("steps", &rows) + &format!("<p class=\"quiet\">{text}{}.</p>\n", escaped(bound))
 }
 
 /// Something that was done to the cluster, or that became so.
@@ -233,7 +306,9 @@ fn method(kept: &Kept) -> String {
     let durability = result["durability"].as_str().unwrap_or("not said");
     let clock = kept.environment()["clock_source"].as_str().unwrap_or("not said");
     let settings = &result["settings"];
-    let pace = if settings["rate_per_s"].is_number() || kept.workload() == "overload" {
+    let is_open =
+        settings["rate_per_s"].is_number() || settings["from_per_s"].is_number() || kept.workload() == "overload";
+    let pace = if is_open {
         "open loop: every message has its planned instant, and response times count from it"
     } else {
         "closed loop: no arrival is planned, so no delay of one is seen"
@@ -405,6 +480,16 @@ fn rows_of_time(result: &Value) -> Result<Vec<(f64, &Value)>, &'static str> {
     }
 }
 
+/// The least and the most of all lines.
+fn bounds(lines: &[Line<'_>]) -> (f64, f64) {
+    let all = || {
+        lines
+            .iter()
+            .flat_map(|line| line.points.iter().flatten().map(|(_, value)| *value))
+    };
+    (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max))
+}
+
 fn over_time(result: &Value) -> Result<String, &'static str> {
     let rows = rows_of_time(result)?;
     let line = |name: &'static str| Line {
@@ -414,12 +499,7 @@ fn over_time(result: &Value) -> Result<String, &'static str> {
             .collect(),
     };
     let lines = ["p50", "p99", "max"].map(line);
-    let all_us = || {
-        lines
-            .iter()
-            .flat_map(|line| line.points.iter().flatten().map(|(_, us)| *us))
-    };
-    let (least, most) = (all_us().fold(f64::INFINITY, f64::min), all_us().fold(0.0, f64::max));
+    let (least, most) = bounds(&lines);
     let last = rows.last().map_or(0.0, |(at, _)| *at);
     Ok(svg(
         "Response times by when their messages were planned",
@@ -433,7 +513,8 @@ fn over_time(result: &Value) -> Result<String, &'static str> {
 fn throughput(result: &Value) -> Result<String, &'static str> {
     let rows = rows_of_time(result)?;
     let interval = rows.get(1).map_or(0.1, |(at, _)| *at - rows[0].0);
-    let until = result["settings"]["for_s"].as_f64().unwrap_or(f64::INFINITY);
+    let planned = result["settings"]["for_s"].as_f64();
+    let until = planned.or(result["seconds"].as_f64()).unwrap_or(f64::INFINITY);
     let points = rows.iter().map(|(at, row)| {
         // The last interval may be cut off by the end of the plan.
         let left = until - at;
@@ -478,7 +559,7 @@ fn outcome(result: &Value) -> String {
             rows.push(vec![escaped(&name.replace('_', " ")), figures::count(count)]);
         }
     }
-    let mut text = table("pairs", &rows);
+    let mut text = table("pairs", &rows) + "<div class=\"long\">\n";
     for said in result["findings"]
         .as_array()
         .into_iter()
@@ -487,7 +568,7 @@ fn outcome(result: &Value) -> String {
     {
         text += &format!("<p class=\"bad\">{}</p>\n", escaped(said));
     }
-    text
+    text + "</div>\n"
 }
 
 /// Fields of an object by name; bytes with their unit.

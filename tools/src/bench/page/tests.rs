@@ -217,6 +217,54 @@ fn each_scenario_has_its_own_axis_of_time() {
 }
 
 #[test]
+fn a_sweep_is_drawn_by_its_throughput_with_the_knee() {
+    let step = |rate: f64, verdict: &str, why: Value| {
+        json!({
+            "rate_per_s": rate, "acked_per_s": rate, "verdict": verdict, "why": why,
+            "ack_us": { "p50": 100, "p99": rate, "p999": 2.0 * rate },
+        })
+    };
+    let mut run = result(2_000.0, 2_000);
+    run.as_object_mut().unwrap().remove("over_time");
+    run["settings"] = json!({ "from_per_s": 1_000, "to_per_s": 9_000 });
+    let steps = [
+        step(1_000.0, "OK", Value::Null),
+        step(2_000.0, "OK", Value::Null),
+        step(4_000.0, "OK", "p99 <".into()),
+    ];
+    run["steps"] = [&steps[..], &[step(9_000.0, "INVALID", "late".into())]].concat().into();
+    (run["is_knee"], run["bounded_by"]) = (true.into(), "p99 <".into());
+    let shown = page(&chosen(vec![kept("a.json", &run)]));
+    assert_eq!(tags(&shown).iter().filter(|tag| **tag == "svg").count(), 2);
+    assert!(
+        shown.contains("<figcaption>Response by throughput</figcaption>") && shown.contains(">knee</text>"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("1000 to 9000/s") && shown.contains("Method: open loop"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("<span class=\"bad\">p99 &lt;</span>") && shown.contains("is marked: p99 &lt;."),
+        "{shown}"
+    );
+    assert_eq!(shown.matches("<span class=\"good\">carried</span>").count(), 2);
+    // The fastest one is in the table, and not in the picture: the axis ends before it.
+    assert!(
+        shown.contains("<td>9000</td>") && !shown.contains(">9k</text>") && shown.contains(">4k</text>"),
+        "{shown}"
+    );
+    assert!(!shown.contains("holds nothing over time"));
+
+    run["is_knee"] = false.into();
+    assert!(page(&chosen(vec![kept("a.json", &run)])).contains(">carried</text>"));
+    run["steps"] = json!([7, { "acked_per_s": "x" }, step(9_000.0, "INVALID", Value::Null)]);
+    let none = page(&chosen(vec![kept("a.json", &run)]));
+    tags(&none);
+    assert!(none.contains("No rate of this sweep has figures"), "{none}");
+}
+
+#[test]
 fn an_interval_that_the_plan_cuts_off_is_no_drop() {
     let mut run = result(700.0, 2_000);
     run["settings"]["for_s"] = 0.25.into();
