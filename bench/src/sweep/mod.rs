@@ -21,6 +21,9 @@ pub const TIMES: f64 = 5.0;
 /// So many rates that are not carried end the way up: the second one shows what lies behind the knee.
 const BEYOND: usize = 2;
 
+/// A rate at which the generator was late is tried so often in all: what kept it once may be over.
+const ATTEMPTS: u32 = 2;
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct SweepPlan {
@@ -74,6 +77,8 @@ pub struct Step {
     pub rate: f64,
     /// What p99 was allowed to be, in µs.
     pub p99_max_us: f64,
+    /// Measurements of it; all but the last were INVALID.
+    pub attempts: u32,
     /// Why it was not carried; `None` if it was.
     pub short: Option<Short>,
     /// The measurement.
@@ -166,12 +171,20 @@ pub fn sweep(plan: SweepPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
     let mut search = Search::new(&plan);
     let mut steps: Vec<Step> = Vec::new();
     while let Some(rate) = search.next() {
+        say(&format!("step {}: {rate:.0} messages a second", steps.len() + 1));
         let mut step = plan.step.clone();
         step.pace = Pace::Open(rate);
         // Actors of a cluster that runs have had their first message by then.
-        step.warm &= steps.is_empty() || matches!(step.target, Target::Own { .. });
-        say(&format!("step {}: {rate:.0} messages a second", steps.len() + 1));
-        let report = run::measure(step, &mut say, &go_on)?;
+        let is_own = matches!(step.target, Target::Own { .. });
+        step.warm &= steps.is_empty() || is_own;
+        let mut attempts = 1;
+        let mut report = run::measure(step.clone(), &mut say, &go_on)?;
+        while report.verdict == Verdict::Invalid && attempts < ATTEMPTS && go_on() {
+            say("the generator was late: once more");
+            attempts += 1;
+            step.warm &= is_own;
+            report = run::measure(step.clone(), &mut say, &go_on)?;
+        }
         if !go_on() {
             break;
         }
@@ -197,6 +210,7 @@ pub fn sweep(plan: SweepPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
         steps.push(Step {
             rate,
             p99_max_us,
+            attempts,
             short,
             report,
         });

@@ -123,6 +123,7 @@ impl SweepReport {
                 let p99_max_us = step.p99_max_us.is_finite().then_some(step.p99_max_us);
                 let own = json!({
                     "rate_per_s": step.rate, "carried": step.short.is_none(), "why": step.short.map(Short::name), "p99_max_us": p99_max_us,
+                    "attempts": step.attempts,
                 });
                 with(own, step.report.to_json())
             })
@@ -189,8 +190,14 @@ impl SweepReport {
             let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| measured.response_us.value_at_quantile(quantile));
             let (rate, acked, late) = (step.rate, step.report.acked_per_s(), measured.late);
             let why = step.short.map_or("carried", Short::name);
+            let again = if step.attempts > 1 {
+                ", at the second attempt"
+            } else {
+                ""
+            };
             let verdict = step.report.verdict.name();
-            text += &format!("{rate:>12.0}{acked:>12.0}{p50:>10}{p99:>10}{p999:>10}{late:>10}  {verdict:<8}{why}\n");
+            text +=
+                &format!("{rate:>12.0}{acked:>12.0}{p50:>10}{p99:>10}{p999:>10}{late:>10}  {verdict:<8}{why}{again}\n");
             for said in &step.report.findings.said {
                 text += &format!("  {said}\n");
             }
@@ -240,6 +247,7 @@ mod tests {
             Step {
                 rate,
                 p99_max_us: f64::INFINITY,
+                attempts: 1,
                 short: *short,
                 report,
             }

@@ -246,6 +246,12 @@ fn steps(result: &Value) -> String {
             None => "<span class=\"good\">carried</span>".to_owned(),
             Some(why) => format!("<span class=\"bad\">{}</span>", escaped(why)),
         };
+        let again = if step["attempts"].as_u64() > Some(1) {
+            ", at the second attempt"
+        } else {
+            ""
+        };
+        let said = said + again;
         rows.push(vec![
             rate("rate_per_s"),
             rate("acked_per_s"),
@@ -257,7 +263,8 @@ fn steps(result: &Value) -> String {
         ]);
     }
     let bound = result["bounded_by"].as_str().unwrap_or("none was carried");
-    let text = "Each rate ran once. INVALID ones are not drawn: the generator was late. Faster than what is marked: ";
+    let text =
+        "Each rate counts once. INVALID ones are not drawn: the generator was late. Faster than what is marked: ";
     table("steps", &rows) + &format!("<p class=\"quiet\">{text}{}.</p>\n", escaped(bound))
 }
 
