@@ -92,7 +92,8 @@ struct Search {
     up: Vec<f64>,
     refine: u32,
     carried: Option<f64>,
-    not_carried: Option<f64>,
+    /// The slowest that was not, and why.
+    not_carried: Option<(f64, Short)>,
     beyond: usize,
 }
 
@@ -124,7 +125,7 @@ impl Search {
             return Some(rate);
         }
         // Nothing is to be found between where nothing, or everything, was carried.
-        let (carried, not_carried) = self.carried.zip(self.not_carried)?;
+        let (carried, (not_carried, _)) = self.carried.zip(self.not_carried)?;
         let middle = (carried * not_carried).sqrt().round();
         if self.refine == 0 || middle <= carried || middle >= not_carried {
             return None;
@@ -133,13 +134,22 @@ impl Search {
         Some(middle)
     }
 
-    fn note(&mut self, rate: f64, is_carried: bool) {
-        let is_first = self.not_carried.is_none_or(|not_carried| rate < not_carried);
-        if is_carried && is_first {
-            self.carried = Some(rate);
-        } else if !is_carried {
-            self.beyond += 1;
-            self.not_carried = Some(self.not_carried.map_or(rate, |before| before.min(rate)));
+    /// What became of a rate. A late generator says nothing of the cluster: a faster rate that is carried takes that back.
+    fn note(&mut self, rate: f64, short: Option<Short>) {
+        let Some(short) = short else {
+            if self
+                .not_carried
+                .is_none_or(|(other, short)| rate < other || short == Short::Late)
+            {
+                self.carried = Some(rate);
+                self.not_carried = self.not_carried.filter(|(other, _)| rate < *other);
+                self.beyond = 0;
+            }
+            return;
+        };
+        self.beyond += 1;
+        if self.not_carried.is_none_or(|(other, _)| rate < other) {
+            self.not_carried = Some((rate, short));
         }
     }
 }
@@ -205,7 +215,7 @@ pub fn sweep(plan: SweepPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
             "{rate:.0} messages a second: {}",
             short.map_or("carried", Short::name)
         ));
-        search.note(rate, short.is_none());
+        search.note(rate, short);
         let is_lost = short == Some(Short::Lost);
         steps.push(Step {
             rate,
@@ -311,7 +321,7 @@ pub(crate) mod tests {
         while let Some(rate) = search.next() {
             assert!(rates.len() < 100, "{rates:?}");
             rates.push(rate);
-            search.note(rate, rate <= carries);
+            search.note(rate, (rate > carries).then_some(Short::Slow));
         }
         (rates, search.carried)
     }
@@ -346,10 +356,27 @@ pub(crate) mod tests {
     #[test]
     fn a_rate_that_is_carried_behind_one_that_was_not_is_chance() {
         let mut search = Search::new(&plan(1_000.0, 8_000.0, 4, 1));
-        for carried in [true, false, true, true] {
+        for short in [None, Some(Short::Slow), None, None] {
             let rate = search.next().unwrap();
-            search.note(rate, carried);
+            search.note(rate, short);
         }
         assert_eq!(search.next(), Some(1_414.0), "between 1,000 and 2,000");
+    }
+
+    #[test]
+    fn a_late_generator_says_nothing_against_a_faster_rate_that_is_carried() {
+        let mut search = Search::new(&plan(1_000.0, 8_000.0, 4, 1));
+        for short in [Some(Short::Late), None, Some(Short::Late), Some(Short::Slow)] {
+            let rate = search.next().unwrap();
+            search.note(rate, short);
+        }
+        assert_eq!(search.next(), Some(2_828.0), "between 2,000 and 4,000");
+        // As long as none was carried two of them end the sweep.
+        let mut search = Search::new(&plan(1_000.0, 8_000.0, 4, 1));
+        for _ in 0..2 {
+            let rate = search.next().unwrap();
+            search.note(rate, Some(Short::Late));
+        }
+        assert_eq!(search.next(), None);
     }
 }

@@ -59,11 +59,13 @@ impl Bound {
 }
 
 impl SweepReport {
-    /// The fastest rate that was carried, all slower ones as well, and what bounds it.
+    /// The fastest rate that was carried before one that the cluster did not carry, and what bounds it.
     fn knee(&self) -> Option<(&Step, Bound)> {
-        let carried = self.steps.iter().take_while(|step| step.short.is_none()).count();
-        let knee = self.steps.get(carried.checked_sub(1)?)?;
-        let bound = match self.steps.get(carried).and_then(|next| next.short) {
+        let may_be = |step: &&Step| matches!(step.short, None | Some(Short::Late));
+        let before = self.steps.iter().take_while(may_be).count();
+        let place = self.steps[..before].iter().rposition(|step| step.short.is_none())?;
+        let knee = &self.steps[place];
+        let bound = match self.steps.get(place + 1).and_then(|next| next.short) {
             None => Bound::Range,
             Some(Short::Late) => Bound::Generator,
             Some(short) => Bound::Cluster(short),
@@ -71,11 +73,11 @@ impl SweepReport {
         Some((knee, bound))
     }
 
-    /// FAIL if something acked is not held in any step. INVALID if the generator was late at the slowest rate already, so that nothing is known.
+    /// FAIL if something acked is not held in any step. INVALID if the generator was late in all of them, so that nothing is known.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let is_clean = self.steps.iter().all(|step| step.short != Some(Short::Lost));
-        let is_late = self.steps.first().is_none_or(|step| step.short == Some(Short::Late));
+        let is_late = self.steps.iter().all(|step| step.short == Some(Short::Late));
         Verdict::of(is_clean, is_late)
     }
 
@@ -263,7 +265,15 @@ mod tests {
     fn only_what_the_cluster_bounds_is_called_the_knee() {
         // Why rates were not carried, the fastest that was, what it is called, whether it is the knee.
         type Row = (&'static [Option<Short>], Option<f64>, &'static str, bool, Verdict);
-        let table: [Row; 7] = [
+        let table: [Row; 9] = [
+            (
+                &[Some(Short::Late), None, Some(Short::Slow)],
+                Some(2_000.0),
+                "knee",
+                true,
+                Verdict::Ok,
+            ),
+            (&[Some(Short::Slow), None], None, "acked at most", false, Verdict::Ok),
             (
                 &[None, None, Some(Short::Slow)],
                 Some(2_000.0),

@@ -149,7 +149,6 @@ fn section(number: u64, kept: &Kept) -> String {
     text += &figure("Percentile spectrum", &spectrum(result));
     if result["steps"].is_array() {
         text += &figure("Response by throughput", &by_throughput(result));
-        text += &block("Rates", &steps(result));
     } else if scenarios.is_empty() {
         text += &over_time_of(result, "");
     }
@@ -161,7 +160,11 @@ fn section(number: u64, kept: &Kept) -> String {
         text += &figure(&format!("Unavailability{name}"), &unavailability(scenario));
         text += &block(&format!("Figures{name}"), &targets(scenario, |_| true));
     }
-    text += "</div>\n<div class=\"beside\">\n";
+    text += "</div>\n";
+    if result["steps"].is_array() {
+        text += &block("Rates", &steps(result));
+    }
+    text += "<div class=\"beside\">\n";
     text += &block("Environment", &listed(kept.environment()));
     text += &block("Settings", &listed(&result["settings"]));
     text += "</div>\n";
