@@ -131,7 +131,10 @@ fn runs_are_kept_listed_compared_and_shown() {
         said.all()
     );
     let text = fs::read_to_string(&page).expect("it was written");
-    assert_eq!((text.matches("<section").count(), text.matches("<svg").count()), (3, 9));
+    assert_eq!(
+        (text.matches("<section").count(), text.matches("<svg").count()),
+        (3, 10)
+    );
     let said = type_in(&["bench", "report", &name(&runs), "-o", &name(&kept[0])]).ends(1);
     assert!(said.stderr.contains("WP-8021"), "{}", said.all());
     nodes.stop();

@@ -85,6 +85,9 @@ const HEAD: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\
     <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
     <title>Waterpark: what the bench measured</title>\n<style>\n";
 
+/// Lines of one plot that have a colour of their own.
+const LINES_MAX: usize = 6;
+
 const STYLE: &str = include_str!("style.css");
 
 fn page(chosen: &Chosen) -> String {
@@ -112,15 +115,43 @@ fn overview(chosen: &Chosen) -> String {
         for (number, kept) in (1..).zip(&chosen.results) {
             let mut row: Vec<String> = ls::cells(kept).iter().map(|cell| escaped(cell)).collect();
             row.truncate(columns);
-            row[0] = format!("<a href=\"#run-{number}\">{}</a>", row[0]);
+            row[0] = format!("{number} · <a href=\"#run-{number}\">{}</a>", row[0]);
             rows.push(row);
         }
         text += &table("overview", &rows);
+        text += &format!(
+            "<div class=\"beside plots\">\n{}</div>\n",
+            over_each_other(&chosen.results)
+        );
     }
     for damaged in &chosen.damaged {
         text += &format!("<p class=\"bad\">left out: {}</p>\n", escaped(damaged));
     }
     text
+}
+
+/// Responses of the results in one plot, by their numbers: as many as can be told apart, and none beside one whose acks promise something else.
+fn over_each_other(results: &[Kept]) -> String {
+    let caption = match results.len() {
+        ..=LINES_MAX => "Response of each, by its number".to_owned(),
+        count => format!("Response of the first {LINES_MAX} of {count}, by their numbers"),
+    };
+    let promised = |kept: &Kept| kept.result()["durability"].clone();
+    if results.iter().any(|kept| promised(kept) != promised(&results[0])) {
+        return figure(&caption, &Err("Their acks promise different things: no plot has both."));
+    }
+    let first = (1..).zip(results.iter().take(LINES_MAX));
+    let named =
+        first.map(|(number, kept): (u64, &Kept)| (number.to_string(), &kept.result()["spectrum_us"]["response"]));
+    let plot = spectra(
+        named,
+        "Percentile spectra of the results: time by the share of messages that took at most so long",
+        "percent of the messages took at most",
+    );
+    figure(
+        &caption,
+        &plot.map_err(|_| "None of these results holds a spectrum of its responses."),
+    )
 }
 
 fn section(number: u64, kept: &Kept) -> String {
@@ -130,7 +161,7 @@ fn section(number: u64, kept: &Kept) -> String {
         _ => "bad",
     };
     let mut text = format!(
-        "<section id=\"run-{number}\">\n<h2>{}, {} <span class=\"verdict {class}\">{}</span></h2>\n<p class=\"quiet\">{} · {}</p>\n",
+        "<section id=\"run-{number}\">\n<h2>{number} · {}, {} <span class=\"verdict {class}\">{}</span></h2>\n<p class=\"quiet\">{} · {}</p>\n",
         escaped(kept.workload()),
         escaped(&ls::pace(kept)),
         escaped(kept.verdict()),
@@ -435,19 +466,26 @@ fn unavailability(scenario: &Value) -> Result<String, &'static str> {
     )
 }
 
-fn spectrum_of(
-    result: &Value,
-    names: &[&'static str],
+fn spectrum_of(result: &Value, names: &[&str], title: &str, label: &'static str) -> Result<String, &'static str> {
+    let named = names
+        .iter()
+        .map(|name| ((*name).to_owned(), &result["spectrum_us"][name]));
+    spectra(named, title, label)
+}
+
+/// Rows of a spectrum as lines under their names.
+fn spectra<'a>(
+    named: impl Iterator<Item = (String, &'a Value)>,
     title: &str,
     label: &'static str,
 ) -> Result<String, &'static str> {
-    let of = |name: &'static str| -> Option<(&'static str, Vec<(f64, f64)>)> {
-        let rows = result["spectrum_us"][name].as_array()?;
+    let of = |(name, rows): (String, &Value)| -> Option<(String, Vec<(f64, f64)>)> {
+        let rows = rows.as_array()?;
         let points = rows.iter().filter_map(|row| Some((row[0].as_f64()?, row[1].as_f64()?)));
         let points: Vec<(f64, f64)> = points.filter(|(quantile, _)| (0.0..=1.0).contains(quantile)).collect();
         (points.len() > 1).then_some((name, points))
     };
-    let found: Vec<_> = names.iter().copied().filter_map(of).collect();
+    let found: Vec<_> = named.filter_map(of).collect();
     let within = found
         .iter()
         .flat_map(|(_, points)| points)

@@ -53,7 +53,7 @@ fn a_page_has_every_part_of_each_result() {
     let page = page(&both);
     let tags = tags(&page);
     let count = |name: &str| tags.iter().filter(|tag| **tag == name).count();
-    assert_eq!((count("section"), count("svg"), count("figcaption")), (2, 6, 6));
+    assert_eq!((count("section"), count("svg"), count("figcaption")), (2, 7, 7));
     assert_eq!(
         count("script") + count("link") + count("img") + count("iframe"),
         0,
@@ -67,7 +67,8 @@ fn a_page_has_every_part_of_each_result() {
         "no address but a name"
     );
     for part in [
-        "<a href=\"#run-2\">",
+        "2 · <a href=\"#run-2\">",
+        "<figcaption>Response of each, by its number</figcaption>",
         "<section id=\"run-2\">",
         "<h3>Figures</h3>",
         "<td>at least 600</td>",
@@ -262,6 +263,31 @@ fn a_sweep_is_drawn_by_its_throughput_with_the_knee() {
     let none = page(&chosen(vec![kept("a.json", &run)]));
     tags(&none);
     assert!(none.contains("No rate of this sweep has figures"), "{none}");
+}
+
+#[test]
+fn results_stand_over_each_other_as_far_as_they_can_be_told_apart_and_promise_the_same() {
+    let all: Vec<Kept> = (1..=8)
+        .map(|number| kept("a.json", &result(700.0, 1_000 * number)))
+        .collect();
+    let shown = page(&chosen(all[..6].to_vec()));
+    tags(&shown);
+    let plot = shown
+        .split("by its number</figcaption>")
+        .nth(1)
+        .and_then(|rest| rest.split("</svg>").next())
+        .unwrap();
+    assert_eq!(plot.matches("d=\"M68.0 ").count(), 6 + 1, "each, and the axis: {plot}");
+    assert!(plot.contains("y=\"18.5\">6</text>"), "{plot}");
+    assert!(page(&chosen(all)).contains("Response of the first 6 of 8, by their numbers"));
+
+    let mut other = result(700.0, 1_000);
+    other["durability"] = "disk".into();
+    let mixed = page(&chosen(vec![
+        kept("a.json", &other),
+        kept("b.json", &result(700.0, 1_000)),
+    ]));
+    assert!(mixed.contains("no plot has both"), "{mixed}");
 }
 
 #[test]
