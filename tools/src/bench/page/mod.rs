@@ -119,10 +119,7 @@ fn overview(chosen: &Chosen) -> String {
             rows.push(row);
         }
         text += &table("overview", &rows);
-        text += &format!(
-            "<div class=\"beside plots\">\n{}</div>\n",
-            over_each_other(&chosen.results)
-        );
+        text += &format!("<div class=\"alone\">\n{}</div>\n", over_each_other(&chosen.results));
     }
     for damaged in &chosen.damaged {
         text += &format!("<p class=\"bad\">left out: {}</p>\n", escaped(damaged));
