@@ -109,7 +109,7 @@ enum CoresOf {
 }
 
 /// 0: everything acked is held and the generator kept to its plan. 1: FAIL, or no measurement. 2: options that mean nothing. 3: the
-/// configuration does not serve. 5: INVALID.
+/// configuration does not serve. 11: INVALID.
 pub(crate) fn run(command: &Command) -> ExitCode {
     let arguments = match command {
         Command::Run(arguments) => arguments,

@@ -36,6 +36,8 @@ pub(crate) mod code {
     pub(crate) const HOST: u8 = 9;
     /// An objective is missed, or something became worse.
     pub(crate) const REGRESSION: u8 = 10;
+    /// The generator did not keep its own schedule: the result says nothing.
+    pub(crate) const INVALID: u8 = 11;
 }
 
 /// Why a command on data ended without an answer.

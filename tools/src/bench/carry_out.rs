@@ -11,7 +11,7 @@ use waterpark_bench::run::RunError;
 use super::kept::Place;
 use super::options::Output;
 use crate::errors::{self, Coded};
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::signals;
 
 /// What was measured: for programs, for people, and what it is worth.
@@ -72,7 +72,7 @@ fn end(place: Option<Place>, as_json: bool, result: &Value, text: &str, verdict:
     }
 }
 
-/// Says what a verdict means. 0: everything acked is held. 1: it is not. 5: INVALID.
+/// Says what a verdict means. 0: everything acked is held. 1: it is not. 11: INVALID.
 fn by_verdict(verdict: Verdict) -> ExitCode {
     if let Some(code) = errors::of_verdict(verdict) {
         errors::say(code, &code.title);
@@ -80,6 +80,6 @@ fn by_verdict(verdict: Verdict) -> ExitCode {
     match verdict {
         Verdict::Ok => ExitCode::SUCCESS,
         Verdict::Fail => ExitCode::FAILURE,
-        Verdict::Invalid => ExitCode::from(5),
+        Verdict::Invalid => ExitCode::from(code::INVALID),
     }
 }
