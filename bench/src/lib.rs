@@ -15,6 +15,7 @@
 //! | [`run`] | one measurement from start to verdict |
 //! | [`sweep`] | one rate after the other, until the cluster does not carry one |
 //! | [`timeline`] | latency over time |
+//! | [`twelve`] | the twelve figures, by carrying out what stands above |
 //!
 //! **Invariant:** nothing that a node counts decides on `lost` or `duplicated`: every acked message is looked for in three members.
 
@@ -34,6 +35,7 @@ pub mod run;
 mod sight;
 pub mod sweep;
 pub mod timeline;
+pub mod twelve;
 pub mod workload;
 
 pub use report::Report;

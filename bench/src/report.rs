@@ -65,10 +65,41 @@ pub(crate) struct Figure {
     pub(crate) target: Option<Target>,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum Target {
+/// What is to be reached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// So much or more.
     AtLeast(f64),
+    /// So much or less.
     AtMost(f64),
+}
+
+impl Target {
+    /// The bound.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        match self {
+            Target::AtLeast(target) | Target::AtMost(target) => target,
+        }
+    }
+
+    /// Which side of it is good, for programs.
+    #[must_use]
+    pub fn bound(self) -> &'static str {
+        match self {
+            Target::AtLeast(_) => "at_least",
+            Target::AtMost(_) => "at_most",
+        }
+    }
+
+    /// Whether a value reaches it.
+    #[must_use]
+    pub fn is_met_by(self, value: f64) -> bool {
+        match self {
+            Target::AtLeast(target) => value >= target,
+            Target::AtMost(target) => value <= target,
+        }
+    }
 }
 
 /// A figure, with its target if it has one.
@@ -83,20 +114,12 @@ pub(crate) fn figure(name: impl Into<String>, value: f64, unit: &'static str, ta
 
 impl Figure {
     pub(crate) fn met(&self) -> Option<bool> {
-        self.target.map(|target| match target {
-            Target::AtLeast(target) => self.value >= target,
-            Target::AtMost(target) => self.value <= target,
-        })
+        self.target.map(|target| target.is_met_by(self.value))
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let target = self.target.map(|target| match target {
-            Target::AtLeast(target) | Target::AtMost(target) => target,
-        });
-        let bound = self.target.map(|target| match target {
-            Target::AtLeast(_) => "at_least",
-            Target::AtMost(_) => "at_most",
-        });
+        let target = self.target.map(Target::value);
+        let bound = self.target.map(Target::bound);
         let verdict = self.met().map(|met| if met { "met" } else { "missed" });
         json!({
             "figure": self.name, "result": self.value, "unit": self.unit, "target": target, "bound": bound, "verdict": verdict,
@@ -200,7 +223,7 @@ impl Report {
         Some(per(nodes.iter().sum(), self.measured.acked))
     }
 
-    fn figures(&self) -> Vec<Figure> {
+    pub(crate) fn figures(&self) -> Vec<Figure> {
         let measured = &self.measured;
         let acked = measured.acked;
         let kind = self.plan.kind;

@@ -20,7 +20,7 @@ use crate::workload::{Kind, Workload};
 /// Bytes that one message of W128 takes in a member's log, with its share of run headers: for planning memory.
 const LOG_BYTES_PER_MESSAGE: u64 = 260;
 /// Messages a second that a closed loop is reckoned with when memory is planned.
-const CLOSED_RATE: f64 = 900_000.0;
+pub(crate) const CLOSED_RATE: f64 = 900_000.0;
 /// What a closed loop keeps under way unless it is told.
 pub const IN_FLIGHT: usize = 8_192;
 /// Memory of one node at least.

@@ -14,6 +14,41 @@ pub enum Kind {
     HotActor,
     /// 128 bytes, one to each of a million actors.
     ColdActors,
+    /// To some of a thousand actors, uniformly.
+    Chosen(Chosen),
+}
+
+/// Some of the first thousand actors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen([u64; 16]);
+
+impl Chosen {
+    /// Actors that there are to be chosen from.
+    pub const ACTORS: u64 = 16 * 64;
+
+    /// Those for which this holds.
+    ///
+    /// # Panics
+    /// If it holds for none.
+    #[must_use]
+    pub fn of(mut is_chosen: impl FnMut(u64) -> bool) -> Chosen {
+        let words = std::array::from_fn(|word| {
+            let first = word as u64 * 64;
+            (0..64).fold(0, |bits, bit| bits | u64::from(is_chosen(first + bit)) << bit)
+        });
+        assert!(words.iter().any(|word| *word != 0), "a message goes to an actor");
+        Chosen(words)
+    }
+
+    fn has(&self, actor: u64) -> bool {
+        usize::try_from(actor / 64).is_ok_and(|word| self.0[word] >> (actor % 64) & 1 == 1)
+    }
+
+    /// The first of them from an actor on, and from the beginning again after the last.
+    fn from(&self, actor: u64) -> u64 {
+        let others = (0..Chosen::ACTORS).map(|step| (actor + step) % Chosen::ACTORS);
+        others.into_iter().find(|actor| self.has(*actor)).unwrap_or(actor)
+    }
 }
 
 impl Kind {
@@ -24,6 +59,7 @@ impl Kind {
             Kind::W128 => "w128",
             Kind::HotActor => "hot-actor",
             Kind::ColdActors => "cold-actors",
+            Kind::Chosen(_) => "chosen",
         }
     }
 }
@@ -66,6 +102,7 @@ impl Workload {
             Kind::ColdActors => serial % self.actors,
             Kind::W128 if serial < self.warm => serial % self.actors,
             Kind::W128 => mix(self.seed ^ mix(serial)) % self.actors,
+            Kind::Chosen(chosen) => chosen.from(mix(self.seed ^ mix(serial)) % Chosen::ACTORS),
         }
     }
 
@@ -187,6 +224,15 @@ mod tests {
             let parsed = waterpark_ring::Key::parse(&format!("record/id={actor:07}")).unwrap();
             assert_eq!(WORK.key(actor, &mut text).unwrap().bytes(), parsed.bytes());
         }
+    }
+
+    #[test]
+    fn messages_go_to_all_chosen_actors_and_to_no_other() {
+        let chosen = Chosen::of(|actor| [3, 64, 700, 1_023].contains(&actor));
+        let kind = Kind::Chosen(chosen);
+        let work = Workload { kind, ..WORK };
+        let actors: std::collections::BTreeSet<u64> = (0..1_000).map(|serial| work.actor(serial)).collect();
+        assert_eq!(actors.into_iter().collect::<Vec<_>>(), [3, 64, 700, 1_023]);
     }
 
     #[test]

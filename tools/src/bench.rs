@@ -12,6 +12,7 @@ mod options;
 mod page;
 mod refill;
 mod sweep;
+mod twelve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Failover(failover::Arguments),
     /// Lose one of eight nodes that hold something, beside messages at planned instants, and measure how its copies come back
     Refill(refill::Arguments),
+    /// Measure the twelve figures, each with its target, the range of its runs and whether it is met
+    Figures(twelve::Arguments),
     /// Say what changed between kept results, and fail if a figure became worse
     Compare(compare::Arguments),
     /// Show kept results as one page that needs nothing beside itself
@@ -116,6 +119,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Sweep(arguments) => return sweep::run(arguments),
         Command::Failover(arguments) => return failover::run(arguments),
         Command::Refill(arguments) => return refill::run(arguments),
+        Command::Figures(arguments) => return twelve::run(arguments),
         Command::Compare(arguments) => return compare::run(arguments),
         Command::Report(arguments) => return page::run(arguments),
         Command::Ls(arguments) => return ls::run(arguments),

@@ -77,6 +77,8 @@ pub struct FailoverPlan {
     pub every: Duration,
     /// Placement groups.
     pub groups: u32,
+    /// Whether data centres are as far apart as the demo's; else as near as loopback is.
+    pub far: bool,
     /// Where the nodes' logs go in the end; `None` to keep none.
     pub logs: Option<PathBuf>,
 }
@@ -112,6 +114,9 @@ fn one(
     let mut own = ClusterPlan::eight(plan.binary.clone(), memory);
     own.driver.clone_from(&plan.driver);
     own.groups = Some(plan.groups);
+    if !plan.far {
+        own.round_trips.clear();
+    }
     own.cuts = scenario.cuts();
     say(&format!("{}: {NODES} nodes in four data centres", scenario.name()));
     let cluster = Cluster::start(own)?;

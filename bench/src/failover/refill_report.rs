@@ -67,7 +67,7 @@ pub struct RefillReport {
 }
 
 impl RefillReport {
-    fn figures(&self) -> Vec<Figure> {
+    pub(crate) fn figures(&self) -> Vec<Figure> {
         let gib = per(self.held, 1 << 30);
         let seconds = self.took.as_secs_f64();
         let mut figures = vec![

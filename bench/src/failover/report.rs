@@ -66,7 +66,7 @@ pub(super) fn quantiles(histogram: &Histogram<u64>) -> Value {
 
 impl ScenarioReport {
     /// By name, which is one of this scenario alone.
-    fn figures(&self) -> Vec<Figure> {
+    pub(crate) fn figures(&self) -> Vec<Figure> {
         let none = |name, count| figure(name, per(count, 1), "", Some(Target::AtMost(0.0)));
         let mut figures = vec![
             none("lost", self.findings.lost),
@@ -246,6 +246,7 @@ impl FailoverReport {
         json!({
             "workload": "failover", "scenarios": scenarios, "times": plan.times, "keys": plan.keys, "groups": plan.groups, "nodes": NODES,
             "every_ms": plan.every.as_secs_f64() * 1_000.0, "message_bytes": MESSAGE_BYTES, "driver": plan.driver,
+            "far": plan.far,
         })
     }
 
@@ -311,8 +312,15 @@ impl FailoverReport {
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = format!(
-            "{NODES} nodes in four data centres, {} groups, {} keys, a message to each every {:?} at most\n",
-            self.plan.groups, self.plan.keys, self.plan.every
+            "{NODES} nodes in four data centres{}, {} groups, {} keys, a message to each every {:?} at most\n",
+            if self.plan.far {
+                ""
+            } else {
+                " that are as near as loopback is"
+            },
+            self.plan.groups,
+            self.plan.keys,
+            self.plan.every
         );
         for scenario in &self.scenarios {
             text.push('\n');

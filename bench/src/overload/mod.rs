@@ -97,10 +97,10 @@ pub struct Sample {
 }
 
 /// The calling thread's cores while it lives; threads and processes that it starts meanwhile inherit them.
-struct Confined(Option<CpuSet>);
+pub(crate) struct Confined(Option<CpuSet>);
 
 impl Confined {
-    fn to(cores: &[usize]) -> Result<Confined, RunError> {
+    pub(crate) fn to(cores: &[usize]) -> Result<Confined, RunError> {
         if cores.is_empty() {
             return Ok(Confined(None));
         }
@@ -122,10 +122,15 @@ impl Drop for Confined {
     }
 }
 
+/// The cores that this process may use.
+pub(crate) fn own_cores() -> Result<Vec<usize>, RunError> {
+    let mask = sched_getaffinity(None).map_err(|error| RunError::Cores(error.into()))?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).collect())
+}
+
 /// The cores of the nodes and of the generator; both empty where they share all.
 fn split(cores: Cores) -> Result<(Vec<usize>, Vec<usize>), RunError> {
-    let mask = sched_getaffinity(None).map_err(|error| RunError::Cores(error.into()))?;
-    let mut ours: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).collect();
+    let mut ours = own_cores()?;
     match (cores, ours.len()) {
         (Cores::Shared, _) | (Cores::Split, ..2) => Ok((Vec::new(), Vec::new())),
         (Cores::Split, _) => {

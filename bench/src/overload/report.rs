@@ -69,6 +69,17 @@ impl OverloadReport {
         self.tally.per_s(self.tally.acked_in_time)
     }
 
+    /// Whether as much was offered as the name says.
+    pub(crate) fn is_overload(&self) -> bool {
+        self.arrived() >= TIMES * TIMES_SHARE_MIN
+    }
+
+    /// What resident memory grew by at most beyond the bytes of acked history, in percent of those.
+    pub(crate) fn growth_percent(&self) -> f64 {
+        let history_mib = per(self.kept_after, 1 << 20);
+        100.0 * self.growth_mib(self.resident_before, self.most(Duration::ZERO)) / history_mib.max(1e-9)
+    }
+
     /// Log bytes that came to lie in memory that was not touched before, at the end.
     fn untouched(&self) -> u64 {
         self.kept_after.saturating_sub(self.touched.max(self.kept_before))
@@ -82,7 +93,7 @@ impl OverloadReport {
     /// What of the plan came true, in words, if it was less than wanted.
     fn shortfall(&self) -> Option<String> {
         let (tally, arrived) = (&self.tally, self.arrived());
-        (arrived < TIMES * TIMES_SHARE_MIN).then(|| {
+        (!self.is_overload()).then(|| {
             format!(
                 "the generator came to {arrived:.2} times the capacity, not {TIMES}: what stands above is of that. It needs {:.0} ns a message, so that \
                  one core of it sends {:.2} M a second at most\n",
@@ -103,10 +114,10 @@ impl OverloadReport {
         late.map(|sample| sample.resident).max().unwrap_or(self.resident_before)
     }
 
-    fn figures(&self) -> Vec<Figure> {
+    pub(crate) fn figures(&self) -> Vec<Figure> {
         let tally = &self.tally;
         // Targets are those of overload: where there was none, or no refusal, nothing is met.
-        let overloaded = self.arrived() >= TIMES * TIMES_SHARE_MIN;
+        let overloaded = self.is_overload();
         let if_overloaded = |target: Target| overloaded.then_some(target);
         let if_refused = |target: Target| (overloaded && tally.refused > 0).then_some(target);
         let refusal = |quantile: f64| per(tally.refusal_us.value_at_quantile(quantile), 1);

@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// Placement groups, a power of two
     #[arg(long, value_name = "N", default_value_t = 64)]
     groups: u32,
+    /// Leave out the delays between data centres: they are as near to each other as loopback is
+    #[arg(long)]
+    near: bool,
     /// Kernel interface for sockets
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     driver: Driver,
@@ -121,6 +124,7 @@ fn plan(arguments: &Arguments) -> Result<FailoverPlan, ExitCode> {
         keys: arguments.keys,
         every: std::time::Duration::from_micros(arguments.every.as_us()),
         groups: arguments.groups,
+        far: !arguments.near,
         logs: arguments.logs.clone(),
     })
 }

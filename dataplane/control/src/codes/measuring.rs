@@ -53,6 +53,11 @@ codes! {
         effect: "The nodes that stood still go on by themselves.",
         remedy: "Operator: look at the reasons, and at `waterpark topology` for what was moved when; if acked messages are lost, keep the nodes' logs.";
 
+    FigureMissed = 8015, "a figure missed its target",
+        cause: "A median is not as good as its target, or a run of it was INVALID, cut short or not possible; the reason stands under the table, or in `why`.",
+        effect: "Everything was measured that could be; clusters that were started for it were ended.",
+        remedy: "Operator: repeat it where nothing else runs, with `--only` and the figure's number; docs/figures.md tells what each one measures.";
+
     NotWritten = 8021, "a result or report cannot be written",
         cause: "The folder does not exist and cannot be made, this user may not write there, or the disk is full or fails.",
         effect: "No file has that name by this. A run that had ended was shown as ever; one that had not begun did not begin.",

@@ -22,7 +22,7 @@ use crate::errors;
 use crate::failure::{Failure, code};
 use crate::show;
 use gate::{Found, Gate};
-use spread::Spread;
+pub(super) use spread::Spread;
 
 /// What to compare.
 #[derive(Args)]

@@ -9,9 +9,9 @@ const COVERS: f64 = 0.95;
 
 /// Repeats of one figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
+pub(in crate::bench) struct Spread {
     pub(super) runs: usize,
-    pub(super) median: f64,
+    pub(in crate::bench) median: f64,
     /// The interval's ends; of a single run, its value.
     pub(super) low: f64,
     pub(super) high: f64,
@@ -24,7 +24,7 @@ impl Spread {
     ///
     /// # Panics
     /// If there is none.
-    pub(super) fn of(values: &[f64]) -> Spread {
+    pub(in crate::bench) fn of(values: &[f64]) -> Spread {
         assert!(!values.is_empty(), "a figure has a value in each result");
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
