@@ -27,6 +27,9 @@ use crate::run::{RunError, Verdict};
 /// No repeat is begun that would probably end later than this after the beginning: the whole shall be over in 20 minutes.
 const REPEATS_UNTIL: Duration = Duration::from_secs(18 * 60);
 
+/// So long after a cluster has ended nothing is measured: the kernel takes back its memory behind it, and would be measured too.
+const REST: Duration = Duration::from_secs(3);
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct FiguresPlan {
@@ -86,8 +89,12 @@ pub fn measure(plan: &FiguresPlan, mut say: impl FnMut(&str), go_on: impl Fn() -
         parts.any(|spec| spec.work == *work && plan.only.contains(&spec.figure))
     });
     let works: Vec<Work> = works.collect();
+    let mut is_first = true;
     let carry_out = |work: Work| {
         let name = work.name();
+        if !std::mem::take(&mut is_first) {
+            std::thread::sleep(REST);
+        }
         works::carry_out(work, plan, &mut |what| say(&format!("{name}: {what}")), &go_on)
     };
     let mut lines = lines(&plan.only);

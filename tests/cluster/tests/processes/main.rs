@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod end;
 mod failover;
+mod figures;
 mod garbage;
 mod joins;
 mod limits;
