@@ -21,7 +21,7 @@ use crate::retention::Retained;
 use crate::sweep::Sweep;
 use crate::time::Now;
 use crate::unapplied::Unapplied;
-use crate::view_change::{Answer, End, Intake, Opener};
+use crate::view_change::{End, Intake, Opener};
 use crate::waiting::{Held, WaitingQueue};
 
 /// What this member is in its group.
@@ -100,8 +100,6 @@ pub(crate) struct Group<S> {
     pub(crate) source: Option<Member>,
     /// That its writer stopped in order, and where its log ends: at that writer, and at those whom it told.
     pub(crate) ends: Option<End>,
-    /// Answers of members that promised before this process learned that it opens their view.
-    pub(crate) early: Vec<(View, Member, Answer)>,
     /// It is to write a view that is not open yet.
     pub(crate) opener: Option<Box<Opener>>,
     /// A log that is collected beside its own.
@@ -163,7 +161,6 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             log: Log::new(id),
             source: None,
             ends: None,
-            early: Vec::new(),
             opener: None,
             intake: None,
             queued: Vec::new(),
@@ -200,7 +197,6 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         queues.into_iter().map(items).sum::<u64>()
             + bytes_of(&self.slot)
             + bytes_of(&self.followers)
-            + bytes_of(&self.early)
             + self.log.book_bytes()
             + self.unapplied.kept_bytes()
             + self.waiting.kept_bytes()

@@ -154,7 +154,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Lists a follower on its link if there is something to send.
     pub(crate) fn queue_follower(&mut self, index: usize, position: usize) {
         let group = &mut self.groups[index];
-        let Some(config) = &group.config else { return };
+        // Cursors are of the log of the view that this process wrote: another log may have taken its place.
+        let Some(config) = group.config.as_ref().filter(|config| config.view == group.log_view) else {
+            return;
+        };
         let progress = &mut group.followers[position];
         let link = &mut self.links[progress.link.0 as usize];
         let same = link
@@ -562,7 +565,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// A follower accepted everything up to a seq: counted only for exactly this view and incarnation.
-    fn count(&mut self, index: usize, peer: Member, view: View, seq: Seq) -> Option<usize> {
+    pub(crate) fn count(&mut self, index: usize, peer: Member, view: View, seq: Seq) -> Option<usize> {
         let group = &mut self.groups[index];
         let config = group.config.as_ref()?;
         let position = config.members.iter().skip(1).position(|member| *member == peer)?;

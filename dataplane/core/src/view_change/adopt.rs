@@ -197,6 +197,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// then this member takes nothing more.
     pub(super) fn swap(&mut self, index: usize, after: Seq, beside: Log, state: Option<StateIntake>) -> bool {
         let group = &mut self.groups[index];
+        // Who wrote before may have runs queued: where they lay something else lies now, or nothing.
+        group.followers.iter_mut().for_each(|progress| progress.queued = false);
         let keeps_state = (group.applied <= after || R::breaks(Rule::DeposedKeepsState)) && state.is_none();
         group.applied = group.applied.min(if keeps_state { after } else { group.applied });
         if after < group.log.sealed_seq() {

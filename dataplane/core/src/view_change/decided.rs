@@ -96,18 +96,23 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 if self.groups[index].promised < active.view {
                     self.promise(now, index, active.view);
                 }
-                // What a writer that stopped in order had not committed by now is its successor's to answer.
-                if self.groups[index].role != Role::Writer && self.groups[index].opener.is_none() {
-                    self.reroute(now, index, Seq::ZERO);
-                }
+                self.reroute_stopped(now, index);
             }
         } else if is_here && let Some(index) = self.group_index(id) {
             self.end_superseded(now, index);
             self.leave(now, index);
+            self.reroute_stopped(now, index);
         }
         // Who learns asks the new writer from now on.
         self.on_learners(now, id);
         self.resend_group(now, id);
+    }
+
+    /// What a writer that stopped in order had not committed when another view is active is its successor's to answer.
+    fn reroute_stopped(&mut self, now: Now, index: usize) {
+        if self.groups[index].role != Role::Writer && self.groups[index].opener.is_none() {
+            self.reroute(now, index, Seq::ZERO);
+        }
     }
 
     /// An opener of any other view than the one that is active or pending now has nothing left to do.
@@ -139,7 +144,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let (active, pending) = (self.to_be_sealed(group), pending.clone());
             self.begin_opening(now, active, pending);
         } else if let Some(index) = self.group_index(id) {
-            self.stop_for_another(now, index);
+            // It may have heard the end before it knew the node that opens.
             self.follow_to_end(now, index);
         }
     }

@@ -1,7 +1,7 @@
-//! A writer that learns of the next view stops by itself, in order: what it has logged is committed and answered as ever.
+//! A writer that is asked first stops in order: what it has logged is committed and answered as ever.
 //!
 //! Where members are asked to seal, each promises at an instant of its own, and what the writer had under way is in doubt until the next view
-//! opens: nobody reads it, and who waits for it is sent on. So the writer goes first. It executes nothing more, promises, and says where its
+//! opens: nobody reads it, and who waits for it is sent on. So the opener asks the writer first. It executes nothing more, promises, and says where its
 //! log ends; a member that holds everything up to there promises too, unasked, and answers the opener as if it had been. Who is not heard in
 //! time is asked to seal.
 //!
@@ -10,7 +10,7 @@
 
 use super::{Answer, Branch, End};
 use crate::behaviour::Behaviour;
-use crate::config::{Config, MEMBERS_MAX};
+use crate::config::Config;
 use crate::group::Role;
 use crate::ids::{GroupId, Member, NodeId, View};
 use crate::memory::Memory;
@@ -40,29 +40,29 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         link.is_some_and(|link| self.links[link.0 as usize].is_heard(now.monotonic_ns, HEARD_MS * MS))
     }
 
-    /// Another process is to open the next view of a group that this one writes: it stops, if it can say so there. Else it goes on until it is
-    /// asked to seal, in case nobody opens anything.
-    pub(super) fn stop_for_another(&mut self, now: Now, index: usize) {
-        let Some(decided) = self.decided.group(self.groups[index].id) else {
-            return;
-        };
-        let Some(pending) = &decided.pending else { return };
-        let (view, opener) = (pending.view, pending.writer());
+    /// The opener of a view asks the writer of the one in force, and nobody else yet. Also one that has stopped for a view that never opened says
+    /// where its log ends.
+    pub(super) fn asked_first(&mut self, now: Now, index: usize, view: View, opener: Member) -> bool {
         let group = &self.groups[index];
-        let goes_on = pending.lineage == decided.active.lineage && view > group.promised;
-        // Its log ends where it did, for whoever is to open the next view now.
-        let has_stopped =
-            group.role == Role::Sealed && group.log_view == decided.active.view && self.commits_as_ever(index);
-        let writes = self.writes(index, &decided.active) || has_stopped && decided.active.writer() == self.own_member();
-        if goes_on && writes && self.hears(now, opener, pending.group) {
+        let stops =
+            self.wrote_last(index) && matches!(group.role, Role::Writer | Role::Sealed) && group.opener.is_none();
+        if stops {
             self.stop_in_order(now, index, view, opener);
         }
+        stops
     }
 
     /// Whether this writer has stopped in order: what it logged will be committed.
     pub(crate) fn commits_as_ever(&self, index: usize) -> bool {
         let group = &self.groups[index];
-        group.ends.is_some_and(|end| end.view == group.promised)
+        self.wrote_last(index) && group.ends.is_some_and(|end| end.view == group.promised)
+    }
+
+    /// Whether the log is of a view that this process writes, or wrote before it promised another.
+    fn wrote_last(&self, index: usize) -> bool {
+        let group = &self.groups[index];
+        let config = group.config.as_ref().filter(|config| config.view == group.log_view);
+        config.is_some_and(|config| config.writer() == self.own_member())
     }
 
     /// Stops writing, and says where the log ends to all members and to whoever opens the next view.
@@ -72,6 +72,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.ends = Some(End {
             view,
             opener: opener.node,
+            log_view: group.log_view,
             last_seq: group.log.sealed_seq(),
         });
         let Some(answer) = self.seal(now, index, view) else {
@@ -91,6 +92,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
+    /// A member says what it holds of the log of this writer, which has stopped in order: it accepted that before it promised, and may not have had
+    /// time to ack it.
+    pub(super) fn count_sealed(&mut self, now: Now, index: usize, from: Member, answer: Answer) {
+        let is_own = answer.log_view == self.groups[index].log_view && self.commits_as_ever(index);
+        if is_own && self.count(index, from, answer.log_view, answer.last_seq).is_some() {
+            self.advance(now, index);
+        }
+    }
+
     /// A process says what it holds under its promise: if it was this member's writer, that is where the log ends.
     pub(super) fn hear_end(
         &mut self,
@@ -103,10 +113,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     ) {
         let group = &mut self.groups[index];
         let follows = matches!(group.role, Role::Follower | Role::Sealed);
-        if follows && group.source == Some(from) && group.log_view == answer.log_view && view > group.promised {
+        let is_newest = view > group.promised && group.ends.is_none_or(|end| end.view <= view);
+        if follows && group.source == Some(from) && group.log_view == answer.log_view && is_newest {
             group.ends = Some(End {
                 view,
                 opener,
+                log_view: answer.log_view,
                 last_seq: answer.last_seq,
             });
             self.follow_to_end(now, index);
@@ -122,7 +134,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let follows = matches!(group.role, Role::Follower | Role::Sealed);
         // A node that joins may open a view before this process has learned of it.
         let knows = self.topology.node(end.opener).is_some();
-        if !follows || !knows || group.log.sealed_seq() < end.last_seq {
+        let has_all = group.log_view == end.log_view && group.log.sealed_seq() >= end.last_seq;
+        if !follows || !knows || !has_all {
             return;
         }
         if end.opener != self.settings.node {
@@ -137,31 +150,6 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.counters.branches.took(Branch::FollowedToEnd);
             self.seal_own(now, index);
             self.choose(now, index);
-        }
-    }
-
-    /// A member has promised a view, and this process does not know yet that it opens it.
-    pub(super) fn keep_early(&mut self, index: usize, from: Member, view: View, answer: Answer) {
-        let group = &mut self.groups[index];
-        if view <= group.promised {
-            return;
-        }
-        group.early.retain(|(kept, member, _)| *kept >= view && *member != from);
-        if group.early.len() < MEMBERS_MAX {
-            group.early.push((view, from, answer));
-        }
-    }
-
-    /// What was answered before this process learned that it opens a view.
-    pub(super) fn take_early(&mut self, index: usize) {
-        let group = &mut self.groups[index];
-        let early = std::mem::take(&mut group.early);
-        let Some(opener) = &mut group.opener else { return };
-        let view = opener.view();
-        for (_, member, answer) in early.into_iter().filter(|(kept, _, _)| *kept == view) {
-            if let Some(at) = opener.active.members.iter().position(|named| *named == member) {
-                opener.answers[at] = Some(answer);
-            }
         }
     }
 }

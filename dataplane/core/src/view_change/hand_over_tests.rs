@@ -3,8 +3,8 @@
 use waterpark_wire::ItemKind;
 use waterpark_wire::reply::Outcome;
 
+use super::Answer;
 use super::testing::{Three, member};
-use super::{Answer, Phase};
 use crate::config::Limits;
 use crate::group::Role;
 use crate::ids::{GroupId, NodeId, Seq, View};
@@ -79,25 +79,6 @@ fn a_member_promises_no_sooner_than_it_holds_all_that_its_writer_logged() {
 }
 
 #[test]
-fn answers_that_come_before_the_opener_knows_of_its_view_count() {
-    let (mut three, view) = caught_in_the_midst();
-    three.sent.clear();
-    let (from, end) = (member(0), (View(view.0 + 1), NodeId(3)));
-    let answer = Answer {
-        log_view: three.group(2, GROUP).log_view,
-        last_seq: Seq::ZERO,
-        last_hash: three.group(2, GROUP).log.last_hash(),
-    };
-    three.turn(2, |shard, now| shard.on_sealed(now, from, GROUP, end, answer));
-    three.turn(2, |shard, now| shard.on_sealed(now, member(1), GROUP, end, answer));
-    assert_eq!(three.group(2, GROUP).early.len(), 2);
-    assert_eq!(three.propose(&[GROUP], &[2, 0, 1]), end.0);
-    let opener = three.group(2, GROUP).opener.as_ref().expect("it opens the view");
-    assert_ne!(opener.phase, Phase::Sealing, "R have answered");
-    assert!(three.group(2, GROUP).early.is_empty());
-}
-
-#[test]
 fn the_word_of_a_process_that_is_not_the_writer_ends_nothing() {
     let mut three = Three::new(&[0, 1, 2], &Limits::default());
     let own = three.group(2, GROUP);
@@ -117,4 +98,67 @@ fn the_word_of_a_process_that_is_not_the_writer_ends_nothing() {
             "{from:?} says that {opener:?} opens"
         );
     }
+}
+
+#[test]
+fn a_writer_whose_log_was_replaced_sends_nothing_of_where_it_stood() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    three.send(0, "note", actor, b"acked");
+    three.settle();
+    three.wait_and_settle(100);
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+    three.sent.clear();
+    // Behind the first of these both links are busy: the others wait in their queues when it stops.
+    for _ in 0..3 {
+        three.send(0, "note", actor, &[b'Y'; 100]);
+    }
+    three.propose(&[GROUP], &[1, 0, 2]);
+    let (mut held, rest): (Vec<_>, Vec<_>) = three.sent.drain(..).partition(|sent| sent.from == 0);
+    three.sent.extend(rest);
+    three.pass();
+    three.wait_and_settle(200);
+    // What it had sent to the opener is lost, and the other link stays busy: it takes over a log without its last runs.
+    let lost = held.iter().position(|sent| sent.to == 1).unwrap();
+    three.sent.push_front(held.remove(lost));
+    three.next();
+    three.wait_and_settle(300);
+    assert_eq!(three.group(0, GROUP).role, Role::Follower);
+    assert_eq!(three.holds(0, GROUP), three.holds(1, GROUP));
+    let other = three.actors_of("note", GROUP, 2)[1];
+    three.send(1, "note", other, &[b'Z'; 3_000]);
+    three.wait_and_settle(100);
+    three.sent.extend(held);
+    three.next();
+    three.wait_and_settle(100);
+    assert!(three.group(0, GROUP).followers.iter().all(|progress| !progress.queued));
+    assert_eq!(three.holds(2, GROUP), three.holds(1, GROUP));
+}
+
+#[test]
+fn a_writer_goes_on_until_it_is_asked() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    let index = three.shards[1].row_of(GROUP).unwrap();
+    // Who should open the next view has a log that it cannot trust, and opens nothing.
+    three.shards[1].quarantine(index);
+    three.turn(1, |_, _| ());
+    three.propose(&[GROUP], &[1, 0, 2]);
+    three.pass();
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    three.send(0, "note", actor, b"meanwhile");
+    three.settle();
+    assert_eq!(three.group(0, GROUP).role, Role::Writer);
+    assert_eq!(three.outcomes(0), [Outcome::Done]);
+}
+
+#[test]
+fn what_a_writer_logged_last_is_committed_before_its_own_next_view_opens() {
+    let mut three = Three::new(&[0, 1, 2], &Limits::default());
+    for actor in three.actors_of("note", GROUP, 2) {
+        three.send(0, "note", actor, b"under way");
+    }
+    three.propose(&[GROUP], &[0, 2, 1]);
+    three.pass();
+    assert_eq!(three.group(0, GROUP).role, Role::Sealed);
+    assert_eq!(three.outcomes(0), [Outcome::Done, Outcome::Done]);
 }

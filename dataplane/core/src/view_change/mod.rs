@@ -59,7 +59,9 @@ pub(crate) struct End {
     pub(crate) view: View,
     /// which this node opens;
     pub(crate) opener: NodeId,
-    /// its log ends here.
+    /// its log, of this view,
+    pub(crate) log_view: View,
+    /// ends here.
     pub(crate) last_seq: Seq,
 }
 

@@ -70,14 +70,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if self.groups[index].role == Role::Writer {
             self.promise(now, index, view);
         }
-        self.take_early(index);
         match in_order {
             true if writes => self.seal_own(now, index),
-            true => {
-                // It may not have learned of the view yet.
-                self.ask_seal(index, writer, view, SEAL_FIRST);
-                self.follow_to_end(now, index);
-            }
+            true => self.ask_seal(index, writer, view, SEAL_FIRST),
             false => self.ask_seals(now, index),
         }
         self.choose(now, index);
@@ -218,12 +213,17 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     ) {
         let Some(index) = self.group_index(group) else { return };
         self.hear_end(now, index, from, opener, view, answer);
-        let Some(opener) = self.groups[index]
-            .opener
-            .as_mut()
-            .filter(|opener| opener.view() >= view)
-        else {
-            return self.keep_early(index, from, view, answer);
+        self.count_sealed(now, index, from, answer);
+        let Some(opener) = &mut self.groups[index].opener else {
+            return;
+        };
+        let is_awaited = opener.in_order && opener.active.writer() == from && opener.view() == view;
+        if is_awaited && answer.log_view != opener.active.view {
+            // It is not where it would have to be to stop in order: nobody hears an end from it.
+            self.ask_seals(now, index);
+        }
+        let Some(opener) = &mut self.groups[index].opener else {
+            return;
         };
         let at = opener.active.members.iter().position(|member| *member == from);
         if let (Some(at), true) = (at, opener.view() == view && opener.phase == Phase::Sealing) {

@@ -19,8 +19,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if view < self.groups[index].promised {
             return self.nack(from, group, view, self.groups[index].promised);
         }
-        if first && self.groups[index].role == Role::Writer {
-            return self.stop_in_order(now, index, view, from);
+        if first && self.asked_first(now, index, view, from) {
+            return;
         }
         if let Some(answer) = self.seal(now, index, view) {
             self.say_sealed(index, from, view, answer, from.node);
