@@ -210,14 +210,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         warm,
         prefix: "",
     };
-    let options = ConnectOptions {
-        client: ClientOptions {
-            in_flight_max: 1 << 17,
-            open_bytes_max: 1 << 30,
-            ..ClientOptions::default()
-        },
-        ..ConnectOptions::default()
-    };
+    let options = generators_options();
     let mut generator = Generator::new(Polled::new(entries(), key, &options)?, workload, plan.timeout_ms);
     generator.connect(CONNECT)?;
     if warm > 0 {
@@ -297,6 +290,18 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
 /// Whether an open loop did not keep to its plan. A closed one has none, and is never late.
 pub(crate) fn is_late(measured: &Measured) -> bool {
     measured.late * 100 > (measured.sent + measured.late) * LATE_PERCENT
+}
+
+/// A generator's client has room for whatever a schedule has under way.
+pub(crate) fn generators_options() -> ConnectOptions {
+    ConnectOptions {
+        client: ClientOptions {
+            in_flight_max: 1 << 17,
+            open_bytes_max: 1 << 30,
+            ..ClientOptions::default()
+        },
+        ..ConnectOptions::default()
+    }
 }
 
 /// Tells this run's messages from those of any other.

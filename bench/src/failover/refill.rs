@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use waterpark_client::ReadOptions;
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_client::polled::Polled;
-use waterpark_client::{ClientOptions, ReadOptions};
 use waterpark_control::History;
 
 use super::NODES;
@@ -89,16 +89,9 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
         warm: 0,
         prefix: "",
     };
-    let options = ConnectOptions {
-        client: ClientOptions {
-            in_flight_max: 1 << 17,
-            open_bytes_max: 1 << 30,
-            // Nobody waits for the default of ten seconds who wants to know what a lost node costs.
-            silence_ms: super::SILENCE_MS,
-            ..ClientOptions::default()
-        },
-        ..ConnectOptions::default()
-    };
+    let mut options = run::generators_options();
+    // Nobody waits for the default of ten seconds who wants to know what a lost node costs.
+    options.client.silence_ms = super::SILENCE_MS;
     let entries = ClusterAddresses(addresses(&config));
     let mut generator = Generator::new(Polled::new(entries, key, &options)?, workload, super::TIMEOUT_MS);
     generator.connect(run::CONNECT)?;

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use waterpark_client::blocking::{ClusterAddresses, ConnectOptions};
+use waterpark_client::blocking::ClusterAddresses;
 use waterpark_client::polled::Polled;
-use waterpark_client::{ClientError, ClientOptions, SendOptions};
+use waterpark_client::{ClientError, SendOptions};
 use waterpark_wire::reply::Outcome;
 
 use crate::generator::{count_of, instant_ns};
@@ -149,15 +149,8 @@ impl Crowd {
         workload: Workload,
         timeout_ms: u32,
     ) -> Result<Crowd, ClientError> {
-        let options = ConnectOptions {
-            client: ClientOptions {
-                in_flight_max: 1 << 17,
-                open_bytes_max: 1 << 30,
-                connection_bytes_max: CONNECTION_BYTES_MAX,
-                ..ClientOptions::default()
-            },
-            ..ConnectOptions::default()
-        };
+        let mut options = crate::run::generators_options();
+        options.client.connection_bytes_max = CONNECTION_BYTES_MAX;
         let begun = Instant::now();
         let mut connected = Vec::with_capacity(sessions);
         for _ in 0..sessions {

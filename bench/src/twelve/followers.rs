@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use waterpark_client::ClientOptions;
 use waterpark_client::blocking::{Client, ConnectOptions};
 use waterpark_client::polled::Polled;
 use waterpark_control::History;
@@ -77,14 +76,7 @@ pub(super) fn measure(
         warm: 0,
         prefix: "",
     };
-    let options = ConnectOptions {
-        client: ClientOptions {
-            in_flight_max: 1 << 17,
-            open_bytes_max: 1 << 30,
-            ..ClientOptions::default()
-        },
-        ..ConnectOptions::default()
-    };
+    let options = run::generators_options();
     let client = Polled::new(cluster.addresses(), cluster.key(), &options)?;
     let mut generator = Generator::new(client, workload, TIMEOUT_MS);
     generator.connect(run::CONNECT)?;

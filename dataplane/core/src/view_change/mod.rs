@@ -88,7 +88,7 @@ pub(crate) struct Opener {
     pub(crate) phase: Phase,
     /// As in `active.members`.
     pub(crate) answers: Vec<Option<Answer>>,
-    /// The writer of the active view stops by itself and says where its log ends: nobody is asked to seal before that is late.
+    /// The writer of the active view alone was asked: it stops in order, and nobody else is asked to seal before that is late.
     pub(crate) in_order: bool,
     /// When it asked last, monotonic ns.
     pub(crate) asked_ns: u64,
