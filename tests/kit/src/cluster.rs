@@ -76,6 +76,8 @@ struct Node<R: Rules> {
     incarnation: Incarnation,
     restarts: u32,
     paused_until_ns: u64,
+    /// What came while it stood still, in order.
+    held: Vec<Event>,
     clock_ms: u64,
     down: bool,
     /// Entries of the topology log that it has learned.
@@ -332,6 +334,7 @@ impl<R: Rules> Cluster<R> {
             incarnation: Incarnation(1 << 16),
             restarts: 0,
             paused_until_ns: 0,
+            held: Vec::new(),
             clock_ms,
             down: true,
             learned: 0,
@@ -396,8 +399,8 @@ impl<R: Rules> Cluster<R> {
         if self.watch.stopped_ns > self.now_ns {
             self.note_stop();
         }
-        for node in &mut self.nodes {
-            node.paused_until_ns = 0;
+        for node in 0..self.nodes.len() {
+            self.wake(node);
         }
         let heal_ms = u64::from(ATTEMPTS_MAX) * AGAIN_MS + 5_000;
         let stopped_ns = self.now_ns;
@@ -430,12 +433,12 @@ impl<R: Rules> Cluster<R> {
     }
 
     fn on_event(&mut self, event: Event) {
-        // A paused node's events wait until it goes on.
-        if self.pauses_until_ns > self.now_ns
-            && let Some(node) = event.node()
-            && self.nodes[node].paused_until_ns > self.now_ns
+        // A paused node's events wait until it goes on, and nothing overtakes them.
+        if self.pauses_until_ns >= self.now_ns
+            && let Some(node) = event.node().map(|node| &mut self.nodes[node])
+            && (node.paused_until_ns > self.now_ns || !node.held.is_empty())
         {
-            return self.schedule(self.nodes[node].paused_until_ns, event);
+            return node.held.push(event);
         }
         match event {
             Event::Frame { node, link, bytes } => self.on_frame(node, link, &bytes),
@@ -504,6 +507,7 @@ impl<R: Rules> Cluster<R> {
             Event::Join { node } => self.on_join(node),
             Event::Step { client } => self.on_step(client),
             Event::Read { reader } => self.on_read_step(reader),
+            Event::GoOn { node } => self.on_go_on(node),
             Event::Fault => self.on_fault(),
             Event::Learn {
                 node,

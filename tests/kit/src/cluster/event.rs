@@ -94,6 +94,10 @@ pub(super) enum Event {
         node: usize,
         incarnation: Incarnation,
     },
+    /// A node's pause may be over.
+    GoOn {
+        node: usize,
+    },
     Fault,
 }
 
@@ -119,6 +123,7 @@ impl Event {
             | Event::Read { .. }
             | Event::Proposed { .. }
             | Event::Plan
+            | Event::GoOn { .. }
             | Event::Fault => None,
         }
     }

@@ -179,7 +179,7 @@ impl<R: Rules> Cluster<R> {
         self.nodes[node].incarnation = incarnation;
         self.nodes[node].down = false;
         self.nodes[node].learned = 0;
-        self.nodes[node].paused_until_ns = 0;
+        self.wake(node);
         self.trace(&[4, node as u64, incarnation.0]);
         let topology = self.topology_at(node, &self.topology);
         let rows = topology.nodes().iter().map(|spec| usize::from(spec.id.0) + 1).max();
@@ -281,11 +281,30 @@ impl<R: Rules> Cluster<R> {
         }
     }
 
-    /// A node's events wait from now on, for so long.
+    /// A node's events wait from now on, for so long at least.
     pub(super) fn stand_still(&mut self, node: usize, ns: u64) {
-        let until_ns = self.now_ns + ns;
+        let until_ns = self.nodes[node].paused_until_ns.max(self.now_ns + ns);
         self.nodes[node].paused_until_ns = until_ns;
         self.pauses_until_ns = self.pauses_until_ns.max(until_ns);
+        self.schedule(until_ns, Event::GoOn { node });
+    }
+
+    /// A node stands still no longer: what waits for it comes at this instant, before anything else does.
+    pub(super) fn wake(&mut self, node: usize) {
+        if std::mem::take(&mut self.nodes[node].paused_until_ns) > self.now_ns {
+            self.schedule(self.now_ns, Event::GoOn { node });
+        }
+    }
+
+    /// A node goes on with what came while it stood still, unless it still does.
+    pub(super) fn on_go_on(&mut self, node: usize) {
+        if self.nodes[node].paused_until_ns > self.now_ns {
+            return;
+        }
+        for event in std::mem::take(&mut self.nodes[node].held) {
+            self.on_event(event);
+            self.look();
+        }
     }
 
     /// A node ends with all that it held, if the cluster can bear that now, and starts anew after a while.

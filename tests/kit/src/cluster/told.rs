@@ -205,7 +205,7 @@ impl<R: Rules> Cluster<R> {
         self.join();
         self.note_stop();
         for node in 0..self.node_count() {
-            self.nodes[node].paused_until_ns = 0;
+            self.wake(node);
             self.start(node);
         }
     }
