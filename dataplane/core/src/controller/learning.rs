@@ -4,9 +4,11 @@
 //! too, less often, because a configuration may have ended without them. **Invariant:** a node's state is that of a prefix of the log; it only ever
 //! goes on.
 
+use super::seat::Seat;
 use super::{Controller, Doing, Message, MessageError, Note, StatePart};
 use crate::ids::NodeId;
 use crate::rules::Rules;
+use crate::time::MS;
 use crate::topology_log::consensus::{Decided, TAIL_BYTES_MAX, Tail};
 use crate::topology_log::{NodeState, TopologyState};
 
@@ -14,6 +16,8 @@ use crate::topology_log::{NodeState, TopologyState};
 const ASK_MS: u64 = 100;
 /// A voter with a leader asks this often, in ms.
 const VOTER_ASK_MS: u64 = 1_000;
+/// A voter of whose vote nothing is heard for so long has none, in ms.
+const VOTE_SILENT_MS: u64 = 500;
 /// Of so many questions one goes to any node, the others to voters.
 const ANY_NODE_EVERY: u64 = 4;
 /// Bytes of decided entries, or of a state, that one message carries.
@@ -89,8 +93,7 @@ impl<R: Rules> Controller<R> {
 
     /// Decided entries for another node, from a position on.
     pub(super) fn tell(&mut self, to: NodeId, position: u64) {
-        // Whoever votes is told by consensus.
-        if !self.voters.contains(&to) {
+        if !self.learns_by_voting(to) {
             self.told.insert(to, position);
         }
         let Some(entries) = self.tail.from(position, LEARN_BYTES) else {
@@ -104,6 +107,12 @@ impl<R: Rules> Controller<R> {
         self.doing.push(Doing::Send { to, bytes });
     }
 
+    /// Whether a node is told by consensus. A voter that lost its file is not, until its vote is given anew.
+    fn learns_by_voting(&self, node: NodeId) -> bool {
+        let is_heard = |seat: &Seat<R>| seat.silent_ns(node, self.eyes.now()) < VOTE_SILENT_MS * MS;
+        self.voters.contains(&node) && self.seat.as_ref().is_none_or(is_heard)
+    }
+
     /// The leader tells learners at once; what is lost on the way they ask for.
     pub(super) fn tell_learners(&mut self) {
         if !self.is_leader() {
@@ -112,7 +121,7 @@ impl<R: Rules> Controller<R> {
         let others: Vec<(NodeId, u64)> = self.told.iter().map(|(node, next)| (*node, *next)).collect();
         for (node, next) in others {
             // One that is behind all that is kept asks, and gets one state at a time.
-            if self.tail.from(next, 0).is_some() {
+            if self.tail.from(next, 0).is_some() && !self.learns_by_voting(node) {
                 self.tell(node, next);
             } else {
                 self.told.remove(&node);

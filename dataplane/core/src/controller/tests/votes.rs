@@ -124,6 +124,24 @@ fn a_voter_that_lost_its_file_is_given_a_vote_anew_where_nobody_else_is() {
 }
 
 #[test]
+fn a_voter_that_lost_its_file_is_told_at_once_what_is_decided() {
+    let mut world = born_with(VoteLimits::default());
+    let leader = (1..=3).find(|node| world.seat(*node).controller.is_leader()).unwrap();
+    let voter = leader % 3 + 1;
+    world.kill(voter);
+    world.start(voter, 2);
+    world.run(1_000);
+    let before = world.state(leader).position();
+    world.kill(5);
+    for _ in 0..10 {
+        world.run(5);
+        assert_eq!(world.state(voter).position(), world.state(leader).position());
+    }
+    assert!(world.state(leader).position() > before);
+    assert!(!world.seat(voter).controller.is_voter());
+}
+
+#[test]
 fn a_voter_leaves_at_once_when_another_has_its_vote() {
     let mut world = born_with(VoteLimits::default());
     world.seat(1).controller.propose(&joined(sixth()));
