@@ -130,6 +130,38 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// How long a measurement of a host may take, as an option says it.
+///
+/// # Errors
+/// In words, what it may be.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let time: Duration = text.parse().map_err(|error| format!("{error}"))?;
+    let fits = TIME_US.contains(&time.as_us());
+    fits.then_some(time)
+        .ok_or_else(|| "at least 100ms and at most 1h".to_owned())
+}
+
+/// All parts on this host, within so much time: as `--json` prints them, and as a page.
+///
+/// # Errors
+/// What the host refused.
+pub(crate) fn of_this_host(time: Duration) -> Result<(Value, String), Failure> {
+    let arguments = Arguments {
+        time,
+        only: Vec::new(),
+        core: None,
+        peer: None,
+        folder: ".".into(),
+        listen: None,
+        json: false,
+    };
+    let (allowed, steal, measured) = measure(&arguments)?;
+    Ok((
+        object(&arguments, &allowed, steal, &measured),
+        page(&arguments, steal, &measured),
+    ))
+}
+
 /// Serves peers until the process is ended.
 fn listen(text: &str) -> ExitCode {
     let served = address(text).and_then(|address| {

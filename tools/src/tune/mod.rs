@@ -10,6 +10,7 @@ mod setting;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -17,11 +18,12 @@ use clap::{Args, Subcommand};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use serde_json::{Value, json};
+use waterpark::config::Duration;
 
 use crate::doctor::Of;
 use crate::failure::{Failure, code};
 use crate::host::{Facts, Root};
-use crate::show;
+use crate::{latency, show};
 use journal::Journal;
 use setting::{Form, Setting, settings, value_of};
 use transaction::{Reverted, Values};
@@ -36,8 +38,8 @@ pub(crate) enum Command {
     Plan(Wanted),
     /// Change the settings that differ, all or none; what they were is written down first
     Apply(Apply),
-    /// Look whether what was applied is still in force
-    Verify(Applied),
+    /// Look whether what was applied is still in force, and measure what the host costs
+    Verify(verify::Verify),
     /// Put back what apply changed, to the byte
     Revert(Revert),
     /// Print the settings in a form that outlives a restart of the host
@@ -64,6 +66,9 @@ pub(crate) struct Apply {
     /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Measure this host for so long before the change, and again after it
+    #[arg(long, value_name = "TIME", value_parser = latency::time, conflicts_with = "dry_run")]
+    measure: Option<Duration>,
 }
 
 /// What was applied, on which host.
@@ -133,7 +138,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     let as_json = match command {
         Command::Check(wanted) | Command::Plan(wanted) => wanted.json,
         Command::Apply(apply) => apply.wanted.json,
-        Command::Verify(applied) => applied.json,
+        Command::Verify(verify) => verify.applied.json,
         Command::Revert(revert) => revert.applied.json,
         Command::Export(export) => export.wanted.json,
     };
@@ -154,7 +159,7 @@ fn said(command: &Command) -> Result<Said, Failure> {
         Command::Check(wanted) => check(wanted),
         Command::Plan(wanted) => plan(wanted),
         Command::Apply(arguments) => apply(arguments),
-        Command::Verify(applied) => verify(applied),
+        Command::Verify(arguments) => arguments.said(),
         Command::Revert(arguments) => revert(arguments),
         Command::Export(export) => export.said(),
     }
@@ -330,6 +335,8 @@ fn apply(arguments: &Apply) -> Result<Said, Failure> {
     if before.is_some_and(|written| !written.is_forgotten) {
         return Err(Failure::Tune(TuneError::Stands { path }));
     }
+    // Before anything is changed: a host that cannot be measured is left as it is.
+    let before = arguments.measure.map(latency::of_this_host).transpose()?;
     transaction::apply(&mut root, &journal, &changes).map_err(Failure::Tune)?;
     let path = path.display().to_string();
     object["journal"] = path.clone().into();
@@ -337,45 +344,23 @@ fn apply(arguments: &Apply) -> Result<Said, Failure> {
         "{} changed until the host restarts; `waterpark tune revert` puts them back ({path})",
         changes.len()
     );
-    Ok(Said::done(object, text + &end))
-}
-
-fn verify(applied: &Applied) -> Result<Said, Failure> {
-    let mut root = Root::new(&applied.root);
-    let written = journal::read(&root).map_err(Failure::Tune)?;
-    let written = written.ok_or(Failure::Tune(TuneError::NoJournal))?;
-    let (mut rows, mut text, mut others) = (Vec::new(), String::new(), 0);
-    for Change {
-        name, path, form, new, ..
-    } in &written.changes
-    {
-        let now = root.read(path).map(|text| value_of(*form, &text)).ok();
-        let in_force = now.as_ref() == Some(new);
-        others += usize::from(!in_force);
-        rows.push(json!({ "name": name, "path": path, "applied": new, "now": now, "in_force": in_force }));
-        text += &match now {
-            _ if in_force => format!("{name}: {new}, in force\n"),
-            Some(now) => format!("{name}: {new} was applied, now it is {now}\n"),
-            None => format!("{name}: {new} was applied, now it cannot be read\n"),
-        };
+    let mut text = text + &end;
+    if let Some((time, (before, page))) = arguments.measure.zip(before) {
+        text += &format!("\n\nbefore\n{page}\n\nafter\n");
+        object["measured"] = json!({ "before": before, "after": null });
+        // What is changed stays changed, whatever becomes of the measurement.
+        match latency::of_this_host(time) {
+            Ok((after, page)) => {
+                object["measured"]["after"] = after;
+                text += &page;
+            }
+            Err(failure) => {
+                object["complete"] = false.into();
+                text += &format!("not measured: {failure}");
+            }
+        }
     }
-    if written.is_forgotten {
-        text += "the host was restarted since, and its kernel forgot what was applied\n";
-    } else if !written.is_finished {
-        text += "apply broke off before its end: `waterpark tune revert` puts back what it had changed\n";
-    }
-    let object = json!({
-        "schema": "waterpark.tune_verify.1", "complete": true, "finished": written.is_finished,
-        "restarted_since": written.is_forgotten,
-        "not_in_force": others, "settings": rows,
-    });
-    text += &format!("{} of {} in force", rows.len() - others, rows.len());
-    let as_applied = others == 0 && written.is_finished && !written.is_forgotten;
-    Ok(Said {
-        object,
-        text,
-        code: if as_applied { 0 } else { code::HOST },
-    })
+    Ok(Said::done(object, text))
 }
 
 fn revert(arguments: &Revert) -> Result<Said, Failure> {

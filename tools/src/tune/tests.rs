@@ -463,14 +463,72 @@ fn what_the_exported_script_does_is_what_apply_does() {
         assert_eq!(value(&host), change.new);
     }
 
+    let host = untuned();
+    let unit = export::text(export::Target::Systemd, &examined(&host));
+    for line in unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("ExecStart=/bin/sh -c '"))
+    {
+        let line = line.strip_suffix('\'').unwrap();
+        let here = line.replace(" > /", &format!(" > {}/", host.root().folder().display()));
+        assert!(Process::new("sh").arg("-c").arg(here).status().unwrap().success());
+    }
+    for change in planned(&untuned()) {
+        let value = value_of(change.form, &text(&host, &change.path));
+        assert_eq!(value, change.new, "{}", change.name);
+    }
+    assert!(unit.contains("\n[Service]\nType=oneshot\n") && unit.ends_with("WantedBy=multi-user.target\n"));
+    let playbook = export::text(export::Target::Ansible, &examined(&untuned()));
+    let content = playbook
+        .split_once("content: |\n")
+        .unwrap()
+        .1
+        .split_once("      notify:")
+        .unwrap()
+        .0;
+    let content: Vec<&str> = content.lines().map(|line| line.trim_start_matches(' ')).collect();
+    assert_eq!(content, unit.lines().collect::<Vec<_>>(), "the same unit");
+
+    let good_as_it_is: Vec<_> = (examined(&untuned()).into_iter())
+        .map(|(setting, _)| (setting, State::Good("power$(save)".to_owned())))
+        .collect();
+    let unit = export::text(export::Target::Systemd, &good_as_it_is);
+    assert!(!unit.contains("ExecStart"), "no value is read as a command: {unit}");
+
     let sysctl = export::text(export::Target::Sysctl, &examined(&untuned()));
     for line in [
         "net.core.somaxconn = 4096",
         "net.ipv4.tcp_rmem = 4096 131072 4194304",
         "net.ipv4.tcp_wmem = 4096 16384 4194304",
         "vm.swappiness = 1",
-        "# huge_pages is no sysctl: --form shell has it",
+        "# huge_pages is no sysctl: the other forms have it",
     ] {
         assert!(sysctl.lines().any(|found| found == line), "{line}: {sysctl}");
     }
+}
+
+#[test]
+fn what_was_applied_is_measured_before_and_after_and_again_by_verify() {
+    let host = untuned();
+    let folder = host.root().folder().display().to_string();
+    let object = |line: &[&str]| {
+        let all = ["tune"].iter().chain(line).copied().chain(["--root", &folder]);
+        said(&Line::try_parse_from(all).unwrap().command).unwrap().object
+    };
+    let applied = object(&["apply", "--measure", "100ms"]);
+    for when in ["before", "after"] {
+        assert_eq!(applied["measured"][when]["schema"], "waterpark.latency.1", "{when}");
+    }
+    let verified = object(&["verify"]);
+    assert_eq!(verified["measured"], Value::Null, "only who asks waits");
+    assert_eq!(
+        verified["interrupts"],
+        json!([{ "device": "eth0", "interrupts": 2, "cores": "0-1" }])
+    );
+    let measured = object(&["verify", "--measure", "100ms"]);
+    assert!(measured["measured"]["hiccups"]["gap_ns"]["count"].as_u64().unwrap() > 0);
+
+    let too_long = Line::try_parse_from(["tune", "verify", "--measure", "2h"]);
+    let said = too_long.err().unwrap().to_string();
+    assert!(said.contains("at least 100ms and at most 1h"), "{said}");
 }
