@@ -32,6 +32,7 @@ mod keyspace;
 mod node_name;
 pub mod phash2;
 mod placement;
+mod shard;
 #[cfg(test)]
 mod testing;
 mod topology;
@@ -48,6 +49,7 @@ pub use keyspace::{
 };
 pub use node_name::{DC_BYTES_MAX, NODE_NUMBER_MAX, NodeName, ZONE_BYTES_MAX, suggest};
 pub use placement::{Movement, Placement, PlacementError, Slot, SlotError, SlotTable};
+pub use shard::{end_of_link, shard_of};
 pub use topology::{
     FACILITIES_MAX, FACILITY_FIELD, HOST_BYTES_MAX, Located, MEMBERS_MAX, NODES_MAX, NodeSpec, PORT_MAX, SHARDS_MAX,
     Topology, TopologySpec,

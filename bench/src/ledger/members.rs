@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use waterpark_client::blocking::BulkReader;
 use waterpark_client::{Address, ClientError};
-use waterpark_ring::{GroupId, Topology};
+use waterpark_ring::{GroupId, Topology, shard_of};
 
 /// How long one read from a member may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ impl<'a> Members<'a> {
     fn open(&mut self, member: u16, group: GroupId) -> Result<&mut Open, ClientError> {
         let node = self.topology.nodes().iter().find(|node| node.id.0 == member);
         let node = node.ok_or(ClientError::NotMember { group: group.0 })?;
-        let shard = u16::try_from(group.0 % u32::from(node.shards)).expect("below the shards");
+        let shard = shard_of(group, node.shards);
         match self.readers.entry((member, shard)) {
             Entry::Occupied(open) => Ok(open.into_mut()),
             Entry::Vacant(place) => {

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 
+use waterpark_ring::shard_of;
 use waterpark_wire::FrameError;
 use waterpark_wire::item::{Item, ItemHeader};
 use waterpark_wire::link::{self, Echo, Echoed, GroupView};
@@ -176,8 +177,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
         }
         self.links[link].asks = asks;
-        let shards = u32::from(self.settings.shards_of(peer.node));
-        let shard = |view: &GroupView| view.group.get() % shards;
+        let shards = self.settings.shards_of(peer.node);
+        let shard = |view: &GroupView| shard_of(GroupId(view.group.get()), shards);
         views.sort_by_key(shard);
         for views in views.chunk_by(|a, b| shard(a) == shard(b)) {
             self.counters.confirms += 1;

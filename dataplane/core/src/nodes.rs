@@ -3,7 +3,7 @@
 //! Tables by node only ever grow, so that ids and links keep their places; a node that left keeps its row and gets no link. **Invariant:**
 //! what this shard knows of nodes changes in one step with the entry of the topology log that says so.
 
-use waterpark_ring::{NodeName, NodeSpec};
+use waterpark_ring::{NodeName, NodeSpec, end_of_link};
 
 use crate::behaviour::Behaviour;
 use crate::ids::{Incarnation, LinkId, NodeId};
@@ -19,9 +19,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let (own, theirs) = (settings.shards_of(settings.node), settings.shards_of(peer));
         let name = |node: NodeId| settings.names[usize::from(node.0)].as_bytes();
         let dials = name(settings.node) < name(peer);
-        for number in (0..own.max(theirs)).filter(|number| number % own == settings.shard.0) {
+        for number in (0..own.max(theirs)).filter(|number| end_of_link(*number, own, theirs) == settings.shard.0) {
             let link = LinkId(u32::try_from(self.links.len()).expect("links are counted in 32 bits"));
-            let peer_shard = number % theirs;
+            let peer_shard = end_of_link(number, theirs, own);
             self.links.push(Link::new(peer, peer_shard));
             self.links_to[usize::from(peer.0)].push(link);
             self.link_infos.push(LinkInfo {

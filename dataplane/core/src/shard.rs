@@ -350,8 +350,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// The shard of a group on a node.
     pub(crate) fn shard_of(&self, node: NodeId, group: GroupId) -> ShardId {
-        let shards = u32::from(self.settings.shards_of(node));
-        ShardId(u16::try_from(group.0 % shards).expect("below a u16"))
+        ShardId(waterpark_ring::shard_of(group, self.settings.shards_of(node)))
     }
 
     /// The links that the world keeps up.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use waterpark_client::{
     Address, ClientCore, ClientError, ClientOptions, Effect, PeerId, ReadOptions, SendOptions, Ticket, Token,
 };
-use waterpark_ring::Key;
+use waterpark_ring::{GroupId, Key, shard_of};
 use waterpark_wire::body::{self, NodeBody, SlotTableBody};
 use waterpark_wire::frame::{FRAME_BYTES_MAX, FrameAddress, FrameBuilder};
 use waterpark_wire::framer::Framer;
@@ -108,7 +108,7 @@ pub(crate) fn welcome(node: u16, shard: u16, wall_ms: u64) -> Welcome {
 /// The node and shard that write a group.
 pub(crate) fn writer(group: u32) -> (u16, u16) {
     let node = 1 + u16::try_from(group % u32::from(NODES)).unwrap();
-    (node, u16::try_from(group % u32::from(SHARDS)).unwrap())
+    (node, shard_of(GroupId(group), SHARDS))
 }
 
 impl Script {

@@ -105,7 +105,6 @@ impl<B: Behaviour> EventLoop<B> {
                     let judge = Judge {
                         purpose_is_link: *listener == PEERS,
                         links: &self.links,
-                        shard: self.shard.settings().shard.0,
                         shards: &self.shard.settings().shards,
                         me: self.shard.settings().node,
                         met: &|node| self.shard.met(node),
@@ -429,7 +428,6 @@ const TO_A_CLIENT: FrameAddress = FrameAddress {
 struct Judge<'a> {
     purpose_is_link: bool,
     links: &'a [LinkRow],
-    shard: u16,
     shards: &'a [u16],
     me: NodeId,
     met: &'a dyn Fn(NodeId) -> Incarnation,
@@ -463,10 +461,7 @@ impl Judge<'_> {
         if row.info.dials {
             return Err(HandshakeRefusal::WrongDialer);
         }
-        if claim.shards != theirs
-            || claim.shard != row.info.peer_shard
-            || number % self.shards[usize::from(self.me.0)] != self.shard
-        {
+        if claim.shards != theirs || claim.shard != row.info.peer_shard {
             return Err(HandshakeRefusal::WrongLink);
         }
         if Incarnation(claim.incarnation) < (self.met)(row.info.peer) {

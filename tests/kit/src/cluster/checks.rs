@@ -246,8 +246,7 @@ impl<R: Rules> Cluster<R> {
     }
 
     pub(super) fn row(&self, node: usize, group: GroupId, seq: u64) -> Option<retention::Row<'_>> {
-        let shards = self.nodes[node].shards.len();
-        let shard = self.nodes[node].shards.get((group.0 as usize).checked_rem(shards)?)?;
+        let shard = self.shard_of(node, group)?;
         let (bytes, time_ms) = shard.entry_and_time(group, Seq(seq))?;
         let (entry, _) = EntryView::new_checked(bytes).ok()?;
         Some((seq, time_ms, entry))
@@ -324,10 +323,7 @@ impl<R: Rules> Cluster<R> {
 
     /// The entry of a token on a node, as bytes.
     pub(super) fn entry(&self, node: usize, token: Token) -> Option<&[u8]> {
-        let shards = self.nodes[node].shards.len();
-        let shard = self.nodes[node]
-            .shards
-            .get((token.group.0 as usize).checked_rem(shards)?)?;
+        let shard = self.shard_of(node, token.group)?;
         shard.entry_bytes(token.group, Seq(token.seq))
     }
 
@@ -358,10 +354,7 @@ impl<R: Rules> Cluster<R> {
 
     /// The view in which the entry of a token was logged, as a node holds it.
     fn view(&self, node: usize, token: Token) -> Option<u64> {
-        let shards = self.nodes[node].shards.len();
-        let shard = self.nodes[node]
-            .shards
-            .get((token.group.0 as usize).checked_rem(shards)?)?;
+        let shard = self.shard_of(node, token.group)?;
         shard.entry_view(token.group, Seq(token.seq)).map(|view| view.0)
     }
 

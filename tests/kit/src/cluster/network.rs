@@ -8,6 +8,7 @@ use waterpark_core::ids::LinkId;
 use waterpark_core::memory::{Memory, Outgoing};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
+use waterpark_ring::end_of_link;
 use waterpark_wire::frame::FRAME_BYTES_MAX;
 use waterpark_wire::framer::Framer;
 use waterpark_wire::{FrameError, FrameView, ItemKind, link};
@@ -64,12 +65,12 @@ impl<R: Rules> Cluster<R> {
 
     pub(super) fn link_id(&self, node: usize, link: LinkKey) -> Option<(usize, LinkId)> {
         let peer = if link.0 == node { link.1 } else { link.0 };
-        let shards = self.nodes[node].shards.len();
-        let shard = usize::from(link.2).checked_rem(shards)?;
-        let infos = self.nodes[node].shards[shard].links();
-        let info = infos
-            .iter()
-            .find(|info| usize::from(info.peer.0) == peer + 1 && info.number == link.2)?;
+        let id = self.member(peer).node;
+        let settings = self.nodes[node].shards.first()?.settings();
+        let theirs = *settings.shards.get(usize::from(id.0))?;
+        let shard = usize::from(end_of_link(link.2, settings.shards_of(settings.node), theirs));
+        let infos = self.nodes[node].shards.get(shard)?.links();
+        let info = infos.iter().find(|info| info.peer == id && info.number == link.2)?;
         Some((shard, info.link))
     }
 

@@ -366,8 +366,7 @@ impl<R: Rules> Cluster<R> {
         let Some(node) = members.max_by_key(|node| self.commit(*node, group)) else {
             return;
         };
-        let shards = self.nodes[node].shards.len();
-        let shard = &self.nodes[node].shards[group.0 as usize % shards];
+        let shard = self.shard_of(node, group).expect("a member has its shard");
         let commit = self.commit(node, group);
         let mut replay = Replay::new(self.kinds.clone());
         let mut done = 0;

@@ -11,6 +11,7 @@ use waterpark_core::ids::{GroupId, Incarnation, Member, NodeId, Seq, View};
 use waterpark_core::rules::Rules;
 use waterpark_core::time::MS;
 use waterpark_core::{Shard, Sight};
+use waterpark_ring::shard_of;
 
 use super::{Cluster, SimShard};
 use crate::ledger::{Token, Violation};
@@ -212,7 +213,8 @@ impl<R: Rules> Cluster<R> {
 
     pub(super) fn shard_of(&self, node: usize, group: GroupId) -> Option<&SimShard<R>> {
         let shards = &self.nodes[node].shards;
-        shards.get((group.0 as usize).checked_rem(shards.len())?)
+        let count = u16::try_from(shards.len()).expect("few");
+        shards.get(usize::from(shard_of(group, count)))
     }
 
     /// Sums what shards counted, those of processes that have ended included.

@@ -11,7 +11,7 @@ use waterpark_bench::workload::{KeyText, Kind, Workload};
 use waterpark_client::blocking::{BulkReader, ClusterAddresses, ConnectOptions};
 use waterpark_client::polled::Polled;
 use waterpark_client::{Address, ClientError, ClientOptions, SendOptions};
-use waterpark_ring::{GroupId, NodeId, Topology};
+use waterpark_ring::{GroupId, NodeId, Topology, shard_of};
 use waterpark_wire::reply::Outcome;
 
 use super::{Nodes, eventually};
@@ -372,7 +372,7 @@ impl Load {
     /// The serials that a member holds of a group, in its order.
     fn read(&self, group: GroupId, member: NodeId) -> Vec<u64> {
         let node = self.topology.node(member).expect("a node of the cluster");
-        let shard = u16::try_from(group.0 % u32::from(node.shards)).expect("below the shards");
+        let shard = shard_of(group, node.shards);
         let address = Address {
             host: node.host.clone(),
             port: node.port + 64 + shard,
