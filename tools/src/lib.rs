@@ -18,6 +18,7 @@ mod init;
 mod latency;
 mod log;
 mod node;
+mod placement;
 mod send;
 mod show;
 mod signals;
@@ -76,6 +77,9 @@ enum Command {
     /// Change what a host does to nodes, all at once, and put it back
     #[command(subcommand)]
     Tune(tune::Command),
+    /// Look at what runs on which core, and what it costs
+    #[command(subcommand)]
+    Placement(placement::Command),
     /// Run whole clusters in one thread on virtual time, with faults, and check what was acked
     Sim(sim::Arguments),
     /// Say what an error's code means, or list all
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Bench(command) => bench::run(&command),
         Command::Latency(arguments) => latency::run(&arguments),
         Command::Tune(command) => tune::run(&command),
+        Command::Placement(command) => placement::run(&command),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Errors(arguments) => errors::run(&arguments),
     }

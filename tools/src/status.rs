@@ -101,7 +101,7 @@ fn show_status(reach: &Reach) -> Result<u8, Failure> {
 }
 
 /// What each node says, shard by shard, in the order of the slot table; or why it says nothing.
-fn ask_all(cluster: &Cluster, timeout_ms: u32) -> Vec<Result<Vec<StatusBody>, ClientError>> {
+pub(crate) fn ask_all(cluster: &Cluster, timeout_ms: u32) -> Vec<Result<Vec<StatusBody>, ClientError>> {
     let options = ReadOptions {
         timeout_ms: timeout_ms.min(NODE_MS_MAX),
         ..ReadOptions::default()

@@ -63,7 +63,7 @@ pub(crate) fn svg(buffer: &Buffer, title: &str) -> String {
 }
 
 /// Writing into a `String` cannot fail.
-fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+pub(crate) fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("a String takes whatever is written");
 }
 

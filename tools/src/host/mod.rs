@@ -3,6 +3,7 @@
 //! Nothing here judges, nothing here writes. All files are below a root, so that a folder with a few of them is a host. **Invariant:** what
 //! cannot be read is absent, never a default: whoever judges says what it did not see.
 
+pub(crate) mod cores;
 mod facts;
 mod read;
 #[cfg(test)]

@@ -67,9 +67,9 @@ codes! {
         effect: "The message was not sent; those before it were.",
         remedy: "Caller: divide the message, or name the right file.";
     Output = 1723, "the answer cannot be written",
-        cause: "Whoever reads stdout has gone, or its disk is full.",
+        cause: "Whoever reads stdout has gone, its disk is full, or a file that was named for a part of it cannot be written.",
         effect: "What had been sent stays sent.",
-        remedy: "Caller: give stdout a reader or room, and ask again; a read changes nothing.";
+        remedy: "Caller: give stdout a reader or room, or name another file, and ask again; a read changes nothing.";
 
     Answer = 1731, "the node's answer is malformed",
         cause: "What a node sent is no answer to what was asked.",

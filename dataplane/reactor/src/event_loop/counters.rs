@@ -47,6 +47,10 @@ pub(super) struct LoopCounters {
     pub(super) memory_touched_bytes: u64,
     /// Bytes of receive buffers.
     pub(super) memory_buffers_bytes: u64,
+    /// CPU time of the shard's thread, user and system, ns.
+    pub(super) cpu_ns: u64,
+    /// The core on which the thread was at the last tick.
+    pub(super) core: u64,
 }
 
 impl LoopCounters {
@@ -58,7 +62,7 @@ impl LoopCounters {
         self.completed += u64::from(cost.completed);
     }
 
-    fn named(&self) -> [(&'static str, u64); 28] {
+    fn named(&self) -> [(&'static str, u64); 30] {
         [
             ("turns", self.turns),
             ("turns_blocked", self.turns_blocked),
@@ -88,6 +92,8 @@ impl LoopCounters {
             ("allocations", self.allocations),
             ("memory_touched_bytes", self.memory_touched_bytes),
             ("memory_buffers_bytes", self.memory_buffers_bytes),
+            ("cpu_ns", self.cpu_ns),
+            ("core", self.core),
         ]
     }
 }

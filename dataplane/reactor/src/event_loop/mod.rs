@@ -31,6 +31,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustix::time::ClockId;
 use waterpark_core::Shard;
 use waterpark_core::behaviour::Behaviour;
 use waterpark_core::effects::{Crossing, Effect};
@@ -236,13 +237,16 @@ pub struct EventLoop<B: Behaviour> {
 
 /// What time it is: one reading of each clock.
 pub fn now() -> Now {
-    let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let word = |value: i64| u64::try_from(value).unwrap_or(0);
     Now {
-        monotonic_ns: word(monotonic.tv_sec) * 1_000_000_000 + word(monotonic.tv_nsec),
-        wall_ms: word(wall.tv_sec) * 1_000 + word(wall.tv_nsec) / MS,
+        monotonic_ns: ns_of(ClockId::Monotonic),
+        wall_ms: ns_of(ClockId::Realtime) / MS,
     }
+}
+
+fn ns_of(clock: ClockId) -> u64 {
+    let read = rustix::time::clock_gettime(clock);
+    let word = |value: i64| u64::try_from(value).unwrap_or(0);
+    word(read.tv_sec) * 1_000_000_000 + word(read.tv_nsec)
 }
 
 /// Ends the pins of a send that is over.
@@ -592,6 +596,8 @@ impl<B: Behaviour> EventLoop<B> {
         self.counters.accepts_refused = self.driver.refused_accepts();
         self.counters.reports_dropped = self.reports.dropped();
         self.counters.allocations = crate::allocations::allocations();
+        self.counters.cpu_ns = ns_of(ClockId::ThreadCPUTime);
+        self.counters.core = rustix::thread::sched_getcpu() as u64;
         let edge = self.edge.as_ref().map(|row| &*row.edge);
         counters::publish(&self.counters, &self.reasons, edge, self.shard.world_counters_mut());
         if !self.serving {
