@@ -1,14 +1,12 @@
 //! The command that measures the twelve figures: here that it measures, judges and leaves nothing behind; what the figures should be, it says
 //! itself.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use crate::support::{Machine, Said, binary, type_in};
+use crate::support::{Machine, Running, Said, type_in};
 
 /// Each ends well before.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -72,32 +70,18 @@ fn a_hot_actor_is_measured_on_processes_and_only_what_was_asked_for_is_told() {
 #[test]
 fn an_interrupted_run_ends_soon_says_what_was_not_measured_and_leaves_no_process() {
     let _machine = Machine::take("figures, interrupted", LIMIT);
-    let mut child = Command::new(binary())
-        .args([
-            "bench", "figures", "--only", "6", "--json", "--for", "6s", "--times", "9",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command can be started");
-    let id = Pid::from_child(&child);
-    let mut lines = BufReader::new(child.stderr.take().expect("it was asked for")).lines();
-    let measuring = lines
-        .by_ref()
-        .map_while(Result::ok)
-        .any(|line| line.ends_with("measuring"));
-    assert!(measuring, "it begins to measure");
-    let nodes = children(id);
+    let arguments = [
+        "bench", "figures", "--only", "6", "--json", "--for", "6s", "--times", "9",
+    ];
+    let mut running = Running::start(&arguments);
+    running.says("measuring");
+    let nodes = children(running.id());
     assert_eq!(nodes.len(), 5, "it has five nodes: {nodes:?}");
     let begun = Instant::now();
-    kill_process(id, Signal::INT).expect("it runs");
-    // Whoever writes to a pipe that nobody reads would end by that.
-    let reader = std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    let output = child.wait_with_output().expect("it ends");
-    reader.join().expect("it only reads");
+    running.signal(Signal::INT);
+    let said = running.end().ends(10);
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
-    assert_eq!(output.status.code(), Some(10));
-    let list: Value = serde_json::from_slice(&output.stdout).expect("a list");
+    let list = said.json();
     assert_eq!(
         (&list[0]["verdict"], &list[0]["result"]),
         (&"missed".into(), &Value::Null)

@@ -14,6 +14,7 @@ mod garbage;
 mod joins;
 mod limits;
 mod links;
+mod load_tester;
 mod losses;
 mod mllp;
 mod mllp_configured;

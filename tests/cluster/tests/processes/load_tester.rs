@@ -1,0 +1,169 @@
+//! What the load tester says where something is wrong: with the cluster, with the load tester itself, or with what was acked.
+//!
+//! It runs as its own command against real processes. How fast it is does not matter here.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Forgetful, Machine, Nodes, Running, Said, eventually, five};
+
+/// Each ends well before.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Messages a second of the open loops: any machine sends so many.
+const RATE: &str = "2000";
+
+/// An open loop against these nodes that has sent for a second.
+fn open_loop(nodes: &Nodes, time: &str) -> Running {
+    let config = nodes.config_path().display().to_string();
+    let load = ["bench", "run", "--rate", RATE, "--for", time, "--actors", "50"];
+    let mut running = Running::start(&[&load[..], &["--config", &config, "--json"]].concat());
+    running.says("measuring");
+    std::thread::sleep(Duration::from_secs(1));
+    running
+}
+
+/// A time of a report, in µs.
+fn us(report: &Value, of: &str, what: &str) -> u64 {
+    report[of][what]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{of}.{what}: {report:#}"))
+}
+
+/// Nothing that was acked is wrong.
+fn assert_clean(said: &Said) {
+    let report = said.json();
+    for none in [
+        "lost",
+        "duplicated",
+        "differing",
+        "foreign",
+        "unreadable",
+        "refused_but_held",
+    ] {
+        assert_eq!(report[none], 0, "{none}: {}", said.all());
+    }
+}
+
+#[test]
+fn a_cluster_that_stands_still_for_200_ms_is_seen_in_the_tail() {
+    let _machine = Machine::take("a stall seen by the load tester", LIMIT);
+    let nodes = Nodes::start(five());
+    let running = open_loop(&nodes, "3s");
+    (0..nodes.len()).for_each(|place| nodes.pause(place));
+    std::thread::sleep(Duration::from_millis(200));
+    (0..nodes.len()).for_each(|place| nodes.resume(place));
+    let said = running.end();
+    // A machine that does other things besides may be late, and says so.
+    assert!([0, 11].contains(&said.code), "{}", said.all());
+    assert_clean(&said);
+    let report = said.json();
+    assert_eq!(report["acked"], report["sent"], "{}", said.all());
+    // 400 of 6,000 messages were planned in those 200 ms. The slowest of a hundred and of a thousand are among the first of them: had the
+    // generator waited for the cluster with what it planned, it would have been slow once for each message under way.
+    for (quantile, least) in [("max", 195_000), ("p999", 185_000), ("p99", 150_000)] {
+        let found = us(&report, "ack_us", quantile);
+        assert!(found >= least, "{quantile} {found}: {}", said.all());
+    }
+    // What was sent went on waiting: that is the cluster's doing, and service tells it too.
+    assert!(us(&report, "service_us", "max") >= 150_000, "{}", said.all());
+    // And it lies where it was, behind the first second.
+    let rows = report["over_time"].as_array().expect("a list");
+    let slowest = rows.iter().max_by_key(|row| row["max"].as_u64()).expect("some rows");
+    assert!(slowest["max"].as_u64() >= Some(190_000), "{rows:#?}");
+    assert!(slowest["at_ms"].as_u64() >= Some(700), "{slowest}");
+    nodes.stop();
+}
+
+#[test]
+fn a_load_tester_that_gets_no_cpu_says_that_its_figures_are_worth_nothing() {
+    let _machine = Machine::take("a starved load tester", LIMIT);
+    let nodes = Nodes::start(five());
+    let running = open_loop(&nodes, "2s");
+    running.pause(Duration::from_millis(300));
+    let said = running.end().ends(11);
+    assert_clean(&said);
+    let report = said.json();
+    assert_eq!(report["verdict"], "INVALID");
+    // 600 of 4,000 were planned meanwhile.
+    assert!(report["late"].as_u64() >= Some(550), "{}", said.all());
+    // What was planned and not sent has waited as well, and only what was sent was served.
+    let (response, service) = (us(&report, "ack_us", "p99"), us(&report, "service_us", "p99"));
+    assert!(response >= 250_000 && service < response, "{service} {response}");
+
+    // And one that is asked for more than any could send.
+    let config = nodes.config_path().display().to_string();
+    let load = [
+        "bench",
+        "run",
+        "--rate",
+        "1e8",
+        "--for",
+        "100ms",
+        "--actors",
+        "50",
+        "--message-bytes",
+        "24",
+    ];
+    let said = Running::start(&[&load[..], &["--config", &config, "--json"]].concat())
+        .end()
+        .ends(11);
+    assert_clean(&said);
+    assert!(said.json()["late"].as_u64() >= Some(9_000_000), "{}", said.all());
+    assert!(said.stderr.contains("error[WP-"), "{}", said.all());
+    nodes.stop();
+}
+
+#[test]
+fn one_message_of_a_million_that_is_acked_and_held_by_nobody_is_a_fail_whatever_the_speed() {
+    const MESSAGES: u64 = 1_000_000;
+    let _machine = Machine::take("a server that forgets", LIMIT);
+    let mut plan = five();
+    plan.memory = 1 << 30;
+    let nodes = Nodes::start(plan);
+    let before = Forgetful::before(&nodes, MESSAGES / 2);
+    let load = [
+        "bench",
+        "run",
+        "--closed=8192",
+        "--cold",
+        "--for",
+        "150s",
+        "--message-bytes",
+        "24",
+    ];
+    let rest = ["--actors", "10000", "--config", &before.config_path(), "--json"];
+    let mut running = Running::start(&[&load[..], &rest].concat());
+    running.says("measuring");
+    eventually("a million messages", LIMIT, || {
+        (before.come() >= MESSAGES).then_some(())
+    });
+    running.signal(Signal::INT);
+    let said = running.end().ends(1);
+    let report = said.json();
+    assert_eq!(
+        (&report["verdict"], &report["lost"]),
+        (&"FAIL".into(), &1.into()),
+        "{}",
+        said.all()
+    );
+    assert_eq!(
+        (&report["refused"], &report["unknown"]),
+        (&0.into(), &0.into()),
+        "{}",
+        said.all()
+    );
+    assert!(report["looked_for"].as_u64() >= Some(MESSAGES), "{}", said.all());
+    // A message begins with its run's seed and its number.
+    let forgotten = before.forgotten().expect("one was forgotten");
+    let number = u64::from_le_bytes(forgotten[8..16].try_into().expect("eight bytes"));
+    let named = format!("message {number} is acked and held by no member");
+    let findings = report["findings"].as_array().expect("a list");
+    assert!(
+        findings.len() == 1 && findings[0].as_str().is_some_and(|said| said.contains(&named)),
+        "{named}: {}",
+        said.all()
+    );
+    nodes.stop();
+}
