@@ -10,6 +10,7 @@ use waterpark_client::polled::Polled;
 use waterpark_client::{ClientError, SendOptions};
 use waterpark_wire::reply::Outcome;
 
+use crate::arrivals::Instants;
 use crate::ledger::{Fate, Ledger};
 use crate::timeline::Timeline;
 use crate::workload::{KeyText, Workload};
@@ -22,13 +23,10 @@ const LONGEST_US: u64 = 60_000_000;
 const BURST: u64 = 256;
 
 /// When messages are sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Schedule {
-    /// So many a second, evenly.
-    Open {
-        /// Messages a second.
-        rate: f64,
-    },
+#[derive(Clone, Copy, Debug)]
+pub enum Schedule<'p> {
+    /// At planned instants.
+    Open(&'p Instants),
     /// As soon as one of so many under way has ended.
     Closed {
         /// Messages under way.
@@ -140,7 +138,7 @@ impl Generator {
     /// turn with the messages sent so far, and ends the sending when it returns `false`.
     pub fn run(
         &mut self,
-        schedule: Schedule,
+        schedule: Schedule<'_>,
         time: Duration,
         messages_max: u64,
         mut on_turn: impl FnMut(&Measured) -> bool,
@@ -156,15 +154,20 @@ impl Generator {
             ..SendOptions::default()
         };
         let planned = |index: u64| match schedule {
-            Schedule::Open { rate } => begun_ns + instant_ns(index, rate),
+            Schedule::Open(instants) => begun_ns.saturating_add(instants.at(index)),
             Schedule::Closed { .. } => 0,
+        };
+        // What was planned just before the end is in time for as long as any other.
+        let is_over = |now_ns: u64, next: u64| {
+            let is_open = matches!(schedule, Schedule::Open(_));
+            now_ns >= end_ns && !(is_open && planned(next) < end_ns && now_ns - end_ns <= LATE_NS)
         };
         let mut stopped = false;
         let mut stopped_ns = end_ns;
         let mut last_ns = begun_ns;
         loop {
             let mut now_ns = self.client.now_ns();
-            if !stopped && (now_ns >= end_ns || !on_turn(&measured)) {
+            if !stopped && (is_over(now_ns, self.next - first) || !on_turn(&measured)) {
                 stopped = true;
                 stopped_ns = now_ns.min(end_ns);
             }
@@ -172,7 +175,7 @@ impl Generator {
             while !stopped && burst < BURST && self.next - first < messages_max {
                 let index = self.next - first;
                 let due = match schedule {
-                    Schedule::Open { .. } => planned(index) <= now_ns.min(end_ns),
+                    Schedule::Open(_) => planned(index) <= now_ns && planned(index) < end_ns,
                     Schedule::Closed { in_flight } => self.client.core().open_requests() < in_flight,
                 };
                 if !due {
@@ -182,7 +185,7 @@ impl Generator {
                     // As many are under way as the client allows: what is planned meanwhile goes late, and is counted so.
                     break;
                 }
-                if matches!(schedule, Schedule::Open { .. }) {
+                if matches!(schedule, Schedule::Open(_)) {
                     measured.late += u64::from(now_ns - planned(index) > LATE_NS);
                 }
                 measured.sent += 1;
@@ -200,7 +203,7 @@ impl Generator {
                 _ if stopped => Duration::from_millis(10),
                 Schedule::Closed { in_flight } if open < in_flight => Duration::ZERO,
                 Schedule::Closed { .. } => Duration::from_millis(10),
-                Schedule::Open { .. } => {
+                Schedule::Open(_) => {
                     let next_ns = planned(self.next - first).min(end_ns);
                     Duration::from_nanos(next_ns.saturating_sub(self.client.now_ns()))
                 }
@@ -211,10 +214,10 @@ impl Generator {
                 self.take(last_ns, begun_ns, first, &planned, schedule, &mut measured);
             }
         }
-        if let Schedule::Open { rate } = schedule {
+        if let Schedule::Open(instants) = schedule {
             // What was planned until sending ended and never left.
             let sending = Duration::from_nanos(stopped_ns - begun_ns);
-            let planned_all = messages_max.min(count_of(sending, rate));
+            let planned_all = messages_max.min(instants.count(sending));
             measured.late += planned_all.saturating_sub(measured.sent);
         }
         measured.took = Duration::from_nanos(last_ns - begun_ns);
@@ -249,7 +252,7 @@ impl Generator {
         begun_ns: u64,
         first: u64,
         planned: &impl Fn(u64) -> u64,
-        schedule: Schedule,
+        schedule: Schedule<'_>,
         measured: &mut Measured,
     ) {
         let (ledger, sent_at) = (&mut self.ledger, &self.sent_at);
@@ -277,7 +280,7 @@ impl Generator {
                     let service_ns = u64::from(now_units.wrapping_sub(sent_at[at])) << UNIT_SHIFT;
                     measured.service_us.saturating_record(service_ns / 1_000);
                     let response_ns = match schedule {
-                        Schedule::Open { .. } => now_ns.saturating_sub(planned(serial - first)),
+                        Schedule::Open(_) => now_ns.saturating_sub(planned(serial - first)),
                         Schedule::Closed { .. } => service_ns,
                     };
                     measured.response_us.saturating_record(response_ns / 1_000);
@@ -296,25 +299,4 @@ impl Generator {
             }
         });
     }
-}
-
-/// When message `index` is planned, ns after the first.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "below 2^53 messages and nanoseconds"
-)]
-pub(crate) fn instant_ns(index: u64, rate: f64) -> u64 {
-    (index as f64 * 1e9 / rate) as u64
-}
-
-/// Messages that are planned within a time.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "below 2^53 messages"
-)]
-pub(crate) fn count_of(time: Duration, rate: f64) -> u64 {
-    (time.as_secs_f64() * rate) as u64
 }

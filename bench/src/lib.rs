@@ -3,6 +3,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`arrivals`] | when messages of an open loop are planned |
 //! | [`workload`] | messages as a pure function of their serial number |
 //! | [`cluster`] | processes of one local cluster, their CPU time and counters |
 //! | [`cuts`] | the ways between those processes, which can lose what is sent on them |
@@ -22,6 +23,7 @@
 // `json!` takes a step for each key of a report.
 #![recursion_limit = "256"]
 
+pub mod arrivals;
 pub mod cluster;
 pub mod cuts;
 pub mod failover;

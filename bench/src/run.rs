@@ -10,6 +10,7 @@ use waterpark_client::{ClientError, ClientOptions, ReadOptions};
 use waterpark_control::{ClusterConfig, History};
 use waterpark_ring::Topology;
 
+use crate::arrivals::Arrivals;
 use crate::cluster::{Cluster, ClusterError, ClusterPlan, Member, addresses, cpu_ns_of};
 use crate::generator::{Generator, Measured, Schedule};
 use crate::ledger::Checker;
@@ -69,6 +70,8 @@ pub struct Plan {
     pub actors: u64,
     /// When.
     pub pace: Pace,
+    /// How the instants of an open loop lie in time.
+    pub arrivals: Arrivals,
     /// How long.
     pub time: Duration,
     /// Bytes of a message.
@@ -92,7 +95,7 @@ impl Plan {
         };
         json!({
             "workload": self.kind.name(), "for_s": self.time.as_secs_f64(), "rate_per_s": rate, "closed_in_flight": in_flight,
-            "actors": self.actors, "message_bytes": self.message_bytes, "timeout_ms": self.timeout_ms, "warm": self.warm,
+            "arrivals": rate.map(|_| self.arrivals.name()), "actors": self.actors, "message_bytes": self.message_bytes, "timeout_ms": self.timeout_ms, "warm": self.warm,
             "driver": driver, "running_nodes": nodes, "running_groups": groups,
         })
     }
@@ -218,9 +221,10 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         let closed = Schedule::Closed { in_flight: IN_FLIGHT };
         generator.run(closed, Duration::from_secs(600), warm, |_| go_on());
     }
+    let instants = plan.arrivals.plan(rate, plan.time, seed);
     say("measuring");
     let schedule = match plan.pace {
-        Pace::Open(rate) => Schedule::Open { rate },
+        Pace::Open(_) => Schedule::Open(&instants),
         Pace::Closed(in_flight) => Schedule::Closed { in_flight },
     };
     let each = |figure: fn(&Member) -> u64| -> Option<Vec<u64>> {
@@ -271,6 +275,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         resident_after,
         generator_cpu_ns: own_after.saturating_sub(own_before),
         driver,
+        seed,
         kept_bytes: after.kept_bytes,
         allocations: after.allocations.saturating_sub(before.allocations),
         system_calls: after.system_calls.saturating_sub(before.system_calls),

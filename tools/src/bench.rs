@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use waterpark::config::{CommandCode, Duration};
+use waterpark_bench::arrivals::Arrivals;
 use waterpark_bench::mllp::{self, Hl7Plan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
 use waterpark_bench::workload::Kind;
@@ -26,7 +27,7 @@ use waterpark_bench::{Pace, Plan, measure};
 
 use crate::errors;
 use carry_out::carry_out;
-use options::{Load, Output};
+use options::{How, Load, Output};
 
 #[cfg(test)]
 pub(crate) use error::Flaw;
@@ -54,15 +55,18 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct Run {
-    /// How long to send
-    #[arg(long = "for", value_name = "TIME", default_value = "10s")]
-    time: Duration,
+    /// How long to send; 10s where nothing else is said, or as long as a trace is
+    #[arg(long = "for", value_name = "TIME")]
+    time: Option<Duration>,
     /// Open loop: so many messages a second, each at its planned instant; 100,000 where nothing else is said
     #[arg(long, value_name = "N", conflicts_with = "closed", value_parser = options::rate)]
     rate: Option<f64>,
     /// Closed loop: so many messages under way
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "8192", value_parser = options::at_least_one)]
     closed: Option<usize>,
+    /// Open loop: when messages arrive: constant, poisson, bursts, bursts=N or trace=FILE
+    #[arg(long, value_name = "HOW", default_value = "constant", conflicts_with = "closed", value_parser = options::arrivals)]
+    arrivals: How,
     /// Which messages
     #[arg(long, value_enum, default_value_t = Work::W128)]
     workload: Work,
@@ -84,6 +88,8 @@ pub(crate) struct Run {
     output: Output,
 }
 
+/// How long messages are sent, where nothing else is said.
+const TIME: std::time::Duration = std::time::Duration::from_secs(10);
 /// Messages a second of an open loop, where nothing else is said.
 const RATE: f64 = 100_000.0;
 /// Connections of the workload `hl7`.
@@ -162,6 +168,21 @@ fn waiting() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(16..=i64::from(waterpark::config::WAITING_MAX))
 }
 
+impl Run {
+    fn time(&self) -> std::time::Duration {
+        self.time
+            .map_or(TIME, |time| std::time::Duration::from_micros(time.as_us()))
+    }
+
+    /// Workloads whose instants are planned by themselves.
+    fn are_constant(&self, workload: &str) -> Result<(), ExitCode> {
+        match self.arrivals {
+            How::Constant => Ok(()),
+            _ => usage(&format!("{workload} has constant arrivals: leave out --arrivals")),
+        }
+    }
+}
+
 /// How many actors there are where nothing is said.
 const ACTORS: u64 = 1_000_000;
 
@@ -169,12 +190,13 @@ fn overload_plan(arguments: &Run) -> Result<OverloadPlan, ExitCode> {
     if arguments.load.config.is_some() {
         return usage("overload is measured on nodes of its own: it looks at their memory");
     }
+    arguments.are_constant("overload")?;
     Ok(OverloadPlan {
         binary: own_binary()?,
         driver: arguments.load.driver.name().to_owned(),
         actors: arguments.load.actors.unwrap_or(overload::ACTORS),
         message_bytes: arguments.load.message_bytes,
-        time: std::time::Duration::from_micros(arguments.time.as_us()),
+        time: arguments.time(),
         timeout_ms: arguments.load.timeout_ms(),
         sessions: arguments.sessions,
         round_trip: std::time::Duration::from_micros(arguments.round_trip.as_us()),
@@ -194,6 +216,7 @@ fn hl7_plan(arguments: &Run) -> Result<Hl7Plan, ExitCode> {
     if arguments.load.config.is_some() {
         return usage("hl7 is measured on nodes of its own");
     }
+    arguments.are_constant("hl7")?;
     let pace = match arguments.rate {
         Some(rate) => mllp::Pace::Open { rate },
         None => mllp::Pace::Closed,
@@ -201,7 +224,7 @@ fn hl7_plan(arguments: &Run) -> Result<Hl7Plan, ExitCode> {
     Ok(Hl7Plan {
         binary: own_binary()?,
         driver: arguments.load.driver.name().to_owned(),
-        time: std::time::Duration::from_micros(arguments.time.as_us()),
+        time: arguments.time(),
         connections: arguments.closed.unwrap_or(HL7_CONNECTIONS),
         pace,
         seed: 1,
@@ -221,14 +244,21 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
         Work::HotActor => Kind::HotActor,
         Work::ColdActors => Kind::ColdActors,
     };
+    let rate = arguments.rate.unwrap_or(RATE);
+    let arrivals = arguments.arrivals.arrivals((rate, arguments.time()))?;
+    let (rate, time) = match (&arrivals, arguments.rate) {
+        (Arrivals::Trace(_), Some(_)) => return usage("a trace has its own rate: leave out --rate"),
+        (Arrivals::Trace(trace), None) if arguments.time.is_some() => (trace.rate(), arguments.time()),
+        (Arrivals::Trace(trace), None) => (trace.rate(), trace.length()),
+        (_, _) => (rate, arguments.time()),
+    };
     Ok(Plan {
         target: arguments.load.target()?,
         kind,
         actors: arguments.load.actors.unwrap_or(ACTORS),
-        pace: arguments
-            .closed
-            .map_or(Pace::Open(arguments.rate.unwrap_or(RATE)), Pace::Closed),
-        time: std::time::Duration::from_micros(arguments.time.as_us()),
+        pace: arguments.closed.map_or(Pace::Open(rate), Pace::Closed),
+        arrivals,
+        time,
         message_bytes: arguments.load.message_bytes,
         timeout_ms: arguments.load.timeout_ms(),
         warm: kind == Kind::W128 && !arguments.load.cold,

@@ -19,6 +19,7 @@ use super::NODES;
 use super::refill_report::{RefillReport, Stretch};
 use super::scenario::Scenario;
 use super::stage::Stage;
+use crate::arrivals::Arrivals;
 use crate::cluster::{Cluster, ClusterPlan, addresses};
 use crate::generator::{Generator, Schedule};
 use crate::ledger::Checker;
@@ -109,12 +110,13 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
     stage.wait_whole();
     say(&format!("{:.0} messages a second", plan.rate));
     let ends = Arc::new(AtomicBool::new(false));
-    let (rate, told) = (plan.rate, Arc::clone(&ends));
+    let told = Arc::clone(&ends);
     let longest = plan.calm.saturating_add(LONGEST);
+    let instants = Arrivals::Constant.plan(plan.rate, longest, workload.seed);
     let begun = Instant::now();
     let sender = std::thread::spawn(move || {
         let goes_on = |_: &_| !told.load(Ordering::Relaxed);
-        let measured = generator.run(Schedule::Open { rate }, longest, u64::MAX, goes_on);
+        let measured = generator.run(Schedule::Open(&instants), longest, u64::MAX, goes_on);
         (generator, measured)
     });
     stage.wait(plan.calm);

@@ -13,7 +13,7 @@ use waterpark_client::polled::Polled;
 use waterpark_client::{ClientError, SendOptions};
 use waterpark_wire::reply::Outcome;
 
-use crate::generator::{count_of, instant_ns};
+use crate::arrivals::{count_of, instant_ns};
 use crate::ledger::{Fate, Ledger};
 use crate::workload::{KeyText, Workload};
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::part::{Part, Work};
 use super::{FiguresPlan, Taken, followers, placement};
+use crate::arrivals::Arrivals;
 use crate::failover::{self, FailoverPlan, RefillPlan, Scenario};
 use crate::overload::{self, Confined, Cores, OverloadPlan};
 use crate::report::{Figure, Report, per};
@@ -92,6 +93,7 @@ fn run_plan(plan: &FiguresPlan, kind: Kind, pace: Pace) -> Plan {
         kind,
         actors: ACTORS,
         pace,
+        arrivals: Arrivals::Constant,
         time: plan.time,
         message_bytes: MESSAGE_BYTES,
         timeout_ms: TIMEOUT_MS,

@@ -9,14 +9,20 @@ use std::process::ExitCode;
 use clap::Args;
 use waterpark::config::{self, ConfigError, Duration};
 use waterpark_bench::Target;
+use waterpark_bench::arrivals::{Arrivals, BURST, LISTED_MAX, Trace};
 use waterpark_bench::workload::MESSAGE_BYTES_MIN;
 use waterpark_core::config::Limits;
 
-use super::own_binary;
+use super::{own_binary, usage};
+use crate::errors::{self, Coded};
+use crate::failure::code;
 use crate::node::Driver;
+use crate::show;
 
 /// More messages a second have no instants of their own: times are kept in nanoseconds.
 const RATE_MAX: f64 = 1e9;
+/// More messages at once are a closed loop of their own.
+const BURST_MAX: u64 = 1_000_000;
 
 /// What becomes of a result.
 #[derive(Args)]
@@ -97,6 +103,64 @@ pub(super) fn message_bytes(text: &str) -> Result<usize, String> {
     })
 }
 
+/// When messages of an open loop arrive, as the command line says it: a trace is read later.
+#[derive(Clone, Debug)]
+pub(super) enum How {
+    Constant,
+    Poisson,
+    Bursts(u64),
+    Trace(PathBuf),
+}
+
+/// When messages of an open loop arrive.
+pub(super) fn arrivals(text: &str) -> Result<How, String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text, None),
+    };
+    match (name, value) {
+        ("constant", None) => Ok(How::Constant),
+        ("poisson", None) => Ok(How::Poisson),
+        ("bursts", None) => Ok(How::Bursts(BURST)),
+        ("bursts", Some(count)) => {
+            let count = count.parse().ok().filter(|count| (1..=BURST_MAX).contains(count));
+            let count = count.ok_or_else(|| format!("a burst has 1 to {BURST_MAX} messages"))?;
+            Ok(How::Bursts(count))
+        }
+        ("trace", Some(path)) if !path.is_empty() => Ok(How::Trace(path.into())),
+        _ => Err("arrivals are constant, poisson, bursts, bursts=N or trace=FILE".to_owned()),
+    }
+}
+
+impl How {
+    /// The arrivals, with the trace if there is one. `most` is the rate and the time of the longest plan.
+    pub(super) fn arrivals(&self, most: (f64, std::time::Duration)) -> Result<Arrivals, ExitCode> {
+        let arrivals = match self {
+            How::Constant => Arrivals::Constant,
+            How::Poisson => Arrivals::Poisson,
+            How::Bursts(count) => Arrivals::Bursts(*count),
+            How::Trace(path) => match Trace::read(path) {
+                Ok(trace) => Arrivals::Trace(trace),
+                Err(error) => {
+                    errors::say(error.code(), &show::text_or_escaped(&error.to_string()));
+                    return Err(ExitCode::from(code::USAGE));
+                }
+            },
+        };
+        let (rate, time) = most;
+        let planned = rate * time.as_secs_f64();
+        if arrivals == Arrivals::Poisson && planned > LISTED {
+            return usage(&format!(
+                "{planned:.0} messages would be planned, and Poisson arrivals can be {LISTED_MAX}: choose a slower rate or a shorter time"
+            ));
+        }
+        Ok(arrivals)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+const LISTED: f64 = LISTED_MAX as f64;
+
 /// How many there are of something: at least one.
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| *count > 0);
@@ -106,6 +170,33 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arrivals_are_those_that_are_named() {
+        let table = [
+            ("constant", Some("constant")),
+            ("poisson", Some("poisson")),
+            ("bursts", Some("bursts=100")),
+            ("bursts=7", Some("bursts=7")),
+            ("bursts=0", None),
+            ("bursts=", None),
+            ("bursts=2000000", None),
+            ("poisson=3", None),
+            ("trace", None),
+            ("trace=", None),
+            ("random", None),
+        ];
+        let most = (1_000.0, std::time::Duration::from_secs(1));
+        for (text, name) in table {
+            let found = arrivals(text).ok().map(|how| how.arrivals(most).unwrap().name());
+            assert_eq!(found.as_deref(), name, "{text}");
+        }
+        // Even ones need no memory, whatever their number.
+        let many = (1e9, std::time::Duration::from_secs(3_600));
+        for (text, fits) in [("constant", true), ("bursts", true), ("poisson", false)] {
+            assert_eq!(arrivals(text).unwrap().arrivals(many).is_ok(), fits, "{text}");
+        }
+    }
 
     #[test]
     fn what_cannot_be_measured_is_refused() {

@@ -9,7 +9,7 @@ use waterpark_bench::workload::Kind;
 use waterpark_bench::{Pace, Plan};
 
 use super::carry_out::carry_out;
-use super::options::{self, Load, Output};
+use super::options::{self, How, Load, Output};
 use super::{ACTORS, usage};
 
 /// A shorter step than this says nothing.
@@ -36,6 +36,9 @@ pub(crate) struct Sweep {
     /// How long to send at each rate
     #[arg(long = "for", value_name = "TIME", default_value = "5s")]
     time: Duration,
+    /// When messages arrive at each rate: constant, poisson, bursts or bursts=N
+    #[arg(long, value_name = "HOW", default_value = "constant", value_parser = options::arrivals)]
+    arrivals: How,
     /// Which messages
     #[arg(long, value_enum, default_value_t = Work::W128)]
     workload: Work,
@@ -81,6 +84,10 @@ fn plan(arguments: &Sweep) -> Result<SweepPlan, ExitCode> {
     if arguments.p99.is_some_and(|limit| limit.as_us() == 0) {
         return usage("--p99 is more than nothing");
     }
+    if matches!(arguments.arrivals, How::Trace(_)) {
+        return usage("a trace has one rate, its own: a sweep has arrivals that are constant, poisson or bursts");
+    }
+    let time = std::time::Duration::from_micros(arguments.time.as_us());
     let kind = match arguments.workload {
         Work::W128 => Kind::W128,
         Work::HotActor => Kind::HotActor,
@@ -93,7 +100,8 @@ fn plan(arguments: &Sweep) -> Result<SweepPlan, ExitCode> {
             actors: arguments.load.actors.unwrap_or(ACTORS),
             // Each step has its own.
             pace: Pace::Open(arguments.from),
-            time: std::time::Duration::from_micros(arguments.time.as_us()),
+            arrivals: arguments.arrivals.arrivals((arguments.to, time))?,
+            time,
             message_bytes: arguments.load.message_bytes,
             timeout_ms: arguments.load.timeout_ms(),
             warm: kind == Kind::W128 && !arguments.load.cold,

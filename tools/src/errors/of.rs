@@ -9,6 +9,7 @@ use waterpark::config::{
     StartCode, TuneCode, WireCode,
 };
 use waterpark_bench::Verdict;
+use waterpark_bench::arrivals::TraceError;
 use waterpark_bench::cluster::ClusterError;
 use waterpark_bench::run::RunError;
 use waterpark_client::ClientError;
@@ -319,6 +320,16 @@ impl Coded for ClusterError {
             ClusterError::Ports { .. } => MeasuringCode::Ports.entry(),
             ClusterError::Spawn { .. } => MeasuringCode::Spawn.entry(),
             ClusterError::NotReady { .. } => MeasuringCode::NotReady.entry(),
+        }
+    }
+}
+
+impl Coded for TraceError {
+    fn code(&self) -> &'static Code {
+        match self {
+            TraceError::Read { .. } | TraceError::Line { .. } | TraceError::Empty { .. } => {
+                MeasuringCode::Trace.entry()
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use super::*;
 use waterpark::config::{CodeId, DefectCode, EdgeCode, HostCode, MeasuringCode, RefusalCode, StartCode, WireCode};
 use waterpark::{NodeError, VoterFileError};
 use waterpark_bench::Verdict;
+use waterpark_bench::arrivals::TraceError;
 use waterpark_bench::cluster::ClusterError;
 use waterpark_bench::run::RunError;
 use waterpark_client::ClientError;
@@ -383,6 +384,8 @@ fn every_code_is_some_errors_and_every_error_has_a_code_of_its_kind() {
     ] {
         reach(error.code(), &[5]);
     }
+    let path = PathBuf::new();
+    reach(TraceError::Empty { path }.code(), &[8]);
     for verdict in [Verdict::Fail, Verdict::Invalid] {
         reach(of_verdict(verdict).unwrap(), &[8]);
     }

@@ -82,6 +82,10 @@ codes! {
         cause: "The median changed by more than --fail-on allows, and the intervals of both sides lie apart.",
         effect: RESULTS_STAND,
         remedy: "Operator: look at what changed between the two; repeat both in turns on the same machine if they are single runs.";
+    Trace = 8031, "the trace of arrivals cannot be used",
+        cause: "The file is not there, or a line of it is no offset, or lies before the one above it; which, is said.",
+        effect: NOT_MEASURED,
+        remedy: "Caller: mend the line that is named; docs/bench.md tells what a line may be.";
 
     UnknownMutant = 8101, "no such mutant",
         cause: "The name was mistyped, or belongs to another release.",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Forgetful, Machine, Nodes, Running, Said, eventually, five};
+use crate::support::{Forgetful, Machine, Nodes, Running, Said, eventually, five, type_in};
 
 /// Each ends well before.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -112,6 +112,86 @@ fn a_load_tester_that_gets_no_cpu_says_that_its_figures_are_worth_nothing() {
     assert_clean(&said);
     assert!(said.json()["late"].as_u64() >= Some(9_000_000), "{}", said.all());
     assert!(said.stderr.contains("error[WP-"), "{}", said.all());
+    nodes.stop();
+}
+
+#[test]
+fn messages_arrive_as_they_were_planned_and_results_of_other_arrivals_are_not_compared() {
+    let _machine = Machine::take("arrivals", LIMIT);
+    let nodes = Nodes::start(five());
+    let config = nodes.config_path().display().to_string();
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let name = |what: &str| folder.path().join(what).display().to_string();
+    let run = |own: &[&str]| -> Said {
+        let load = ["bench", "run", "--actors", "50", "--json", "--config", &config];
+        type_in(&[&load[..], own].concat())
+    };
+    let trace = name("trace");
+    // A message each ms, and forty at the end.
+    let offsets = (0..400).map(|ms| format!("{}\n", ms * 1_000)).collect::<String>() + &"400ms\n".repeat(40);
+    std::fs::write(&trace, format!("# us\n{offsets}")).expect("the folder is ours");
+    let runs = [
+        ("constant", "constant", 250),
+        ("poisson", "poisson", 250),
+        ("bursts=50", "bursts=50", 250),
+        (&format!("trace={trace}"), "trace of 440 messages, ", 440),
+    ];
+    for (place, (arrivals, said_so, messages)) in runs.into_iter().enumerate() {
+        let rate: &[&str] = if place < 3 {
+            &["--rate", "500", "--for", "500ms"]
+        } else {
+            &[]
+        };
+        let save = name(&format!("run-{place}"));
+        let said = run(&[rate, &["--arrivals", arrivals, "--save", &save]].concat());
+        // A machine that does other things besides may be late, and says so.
+        assert!([0, 11].contains(&said.code), "{}", said.all());
+        assert_clean(&said);
+        let report = said.json();
+        let named = report["settings"]["arrivals"].as_str().expect("they are named");
+        assert!(named.starts_with(said_so), "{named}");
+        let sent = report["sent"].as_u64().expect("a number");
+        let late = report["late"].as_u64().expect("a number");
+        if arrivals == "poisson" {
+            // 250 give or take 16: six times that is far.
+            assert!((sent + late).abs_diff(messages) < 100, "{}", said.all());
+        } else {
+            assert!(sent <= messages && sent + late >= messages, "{}", said.all());
+        }
+        if place == 3 {
+            let time = report["settings"]["for_s"].as_f64().expect("a time");
+            assert!((time - 0.4).abs() < 0.001, "{}", said.all());
+            let rows = report["over_time"].as_array().expect("a list");
+            let acked: Vec<u64> = rows.iter().filter_map(|row| row["acked"].as_u64()).collect();
+            assert!(late > 0 || acked == [100, 100, 100, 100, 40], "{rows:#?}");
+        }
+    }
+    let said = type_in(&["bench", "compare", &name("run-0"), &name("run-1")]).ends(2);
+    assert!(said.stderr.contains("arrivals: constant and poisson"), "{}", said.all());
+
+    let (whole, none) = (format!("trace={trace}"), format!("trace={config}"));
+    let bad = [
+        (&["--arrivals", "poisson", "--closed"][..], "cannot be used with"),
+        (&["--arrivals", "often"][..], "arrivals are constant, poisson, bursts"),
+        (
+            &["--arrivals", "poisson", "--rate", "1e8"][..],
+            "1000000000 messages would be planned",
+        ),
+        (
+            &["--arrivals", "poisson", "--workload", "overload"][..],
+            "overload has constant arrivals",
+        ),
+        (&["--arrivals", &whole, "--rate", "5"][..], "a trace has its own rate"),
+        (&["--arrivals", &none][..], "error[WP-8031]: the trace "),
+    ];
+    for (arguments, why) in bad {
+        // Those of workloads with nodes of their own name no configuration.
+        let run = [&["bench", "run"], arguments].concat();
+        let said = type_in(&run).ends(2);
+        assert!(said.stderr.contains(why), "{}", said.all());
+    }
+    let said = type_in(&["bench", "sweep", "--arrivals", &whole]).ends(2);
+    assert!(said.stderr.contains("a trace has one rate"), "{}", said.all());
     nodes.stop();
 }
 

@@ -344,6 +344,9 @@ fn method(kept: &Kept) -> String {
     let durability = result["durability"].as_str().unwrap_or("not said");
     let clock = kept.environment()["clock_source"].as_str().unwrap_or("not said");
     let settings = &result["settings"];
+    let arrivals = settings["arrivals"]
+        .as_str()
+        .map(|arrivals| format!(" (arrivals: {arrivals})"));
     let is_open =
         settings["rate_per_s"].is_number() || settings["from_per_s"].is_number() || kept.workload() == "overload";
     let pace = if is_open {
@@ -351,10 +354,11 @@ fn method(kept: &Kept) -> String {
     } else {
         "closed loop: no arrival is planned, so no delay of one is seen"
     };
+    let arrivals = arrivals.unwrap_or_default();
     let driver = result["driver"].as_str().unwrap_or("not said");
     let seconds = result["seconds"].as_f64().unwrap_or_default();
     format!(
-        "Durability: {durability}. Clock: the generator's own, monotonic; source {clock}. Method: {pace}. Driver: {driver}. It ran for {seconds:.1} s, \
+        "Durability: {durability}. Clock: the generator's own, monotonic; source {clock}. Method: {pace}{arrivals}. Driver: {driver}. It ran for {seconds:.1} s, \
          and everything acked was read back."
     )
 }
