@@ -12,6 +12,7 @@ use waterpark_wire::reply::Outcome;
 
 use crate::arrivals::Instants;
 use crate::ledger::{Fate, Ledger};
+use crate::reads::{ReadTally, Reads};
 use crate::timeline::Timeline;
 use crate::workload::{KeyText, Workload};
 
@@ -55,6 +56,8 @@ pub struct Measured {
     pub over_time: Timeline,
     /// From the first planned instant to the last end.
     pub took: Duration,
+    /// Reads, none of which is counted above but where it was late.
+    pub reads: ReadTally,
     /// Copies that were sent beyond the first.
     pub repeats: u64,
     /// Reasons of refusals, with counts.
@@ -74,6 +77,7 @@ impl Measured {
             service_us: histogram(),
             over_time: Timeline::new(time),
             took: Duration::ZERO,
+            reads: ReadTally::new(),
             repeats: 0,
             reasons: std::collections::BTreeMap::new(),
         }
@@ -90,6 +94,8 @@ pub struct Generator {
     /// When each message was sent, in units of 128 ns since the client began, wrapping after nine minutes.
     sent_at: Vec<u32>,
     timeout_ms: u32,
+    /// Of a workload with reads.
+    reads: Option<Reads>,
 }
 
 /// Units of `sent_at`.
@@ -106,7 +112,15 @@ impl Generator {
             next: 0,
             sent_at: Vec::new(),
             timeout_ms,
+            reads: None,
         }
+    }
+
+    /// Those of its workload's messages that are reads are asked so.
+    #[must_use]
+    pub fn with_reads(mut self, reads: Reads) -> Generator {
+        self.reads = Some(reads);
+        self
     }
 
     /// Turns until the cluster's slot table is learnt.
@@ -188,7 +202,12 @@ impl Generator {
                 if matches!(schedule, Schedule::Open(_)) {
                     measured.late += u64::from(now_ns - planned(index) > LATE_NS);
                 }
-                measured.sent += 1;
+                let is_read = self.workload.is_read(self.next - 1);
+                *(if is_read {
+                    &mut measured.reads.sent
+                } else {
+                    &mut measured.sent
+                }) += 1;
                 burst += 1;
                 if burst % 32 == 0 {
                     now_ns = self.client.now_ns();
@@ -218,7 +237,7 @@ impl Generator {
             // What was planned until sending ended and never left.
             let sending = Duration::from_nanos(stopped_ns - begun_ns);
             let planned_all = messages_max.min(instants.count(sending));
-            measured.late += planned_all.saturating_sub(measured.sent);
+            measured.late += planned_all.saturating_sub(measured.sent + measured.reads.sent);
         }
         measured.took = Duration::from_nanos(last_ns - begun_ns);
         measured
@@ -226,19 +245,31 @@ impl Generator {
 
     fn send(&mut self, now_ns: u64, message: &mut Vec<u8>, text: &mut KeyText, options: &SendOptions) -> bool {
         let serial = self.next;
-        self.workload.write(serial, message);
+        let actor = self.workload.actor(serial);
         let key = self
             .workload
-            .key(self.workload.actor(serial), text)
+            .key(actor, text)
             .expect("the workload's keys are well formed");
         let core = self.client.core_mut();
         let prepared = core.prepare(key).expect("the slot table was learnt");
-        let options = SendOptions {
-            tag: serial,
-            ..*options
-        };
-        if core.send(now_ns, prepared, message, &options).is_err() {
-            return false;
+        match &mut self.reads {
+            Some(reads) if self.workload.is_read(serial) => {
+                let options = reads.ask(serial, actor, prepared.group.0, options.timeout_ms);
+                if core.get(now_ns, prepared, &options).is_err() {
+                    reads.take_back(serial);
+                    return false;
+                }
+            }
+            _ => {
+                self.workload.write(serial, message);
+                let options = SendOptions {
+                    tag: serial,
+                    ..*options
+                };
+                if core.send(now_ns, prepared, message, &options).is_err() {
+                    return false;
+                }
+            }
         }
         #[expect(clippy::cast_possible_truncation, reason = "wraps; read back as a difference")]
         self.sent_at.push((now_ns >> UNIT_SHIFT) as u32);
@@ -255,11 +286,37 @@ impl Generator {
         schedule: Schedule<'_>,
         measured: &mut Measured,
     ) {
-        let (ledger, sent_at) = (&mut self.ledger, &self.sent_at);
+        let (ledger, sent_at, reads, workload) = (&mut self.ledger, &self.sent_at, &mut self.reads, &self.workload);
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as it was written")]
         let now_units = (now_ns >> UNIT_SHIFT) as u32;
+        let times = |serial: u64| {
+            let at = usize::try_from(serial).expect("serials count messages in memory");
+            let service_ns = u64::from(now_units.wrapping_sub(sent_at[at])) << UNIT_SHIFT;
+            let response_ns = match schedule {
+                Schedule::Open(_) => now_ns.saturating_sub(planned(serial - first)),
+                Schedule::Closed { .. } => service_ns,
+            };
+            (response_ns, service_ns)
+        };
         self.client.core_mut().take_completions(|completion| {
             let serial = completion.tag;
+            if let Some(reads) = reads
+                && workload.is_read(serial)
+            {
+                let tally = &mut measured.reads;
+                if completion.result != Ok(Outcome::Done) {
+                    reads.failed(serial, tally);
+                    *measured
+                        .reasons
+                        .entry(format!("a read: {}", reason_of(completion.result)))
+                        .or_default() += 1;
+                } else if reads.answered(workload, serial, completion.body, tally) {
+                    let (response_ns, service_ns) = times(serial);
+                    tally.service_us.saturating_record(service_ns / 1_000);
+                    tally.response_us.saturating_record(response_ns / 1_000);
+                }
+                return;
+            }
             let fate = match completion.result {
                 Ok(Outcome::Done) => Fate::Acked,
                 Ok(_)
@@ -276,13 +333,11 @@ impl Generator {
             match fate {
                 Fate::Acked => {
                     measured.acked += 1;
-                    let at = usize::try_from(serial).expect("serials count messages in memory");
-                    let service_ns = u64::from(now_units.wrapping_sub(sent_at[at])) << UNIT_SHIFT;
+                    if let (Some(reads), Some(token)) = (&mut *reads, completion.token) {
+                        reads.acked(workload.actor(serial), token);
+                    }
+                    let (response_ns, service_ns) = times(serial);
                     measured.service_us.saturating_record(service_ns / 1_000);
-                    let response_ns = match schedule {
-                        Schedule::Open(_) => now_ns.saturating_sub(planned(serial - first)),
-                        Schedule::Closed { .. } => service_ns,
-                    };
                     measured.response_us.saturating_record(response_ns / 1_000);
                     let since_ns = now_ns.saturating_sub(response_ns).saturating_sub(begun_ns);
                     measured.over_time.acked(since_ns, response_ns / 1_000);
@@ -290,13 +345,17 @@ impl Generator {
                 Fate::Refused | Fate::Unknown | Fate::Open => {
                     measured.refused += u64::from(fate == Fate::Refused);
                     measured.unknown += u64::from(fate == Fate::Unknown);
-                    let reason = match completion.result {
-                        Ok(outcome) => format!("{outcome:?}"),
-                        Err(error) => error.to_string(),
-                    };
-                    *measured.reasons.entry(reason).or_default() += 1;
+                    *measured.reasons.entry(reason_of(completion.result)).or_default() += 1;
                 }
             }
         });
+    }
+}
+
+/// The name under which ends that are no acks are counted.
+fn reason_of(result: Result<Outcome, ClientError>) -> String {
+    match result {
+        Ok(outcome) => format!("{outcome:?}"),
+        Err(error) => error.to_string(),
     }
 }

@@ -13,6 +13,7 @@
 //! | [`ledger`] | what is known of each message, and its check against what members hold |
 //! | [`overload`] | many sessions that offer more than a cluster can take |
 //! | [`report`] | what was measured, with what was to be reached |
+//! | [`reads`] | reads beside writes, and whether their answers are fresh |
 //! | [`run`] | one measurement from start to verdict |
 //! | [`sweep`] | one rate after the other, until the cluster does not carry one |
 //! | [`timeline`] | latency over time |
@@ -32,6 +33,7 @@ pub mod hl7;
 pub mod ledger;
 pub mod mllp;
 pub mod overload;
+pub mod reads;
 pub mod report;
 pub mod run;
 mod sight;

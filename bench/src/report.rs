@@ -245,6 +245,15 @@ impl Report {
         let generator = per(self.generator_cpu_ns, acked);
         figures.push(figure("cpu of the generator", generator, "ns/message", None));
         let even = self.plan.arrivals == Arrivals::Constant;
+        if let Kind::Kv { .. } = kind {
+            let reads = &measured.reads;
+            let right = per(reads.right, 1) / measured.took.as_secs_f64().max(1e-9);
+            let at = |quantile: f64| per(reads.response_us.value_at_quantile(quantile), 1);
+            figures.push(figure("reads", right, "reads/s", None));
+            figures.push(figure("read p50", at(0.5), "us", None));
+            figures.push(figure("read p99", at(0.99), "us", None));
+            figures.push(figure("read p99.9", at(0.999), "us", None));
+        }
         if w128 && even && self.plan.pace == Pace::Open(100_000.0) {
             let at = |quantile: f64| per(measured.response_us.value_at_quantile(quantile), 1);
             figures.push(figure("response p50", at(0.5), "us", Some(Target::AtMost(300.0))));
@@ -289,6 +298,16 @@ impl Report {
         figures
     }
 
+    fn spectra(&self) -> Value {
+        let measured = &self.measured;
+        let (response, service) = (spectrum(&measured.response_us), spectrum(&measured.service_us));
+        let writes = json!({ "response": response, "service": service });
+        match self.plan.kind {
+            Kind::Kv { .. } => with(writes, json!({ "read": spectrum(&measured.reads.response_us) })),
+            _ => writes,
+        }
+    }
+
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -314,7 +333,7 @@ impl Report {
             "generator_cpu_ns_per_msg": per(self.generator_cpu_ns, acked),
             "ack_us": quantiles(&measured.response_us),
             "service_us": quantiles(&measured.service_us),
-            "spectrum_us": json!({ "response": spectrum(&measured.response_us), "service": spectrum(&measured.service_us) }),
+            "spectrum_us": self.spectra(),
             "over_time": measured.over_time.to_json(),
             "sent": measured.sent,
             "acked": acked,
@@ -335,7 +354,11 @@ impl Report {
             "shortened": self.shortened,
             "exit_codes": self.exits,
         });
-        with(object, self.findings.to_json())
+        let object = with(object, self.findings.to_json());
+        match self.plan.kind {
+            Kind::Kv { .. } => with(object, measured.reads.to_json()),
+            _ => object,
+        }
     }
 
     /// For people.
@@ -363,10 +386,24 @@ impl Report {
         for (reason, count) in &measured.reasons {
             text += &format!("  {count} ended with: {reason}\n");
         }
-        text += &quantile_rows(
-            14,
-            &[("response", &measured.response_us), ("service", &measured.service_us)],
-        );
+        let mut rows = vec![("response", &measured.response_us), ("service", &measured.service_us)];
+        if let Kind::Kv { reads } = self.plan.kind {
+            let tally = &measured.reads;
+            text += &format!(
+                "{} reads ({reads} % {}) = {} right + {} without an answer + {} stale + {} wrong\n",
+                tally.sent,
+                self.plan.level.name(),
+                tally.right,
+                tally.failed,
+                tally.stale,
+                tally.wrong
+            );
+            for said in &tally.said {
+                text += &format!("  {said}\n");
+            }
+            rows.extend([("read", &tally.response_us), ("read service", &tally.service_us)]);
+        }
+        text += &quantile_rows(14, &rows);
         for figure in self.figures() {
             text += &figure.to_text();
         }

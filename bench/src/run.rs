@@ -14,6 +14,7 @@ use crate::arrivals::Arrivals;
 use crate::cluster::{Cluster, ClusterError, ClusterPlan, Member, addresses, cpu_ns_of};
 use crate::generator::{Generator, Measured, Schedule};
 use crate::ledger::Checker;
+use crate::reads::{Level, Reads};
 use crate::report::Report;
 use crate::sight::Sight;
 use crate::workload::{Kind, Workload};
@@ -80,6 +81,8 @@ pub struct Plan {
     pub timeout_ms: u32,
     /// Whether every actor gets a message before the measurement.
     pub warm: bool,
+    /// How the reads of a workload that has some are asked.
+    pub level: Level,
 }
 
 impl Plan {
@@ -89,6 +92,10 @@ impl Plan {
             Pace::Open(rate) => (Some(rate), None),
             Pace::Closed(in_flight) => (None, Some(in_flight)),
         };
+        let reads = match self.kind {
+            Kind::Kv { reads } => Some(reads),
+            _ => None,
+        };
         let (driver, nodes, groups) = match &self.target {
             Target::Own { driver, .. } => (Some(driver), None, None),
             Target::Running { config, .. } => (None, Some(config.nodes.len()), Some(config.groups)),
@@ -96,7 +103,7 @@ impl Plan {
         json!({
             "workload": self.kind.name(), "for_s": self.time.as_secs_f64(), "rate_per_s": rate, "closed_in_flight": in_flight,
             "arrivals": rate.map(|_| self.arrivals.name()), "actors": self.actors, "message_bytes": self.message_bytes, "timeout_ms": self.timeout_ms, "warm": self.warm,
-            "driver": driver, "running_nodes": nodes, "running_groups": groups,
+            "reads_percent": reads, "read_level": reads.map(|_| self.level.name()), "driver": driver, "running_nodes": nodes, "running_groups": groups,
         })
     }
 }
@@ -180,7 +187,11 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         Pace::Open(rate) => rate,
         Pace::Closed(_) => CLOSED_RATE,
     };
-    let per_message = log_bytes_per_message(plan.message_bytes);
+    let mut per_message = log_bytes_per_message(plan.message_bytes);
+    if let Kind::Kv { .. } = plan.kind {
+        // The value stands in its entry a second time, as the event, and in the state.
+        per_message += 2 * plan.message_bytes as u64;
+    }
     let (cluster, messages_max) = match &plan.target {
         Target::Own { binary, driver } => {
             let (budget, messages) = budget(plan.time.as_secs_f64(), warm, rate, per_message)?;
@@ -216,6 +227,11 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     let options = generators_options();
     let mut generator = Generator::new(Polled::new(entries(), key, &options)?, workload, plan.timeout_ms);
     generator.connect(CONNECT)?;
+    let nodes: Vec<u16> = topology.nodes().iter().map(|node| node.id.0).collect();
+    if let Kind::Kv { .. } = plan.kind {
+        let members = Sight::look(&control, &nodes, config.groups, &Sight::default()).members();
+        generator = generator.with_reads(Reads::new(plan.level, members, plan.actors));
+    }
     if warm > 0 {
         say(&format!("{warm} actors get their first message"));
         let closed = Schedule::Closed { in_flight: IN_FLIGHT };
@@ -242,11 +258,10 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     std::thread::sleep(Duration::from_millis(150));
     let after = totals(&control, &topology);
     let resident_after = resident();
-    let shortened = measured.sent >= messages_max;
+    let shortened = measured.sent + measured.reads.sent >= messages_max;
 
     say("reading everything back from three members");
     let begun = Instant::now();
-    let nodes: Vec<u16> = topology.nodes().iter().map(|node| node.id.0).collect();
     let sight = Sight::look(&control, &nodes, config.groups, &Sight::default());
     let checker = Checker {
         topology: &topology,
@@ -262,7 +277,8 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     drop(control);
     let exits = cluster.map(Cluster::stop).unwrap_or_default();
 
-    let verdict = Verdict::of(findings.is_clean(), is_late(&measured));
+    let is_clean = findings.is_clean() && measured.reads.is_clean();
+    let verdict = Verdict::of(is_clean, is_late(&measured));
     Ok(Report {
         cpu_ns_by_node: cpu_after.zip(cpu_before).map(|(after, before)| {
             let spent = after
@@ -294,7 +310,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
 
 /// Whether an open loop did not keep to its plan. A closed one has none, and is never late.
 pub(crate) fn is_late(measured: &Measured) -> bool {
-    measured.late * 100 > (measured.sent + measured.late) * LATE_PERCENT
+    measured.late * 100 > (measured.sent + measured.reads.sent + measured.late) * LATE_PERCENT
 }
 
 /// A generator's client has room for whatever a schedule has under way.

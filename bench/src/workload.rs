@@ -14,6 +14,11 @@ pub enum Kind {
     HotActor,
     /// 128 bytes, one to each of a million actors.
     ColdActors,
+    /// Values that are put under keys, and got: a `register` for each key.
+    Kv {
+        /// Of a hundred messages so many are no messages, but reads.
+        reads: u8,
+    },
     /// To some of a thousand actors, uniformly.
     Chosen(Chosen),
 }
@@ -59,6 +64,7 @@ impl Kind {
             Kind::W128 => "w128",
             Kind::HotActor => "hot-actor",
             Kind::ColdActors => "cold-actors",
+            Kind::Kv { .. } => "kv",
             Kind::Chosen(_) => "chosen",
         }
     }
@@ -81,6 +87,8 @@ pub struct Workload {
     pub prefix: &'static str,
 }
 
+/// Messages of `kv` have so many bytes: `put `, seed and serial in hexadecimal digits, and what a `register` takes at most.
+pub const KV_BYTES: std::ops::RangeInclusive<usize> = 36..=204;
 /// Messages are at least so long: seed, serial, check.
 pub const MESSAGE_BYTES_MIN: usize = 24;
 /// Bytes of the key of a workload's actor.
@@ -100,8 +108,8 @@ impl Workload {
         match self.kind {
             Kind::HotActor => 0,
             Kind::ColdActors => serial % self.actors,
-            Kind::W128 if serial < self.warm => serial % self.actors,
-            Kind::W128 => mix(self.seed ^ mix(serial)) % self.actors,
+            Kind::W128 | Kind::Kv { .. } if serial < self.warm => serial % self.actors,
+            Kind::W128 | Kind::Kv { .. } => mix(self.seed ^ mix(serial)) % self.actors,
             Kind::Chosen(chosen) => chosen.from(mix(self.seed ^ mix(serial)) % Chosen::ACTORS),
         }
     }
@@ -110,6 +118,17 @@ impl Workload {
     #[inline]
     pub fn write(&self, serial: u64, message: &mut Vec<u8>) {
         message.clear();
+        if let Kind::Kv { .. } = self.kind {
+            // A value is text, so that it is shown as it was put.
+            // A buffer takes whatever is written.
+            drop(write!(message, "put {:016x}{serial:016x}", self.seed));
+            let mut word = mix(self.seed ^ serial);
+            while message.len() < self.message_bytes {
+                message.push(b'a' + (word % 26) as u8);
+                word = word.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) ^ serial;
+            }
+            return;
+        }
         message.extend_from_slice(&self.seed.to_le_bytes());
         message.extend_from_slice(&serial.to_le_bytes());
         let mut word = mix(self.seed ^ serial);
@@ -129,7 +148,15 @@ impl Workload {
             let bytes = message.get(at..at + 8)?;
             Some(u64::from_le_bytes(bytes.try_into().ok()?))
         };
-        let (Some(seed), Some(serial)) = (word(0), word(8)) else {
+        let hex = |at: usize| {
+            let digits = std::str::from_utf8(message.get(at..at + 16)?).ok()?;
+            u64::from_str_radix(digits, 16).ok()
+        };
+        let claimed = match self.kind {
+            Kind::Kv { .. } => hex(4).zip(hex(20)),
+            _ => word(0).zip(word(8)),
+        };
+        let Some((seed, serial)) = claimed else {
             return Ok(None);
         };
         if seed != self.seed {
@@ -146,7 +173,21 @@ impl Workload {
     /// The kind of all actors.
     #[must_use]
     pub fn kind_name(&self) -> &'static str {
-        "record"
+        match self.kind {
+            Kind::Kv { .. } => "register",
+            _ => "record",
+        }
+    }
+
+    /// Whether there is no message of this number: a read has it.
+    #[must_use]
+    #[inline]
+    pub fn is_read(&self, serial: u64) -> bool {
+        match self.kind {
+            // Not the word that chooses its actor, or some actors would only be read.
+            Kind::Kv { reads } => serial >= self.warm && mix(mix(serial) ^ !self.seed) % 100 < u64::from(reads),
+            _ => false,
+        }
     }
 
     /// Writes the key of an actor.
@@ -163,8 +204,9 @@ impl Workload {
         drop(write!(left, "{}{actor:07}", self.prefix));
         let unused = left.len();
         let id = &id[..36 - unused];
-        text.bytes.push(6);
-        text.bytes.extend_from_slice(self.kind_name().as_bytes());
+        let kind = self.kind_name().as_bytes();
+        text.bytes.push(u8::try_from(kind.len()).unwrap_or(u8::MAX));
+        text.bytes.extend_from_slice(kind);
         text.bytes.push(1);
         text.bytes.push(2);
         text.bytes.extend_from_slice(b"id");
@@ -214,6 +256,38 @@ mod tests {
             }
             message[0] ^= 1;
             assert_eq!(WORK.serial(&message, &mut scratch), Ok(None), "of another run");
+        }
+    }
+
+    #[test]
+    fn a_put_names_its_serial_as_text_and_a_changed_byte_is_seen() {
+        let kind = Kind::Kv { reads: 30 };
+        for message_bytes in [*KV_BYTES.start(), 100, *KV_BYTES.end()] {
+            let work = Workload {
+                kind,
+                message_bytes,
+                ..WORK
+            };
+            let (mut message, mut scratch) = (Vec::new(), Vec::new());
+            for serial in [0, 77, u64::MAX] {
+                work.write(serial, &mut message);
+                assert_eq!(message.len(), message_bytes);
+                assert!(message.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b' '));
+                assert_eq!(work.serial(&message, &mut scratch), Ok(Some(serial)));
+                for at in 20..message_bytes {
+                    let mut other = message.clone();
+                    other[at] ^= 1;
+                    assert_ne!(work.serial(&other, &mut scratch), Ok(Some(serial)), "{at}");
+                }
+                message[4] ^= 1;
+                assert_eq!(work.serial(&message, &mut scratch), Ok(None), "of another run");
+            }
+            let reads = (0..100_010).filter(|serial| work.is_read(*serial)).count();
+            assert!(reads.abs_diff(30_000) < 1_000, "{reads}");
+            assert!((0..10).all(|serial| !work.is_read(serial)), "what comes first is put");
+            let mut text = KeyText::default();
+            let parsed = waterpark_ring::Key::parse("register/id=0000005").unwrap();
+            assert_eq!(work.key(5, &mut text).unwrap().bytes(), parsed.bytes());
         }
     }
 

@@ -22,7 +22,8 @@ use waterpark::config::{CommandCode, Duration};
 use waterpark_bench::arrivals::Arrivals;
 use waterpark_bench::mllp::{self, Hl7Plan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
-use waterpark_bench::workload::Kind;
+use waterpark_bench::reads::Level;
+use waterpark_bench::workload::{KV_BYTES, Kind};
 use waterpark_bench::{Pace, Plan, measure};
 
 use crate::errors;
@@ -72,6 +73,12 @@ pub(crate) struct Run {
     workload: Work,
     #[command(flatten)]
     load: Load,
+    /// With `kv`: how many of a hundred are reads
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    reads: u8,
+    /// With `kv`: what a read has to see
+    #[arg(long, value_enum, default_value_t = Fresh::Session)]
+    read_level: Fresh,
     /// With `overload`: who runs on which cores
     #[arg(long, value_enum, default_value_t = CoresOf::Split)]
     cores: CoresOf,
@@ -103,10 +110,20 @@ enum Work {
     HotActor,
     /// One message to each actor
     ColdActors,
+    /// Values put under keys, and got: a `register` for each key
+    Kv,
     /// A hospital's messages over MLLP, on 1,000 connections with one in flight each, or at `--rate`
     Hl7,
     /// Five times what a closed loop finds that the cluster can take
     Overload,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Fresh {
+    /// At any member, each in turn: what this client was acked before
+    Session,
+    /// At the writer: what anybody was acked before
+    Linearizable,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -185,6 +202,8 @@ impl Run {
 
 /// How many actors there are where nothing is said.
 const ACTORS: u64 = 1_000_000;
+/// And with `kv`: each has a state of its own beside its log.
+const KV_ACTORS: u64 = 100_000;
 
 fn overload_plan(arguments: &Run) -> Result<OverloadPlan, ExitCode> {
     if arguments.load.config.is_some() {
@@ -243,7 +262,17 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
         Work::W128 | Work::Hl7 | Work::Overload => Kind::W128,
         Work::HotActor => Kind::HotActor,
         Work::ColdActors => Kind::ColdActors,
+        Work::Kv => Kind::Kv { reads: arguments.reads },
     };
+    let is_kv = matches!(kind, Kind::Kv { .. });
+    if is_kv && !KV_BYTES.contains(&arguments.load.message_bytes) {
+        return usage(&format!(
+            "a message of kv has {} to {} bytes: it puts a value that a register takes, and that carries its number",
+            KV_BYTES.start(),
+            KV_BYTES.end()
+        ));
+    }
+    let actors = if is_kv { KV_ACTORS } else { ACTORS };
     let rate = arguments.rate.unwrap_or(RATE);
     let arrivals = arguments.arrivals.arrivals((rate, arguments.time()))?;
     let (rate, time) = match (&arrivals, arguments.rate) {
@@ -255,12 +284,16 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
     Ok(Plan {
         target: arguments.load.target()?,
         kind,
-        actors: arguments.load.actors.unwrap_or(ACTORS),
+        actors: arguments.load.actors.unwrap_or(actors),
         pace: arguments.closed.map_or(Pace::Open(rate), Pace::Closed),
         arrivals,
         time,
         message_bytes: arguments.load.message_bytes,
         timeout_ms: arguments.load.timeout_ms(),
-        warm: kind == Kind::W128 && !arguments.load.cold,
+        warm: (is_kv || kind == Kind::W128) && !arguments.load.cold,
+        level: match arguments.read_level {
+            Fresh::Session => Level::Session,
+            Fresh::Linearizable => Level::Linearizable,
+        },
     })
 }

@@ -255,6 +255,7 @@ pub(crate) mod tests {
                 message_bytes: 128,
                 timeout_ms: 1,
                 warm: false,
+                level: crate::reads::Level::Session,
             },
             from,
             to,

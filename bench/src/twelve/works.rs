@@ -7,6 +7,7 @@ use super::{FiguresPlan, Taken, followers, placement};
 use crate::arrivals::Arrivals;
 use crate::failover::{self, FailoverPlan, RefillPlan, Scenario};
 use crate::overload::{self, Confined, Cores, OverloadPlan};
+use crate::reads::Level;
 use crate::report::{Figure, Report, per};
 use crate::run::{self, IN_FLIGHT, Pace, Plan, RunError, Target, Verdict};
 use crate::workload::Kind;
@@ -98,6 +99,7 @@ fn run_plan(plan: &FiguresPlan, kind: Kind, pace: Pace) -> Plan {
         message_bytes: MESSAGE_BYTES,
         timeout_ms: TIMEOUT_MS,
         warm: kind == Kind::W128,
+        level: Level::Session,
     }
 }
 

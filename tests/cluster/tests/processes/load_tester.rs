@@ -196,6 +196,57 @@ fn messages_arrive_as_they_were_planned_and_results_of_other_arrivals_are_not_co
 }
 
 #[test]
+fn reads_beside_writes_see_what_was_acked_before_at_every_member() {
+    let _machine = Machine::take("keys and values", LIMIT);
+    let nodes = Nodes::start(five());
+    let config = nodes.config_path().display().to_string();
+    let load = ["bench", "run", "--workload", "kv", "--closed=64", "--for", "500ms"];
+    for (level, reads, actors) in [("session", 50, "1"), ("linearizable", 90, "20")] {
+        let (config, percent) = (["--config", &config, "--json"], reads.to_string());
+        let own = ["--actors", actors, "--read-level", level, "--reads", &percent];
+        let said = type_in(&[&load[..], &config, &own].concat()).ends(0);
+        assert_clean(&said);
+        let report = said.json();
+        let count = |name: &str| report["reads"][name].as_u64().expect("a number");
+        assert_eq!(
+            (count("failed"), count("stale"), count("wrong")),
+            (0, 0, 0),
+            "{}",
+            said.all()
+        );
+        assert_eq!(count("right"), count("sent"), "{}", said.all());
+        let all = count("sent") + report["sent"].as_u64().expect("a number");
+        assert!(
+            (count("sent") * 100 / all).abs_diff(reads) <= 5 && all > 500,
+            "{}",
+            said.all()
+        );
+        assert!(
+            us(&report, "read_us", "p50") > 0 && us(&report, "ack_us", "p50") > 0,
+            "{}",
+            said.all()
+        );
+        let named = (&report["settings"]["read_level"], &report["settings"]["reads_percent"]);
+        assert_eq!(named, (&level.into(), &reads.into()));
+        if level == "session" {
+            // Of one group: its writer and all of its followers were asked.
+            assert!(
+                (0..nodes.len()).all(|place| nodes.counter(place, "reads") > 10),
+                "{}",
+                said.all()
+            );
+        }
+    }
+    let said = type_in(&["bench", "run", "--workload", "kv", "--message-bytes", "205"]).ends(2);
+    assert!(
+        said.stderr.contains("a message of kv has 36 to 204 bytes"),
+        "{}",
+        said.all()
+    );
+    nodes.stop();
+}
+
+#[test]
 fn one_message_of_a_million_that_is_acked_and_held_by_nobody_is_a_fail_whatever_the_speed() {
     const MESSAGES: u64 = 1_000_000;
     let _machine = Machine::take("a server that forgets", LIMIT);

@@ -412,6 +412,8 @@ fn times(result: &Value) -> String {
         ("response", "ack_us"),
         ("service", "service_us"),
         ("refusal", "refusal_us"),
+        ("read", "read_us"),
+        ("read service", "read_service_us"),
     ];
     for (name, field) in named {
         let times = &result[field];
@@ -451,7 +453,7 @@ fn figure(caption: &str, plot: &Result<String, &'static str>) -> String {
 fn spectrum(result: &Value) -> Result<String, &'static str> {
     spectrum_of(
         result,
-        &["response", "service", "refusal"],
+        &["response", "service", "refusal", "read"],
         "Percentile spectrum: time by the share of messages that took at most so long",
         "percent of the messages took at most",
     )
