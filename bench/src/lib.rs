@@ -11,6 +11,7 @@
 //! | [`hl7`] | feeds of HL7 messages, from a seed alone |
 //! | [`generator`] | sends at planned instants or in a closed loop, measures, keeps the ledger |
 //! | [`ledger`] | what is known of each message, and its check against what members hold |
+//! | [`noisy`] | what well-behaved senders notice of one that offers more than a cluster can take |
 //! | [`overload`] | many sessions that offer more than a cluster can take |
 //! | [`report`] | what was measured, with what was to be reached |
 //! | [`reads`] | reads beside writes, and whether their answers are fresh |
@@ -32,6 +33,7 @@ pub mod generator;
 pub mod hl7;
 pub mod ledger;
 pub mod mllp;
+pub mod noisy;
 pub mod overload;
 pub mod reads;
 pub mod report;

@@ -44,6 +44,22 @@ impl Timeline {
         self.intervals[place].saturating_record(response_us);
     }
 
+    /// What another one holds, whose beginning lies so long after the beginning of this one.
+    ///
+    /// # Panics
+    /// If their intervals are not equally long.
+    pub fn append(&mut self, other: &Timeline, at: Duration) {
+        assert_eq!(self.interval_ns, other.interval_ns, "intervals of one length");
+        let shift = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX) / self.interval_ns;
+        let shift = usize::try_from(shift).expect("intervals are few");
+        for (place, interval) in (shift..).zip(&other.intervals) {
+            if self.intervals.len() <= place {
+                self.intervals.resize_with(place + 1, empty);
+            }
+            self.intervals[place].add(interval).expect("histograms of one shape");
+        }
+    }
+
     /// Response times of all messages that were planned in a stretch, to the next interval: one histogram.
     #[must_use]
     pub fn between(&self, from: Duration, until: Duration) -> Histogram<u64> {
@@ -121,6 +137,25 @@ mod tests {
         assert_eq!(between(400, 500).0, 0);
         // Two digits hold.
         assert!(of("max")[3].abs_diff(5_000_000) < 50_000, "{rows}");
+    }
+
+    #[test]
+    fn one_stretch_stands_behind_another() {
+        let mut first = Timeline::new(Duration::from_secs(1));
+        let mut second = Timeline::new(Duration::from_secs(1));
+        first.acked(50_000_000, 10);
+        first.acked(1_050_000_000, 20);
+        second.acked(0, 30);
+        second.acked(100_000_000, 40);
+        first.append(&second, Duration::from_secs(1));
+        let rows = first.to_json();
+        let acked: Vec<u64> = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["acked"].as_u64().unwrap())
+            .collect();
+        assert_eq!(acked, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use waterpark::config::{CommandCode, Duration};
 use waterpark_bench::arrivals::Arrivals;
 use waterpark_bench::mllp::{self, Hl7Plan};
+use waterpark_bench::noisy::{self, NoisyPlan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
 use waterpark_bench::reads::Level;
 use waterpark_bench::workload::{KV_BYTES, Kind};
@@ -79,16 +80,16 @@ pub(crate) struct Run {
     /// With `kv`: what a read has to see
     #[arg(long, value_enum, default_value_t = Fresh::Session)]
     read_level: Fresh,
-    /// With `overload`: who runs on which cores
+    /// With `overload` and `noisy-neighbour`: who runs on which cores
     #[arg(long, value_enum, default_value_t = CoresOf::Split)]
     cores: CoresOf,
-    /// With `overload`: sessions that offer, each with its own connections
+    /// With `overload` and `noisy-neighbour`: sessions that offer, each with its own connections
     #[arg(long, value_name = "N", default_value_t = overload::SESSIONS, value_parser = options::at_least_one)]
     sessions: usize,
-    /// With `overload`: how far apart data centres are, there and back
+    /// With `overload` and `noisy-neighbour`: how far apart data centres are, there and back
     #[arg(long, value_name = "TIME", default_value_t = Duration::from_us(overload::ROUND_TRIP_US))]
     round_trip: Duration,
-    /// With `overload`: how many requests may wait for their commit in a shard, at most
+    /// With `overload` and `noisy-neighbour`: how many requests may wait for their commit in a shard, at most
     #[arg(long, value_name = "N", default_value_t = overload::WAITING, value_parser = waiting())]
     waiting: u32,
     #[command(flatten)]
@@ -116,6 +117,8 @@ enum Work {
     Hl7,
     /// Five times what a closed loop finds that the cluster can take
     Overload,
+    /// The same beside others who send `--rate`, a thousand a second where nothing is said: what those notice
+    NoisyNeighbour,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -148,7 +151,8 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Ls(arguments) => return ls::run(arguments),
     };
     let wanted = match arguments.workload {
-        Work::Overload => overload_plan(arguments).map(Wanted::Overload),
+        Work::Overload => overload_plan(arguments, "overload").map(Wanted::Overload),
+        Work::NoisyNeighbour => noisy_plan(arguments).map(Wanted::Noisy),
         Work::Hl7 => hl7_plan(arguments).map(Wanted::Hl7),
         _ => plan(arguments).map(Wanted::Run),
     };
@@ -163,6 +167,9 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Wanted::Hl7(plan) => {
             mllp::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
         }
+        Wanted::Noisy(plan) => {
+            noisy::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+        }
         Wanted::Overload(plan) => {
             overload::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
         }
@@ -174,6 +181,7 @@ enum Wanted {
     Run(Plan),
     Hl7(Hl7Plan),
     Overload(OverloadPlan),
+    Noisy(NoisyPlan),
 }
 
 pub(crate) fn usage<T>(text: &str) -> Result<T, ExitCode> {
@@ -205,11 +213,20 @@ const ACTORS: u64 = 1_000_000;
 /// And with `kv`: each has a state of its own beside its log.
 const KV_ACTORS: u64 = 100_000;
 
-fn overload_plan(arguments: &Run) -> Result<OverloadPlan, ExitCode> {
+fn noisy_plan(arguments: &Run) -> Result<NoisyPlan, ExitCode> {
+    Ok(NoisyPlan {
+        noise: overload_plan(arguments, "noisy-neighbour")?,
+        rate: arguments.rate.unwrap_or(noisy::RATE),
+    })
+}
+
+fn overload_plan(arguments: &Run, workload: &str) -> Result<OverloadPlan, ExitCode> {
     if arguments.load.config.is_some() {
-        return usage("overload is measured on nodes of its own: it looks at their memory");
+        return usage(&format!(
+            "{workload} is measured on nodes of its own: others would be overloaded"
+        ));
     }
-    arguments.are_constant("overload")?;
+    arguments.are_constant(workload)?;
     Ok(OverloadPlan {
         binary: own_binary()?,
         driver: arguments.load.driver.name().to_owned(),
@@ -259,7 +276,7 @@ fn own_binary() -> Result<PathBuf, ExitCode> {
 
 fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
     let kind = match arguments.workload {
-        Work::W128 | Work::Hl7 | Work::Overload => Kind::W128,
+        Work::W128 | Work::Hl7 | Work::Overload | Work::NoisyNeighbour => Kind::W128,
         Work::HotActor => Kind::HotActor,
         Work::ColdActors => Kind::ColdActors,
         Work::Kv => Kind::Kv { reads: arguments.reads },

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
 use waterpark_control::History;
+use waterpark_ring::Topology;
 
 pub use self::crowd::{Crowd, Load, Tally};
 pub use self::report::OverloadReport;
 use crate::cluster::{Cluster, ClusterPlan, Member, addresses};
-use crate::ledger::Checker;
+use crate::ledger::{Checker, Findings, Ledger};
 use crate::run::{self, RunError, Verdict};
 use crate::workload::{Kind, Workload};
 
@@ -140,6 +141,126 @@ fn split(cores: Cores) -> Result<(Vec<usize>, Vec<usize>), RunError> {
     }
 }
 
+/// A cluster whose capacity is known, and the crowd that has found it.
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) topology: Topology,
+    pub(crate) control: Client,
+    pub(crate) crowd: Crowd,
+    pub(crate) workload: Workload,
+    pub(crate) node_cores: Vec<usize>,
+    pub(crate) generator_cores: Vec<usize>,
+    /// The best of the closed loops.
+    pub(crate) calm: Tally,
+    pub(crate) capacity_per_s: f64,
+    /// Messages that memory has room for.
+    pub(crate) messages_max: u64,
+    /// Bytes of log memory that were touched first, of each node.
+    pub(crate) touched: u64,
+    keeps_all: bool,
+    _confined: Confined,
+}
+
+impl Stage {
+    /// Starts the cluster, gives each actor its first message, and finds out what the cluster can take. `time` is how long all that follows
+    /// takes, `prefix` what the actors' ids begin with.
+    pub(crate) fn begin(
+        plan: &OverloadPlan,
+        time: Duration,
+        prefix: &'static str,
+        say: &mut impl FnMut(&str),
+        go_on: &impl Fn() -> bool,
+    ) -> Result<Stage, RunError> {
+        let per_message = run::log_bytes_per_message(plan.message_bytes);
+        let calibration = CALIBRATION.min(plan.time);
+        let loops = u32::try_from(plan.in_flight.len()).unwrap_or(u32::MAX);
+        let seconds = (time + calibration * loops).as_secs_f64();
+        let (budget, messages_max) = run::budget(seconds, plan.actors, PLANNED_RATE, per_message)?;
+        let mut own = ClusterPlan::five(plan.binary.clone(), budget);
+        own.prefault = (plan.actors.saturating_add(messages_max))
+            .saturating_mul(per_message)
+            .min(budget / 10 * 9);
+        own.driver.clone_from(&plan.driver);
+        own.groups = Some(GROUPS);
+        own.round_trips = apart(plan.round_trip);
+        own.waiting = Some(plan.waiting);
+        let touched = own.prefault;
+        let (node_cores, generator_cores) = split(plan.cores)?;
+        say(&format!(
+            "five nodes of one shard, {} MiB each touched first",
+            touched >> 20
+        ));
+        let cluster = {
+            let _confined = Confined::to(&node_cores)?;
+            Cluster::start(own)?
+        };
+        let confined = Confined::to(&generator_cores)?;
+        let config = cluster.config().clone();
+        let topology = config.topology();
+        let entries = || ClusterAddresses(addresses(&config));
+        let control = Client::connect(entries(), &cluster.key(), ConnectOptions::default())?;
+
+        let workload = Workload {
+            kind: Kind::W128,
+            actors: plan.actors,
+            message_bytes: plan.message_bytes,
+            seed: run::plan_seed(),
+            warm: plan.actors,
+            prefix,
+        };
+        let mut crowd = Crowd::connect(plan.sessions, entries, cluster.key(), workload, plan.timeout_ms)?;
+        say(&format!("{} actors get their first message", plan.actors));
+        let first = Load::Closed {
+            in_flight: run::IN_FLIGHT,
+        };
+        crowd.run(first, Duration::from_secs(600), plan.actors, go_on);
+        say("closed loops find the capacity");
+        let mut calm = Tally::new();
+        for in_flight in plan.in_flight.iter().copied() {
+            crowd.expect(messages_max);
+            let tally = crowd.run(Load::Closed { in_flight }, calibration, messages_max, go_on);
+            if capacity(&tally) > capacity(&calm) {
+                calm = tally;
+            }
+        }
+        let capacity_per_s = capacity(&calm);
+        let keeps_all = config.history(workload.kind_name()) == History::All;
+        Ok(Stage {
+            cluster,
+            topology,
+            control,
+            crowd,
+            workload,
+            node_cores,
+            generator_cores,
+            calm,
+            capacity_per_s,
+            messages_max,
+            touched,
+            keeps_all,
+            _confined: confined,
+        })
+    }
+
+    /// Reads everything of a work back.
+    pub(crate) fn check(&self, workload: Workload, ledger: &Ledger) -> Findings {
+        let checker = Checker {
+            topology: &self.topology,
+            members: std::collections::BTreeMap::new(),
+            key: self.cluster.key(),
+            workload,
+            ledger,
+            keeps_all: self.keeps_all,
+        };
+        checker.check()
+    }
+
+    /// Whether the crowd did not come to enough of what it had planned.
+    pub(crate) fn is_late(tally: &Tally) -> bool {
+        tally.not_reached * 100 > tally.planned * NOT_REACHED_PERCENT
+    }
+}
+
 /// Measures.
 ///
 /// `say` is told what goes on, in a few words. Sending ends early once `go_on` is false; what was sent is still read back.
@@ -151,67 +272,16 @@ pub fn measure(
     mut say: impl FnMut(&str),
     go_on: impl Fn() -> bool,
 ) -> Result<OverloadReport, RunError> {
-    let per_message = run::log_bytes_per_message(plan.message_bytes);
-    let calibration = CALIBRATION.min(plan.time);
-    let loops = u32::try_from(plan.in_flight.len()).unwrap_or(u32::MAX);
-    let seconds = (plan.time + calibration * loops).as_secs_f64();
-    let (budget, messages_max) = run::budget(seconds, plan.actors, PLANNED_RATE, per_message)?;
-    let mut own = ClusterPlan::five(plan.binary.clone(), budget);
-    own.prefault = (plan.actors.saturating_add(messages_max))
-        .saturating_mul(per_message)
-        .min(budget / 10 * 9);
-    own.driver.clone_from(&plan.driver);
-    own.groups = Some(GROUPS);
-    own.round_trips = apart(plan.round_trip);
-    own.waiting = Some(plan.waiting);
-    let touched = own.prefault;
-    let (node_cores, generator_cores) = split(plan.cores)?;
-    say(&format!(
-        "five nodes of one shard, {} MiB each touched first",
-        touched >> 20
-    ));
-    let cluster = {
-        let _confined = Confined::to(&node_cores)?;
-        Cluster::start(own)?
-    };
-    let _confined = Confined::to(&generator_cores)?;
-    let config = cluster.config().clone();
-    let topology = config.topology();
-    let entries = || ClusterAddresses(addresses(&config));
-    let control = Client::connect(entries(), &cluster.key(), ConnectOptions::default())?;
-
-    let workload = Workload {
-        kind: Kind::W128,
-        actors: plan.actors,
-        message_bytes: plan.message_bytes,
-        seed: run::plan_seed(),
-        warm: plan.actors,
-        prefix: "",
-    };
-    let mut crowd = Crowd::connect(plan.sessions, entries, cluster.key(), workload, plan.timeout_ms)?;
-    say(&format!("{} actors get their first message", plan.actors));
-    let first = Load::Closed {
-        in_flight: run::IN_FLIGHT,
-    };
-    crowd.run(first, Duration::from_secs(600), plan.actors, &go_on);
-    say("closed loops find the capacity");
-    let mut calm = Tally::new();
-    for in_flight in plan.in_flight.iter().copied() {
-        crowd.expect(messages_max);
-        let tally = crowd.run(Load::Closed { in_flight }, calibration, messages_max, &go_on);
-        if capacity(&tally) > capacity(&calm) {
-            calm = tally;
-        }
-    }
-    let capacity_per_s = capacity(&calm);
+    let mut stage = Stage::begin(&plan, plan.time, "", &mut say, &go_on)?;
+    let (cluster, crowd, messages_max) = (&stage.cluster, &mut stage.crowd, stage.messages_max);
 
     let resident = || cluster.members().iter().map(Member::resident_bytes).sum::<u64>();
     let cpu = || cluster.members().iter().map(Member::cpu_ns).sum::<u64>();
     let own_cpu = || crate::cluster::cpu_ns_of(std::process::id());
-    let before = run::totals(&control, &topology);
+    let before = run::totals(&stage.control, &stage.topology);
     let resident_before = resident();
     let (cpu_before, own_before) = (cpu(), own_cpu());
-    let rate = capacity_per_s * TIMES;
+    let rate = stage.capacity_per_s * TIMES;
     say(&format!("{rate:.0} messages a second are offered"));
     crowd.expect(messages_max);
     let begun = Instant::now();
@@ -231,24 +301,27 @@ pub fn measure(
     let (cpu_ns, own_cpu_ns) = (cpu().saturating_sub(cpu_before), own_cpu().saturating_sub(own_before));
     // Counters are published with the next tick.
     std::thread::sleep(Duration::from_millis(150));
-    let after = run::totals(&control, &topology);
+    let after = run::totals(&stage.control, &stage.topology);
     let resident_after = resident();
 
     say("reading everything back from three members");
-    let checker = Checker {
-        topology: &topology,
-        members: std::collections::BTreeMap::new(),
-        key: cluster.key(),
-        workload,
-        ledger: crowd.ledger(),
-        keeps_all: config.history(workload.kind_name()) == History::All,
-    };
-    let findings = checker.check();
-    let driver = run::driver_of(&control, &topology);
+    let findings = stage.check(stage.workload, stage.crowd.ledger());
+    let driver = run::driver_of(&stage.control, &stage.topology);
+    let Stage {
+        cluster,
+        control,
+        crowd,
+        node_cores,
+        generator_cores,
+        calm,
+        capacity_per_s,
+        touched,
+        ..
+    } = stage;
     drop(control);
     drop(crowd);
     let exits = cluster.stop();
-    let is_late = tally.not_reached * 100 > tally.planned * NOT_REACHED_PERCENT;
+    let is_late = Stage::is_late(&tally);
     let verdict = Verdict::of(findings.is_clean(), is_late);
     Ok(OverloadReport {
         node_cores,

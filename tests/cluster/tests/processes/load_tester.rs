@@ -247,6 +247,81 @@ fn reads_beside_writes_see_what_was_acked_before_at_every_member() {
 }
 
 #[test]
+fn quiet_senders_are_told_apart_from_a_noisy_one_before_and_beside_it() {
+    let _machine = Machine::take("a noisy neighbour", LIMIT);
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let save = folder.path().display().to_string();
+    let load = [
+        "bench",
+        "run",
+        "--workload",
+        "noisy-neighbour",
+        "--for",
+        "400ms",
+        "--rate",
+        "500",
+    ];
+    let noise = [
+        "--waiting",
+        "16",
+        "--round-trip",
+        "20ms",
+        "--actors",
+        "50",
+        "--json",
+        "--save",
+        &save,
+    ];
+    let said = type_in(&[&load[..], &noise].concat());
+    // A machine that does other things besides may be late, and says so.
+    assert!([0, 11].contains(&said.code), "{}", said.all());
+    assert_clean(&said);
+    let report = said.json();
+    for none in ["lost", "duplicated", "differing", "foreign", "unreadable"] {
+        assert_eq!(report["noise"]["read_back"][none], 0, "{none}: {}", said.all());
+    }
+    let number = |of: &Value| of.as_u64().unwrap_or_else(|| panic!("{}", said.all()));
+    // A thousand first messages, and two hundred in each stretch.
+    let (alone, beside) = (number(&report["alone"]["acked"]), number(&report["acked"]));
+    assert!(alone <= 200 && beside <= 200, "{}", said.all());
+    assert_eq!(number(&report["looked_for"]), 1_000 + alone + beside, "{}", said.all());
+    let of_noise = &report["noise"];
+    assert!(
+        number(&of_noise["refused"]) > 0 && number(&of_noise["acked"]) > 0,
+        "{}",
+        said.all()
+    );
+    assert!(
+        us(&report, "alone_us", "p50") > 0 && us(&report, "ack_us", "p50") > 0,
+        "{}",
+        said.all()
+    );
+    assert_eq!(
+        (&report["events"][0]["event"], &report["events"][0]["at_ms"]),
+        (&"noise".into(), &400.into())
+    );
+    let rows = report["over_time"].as_array().expect("a list");
+    assert_eq!(
+        rows.iter().map(|row| number(&row["acked"])).sum::<u64>(),
+        alone + beside,
+        "{rows:#?}"
+    );
+    let page = folder.path().join("page.html");
+    type_in(&["bench", "report", &save, "-o", &page.display().to_string()]).ends(0);
+    let page = std::fs::read_to_string(page).expect("it was written");
+    assert!(
+        page.contains("<td>alone</td>") && page.contains("<figcaption>Response over time"),
+        "{page}"
+    );
+    let said = type_in(&["bench", "run", "--workload", "noisy-neighbour", "--arrivals", "poisson"]).ends(2);
+    assert!(
+        said.stderr.contains("noisy-neighbour has constant arrivals"),
+        "{}",
+        said.all()
+    );
+}
+
+#[test]
 fn one_message_of_a_million_that_is_acked_and_held_by_nobody_is_a_fail_whatever_the_speed() {
     const MESSAGES: u64 = 1_000_000;
     let _machine = Machine::take("a server that forgets", LIMIT);

@@ -412,6 +412,7 @@ fn times(result: &Value) -> String {
         ("response", "ack_us"),
         ("service", "service_us"),
         ("refusal", "refusal_us"),
+        ("alone", "alone_us"),
         ("read", "read_us"),
         ("read service", "read_service_us"),
     ];
@@ -453,7 +454,7 @@ fn figure(caption: &str, plot: &Result<String, &'static str>) -> String {
 fn spectrum(result: &Value) -> Result<String, &'static str> {
     spectrum_of(
         result,
-        &["response", "service", "refusal", "read"],
+        &["response", "service", "refusal", "alone", "read"],
         "Percentile spectrum: time by the share of messages that took at most so long",
         "percent of the messages took at most",
     )
