@@ -13,13 +13,12 @@ use waterpark_wire::reply::Outcome;
 use crate::arrivals::Instants;
 use crate::ledger::{Fate, Ledger};
 use crate::reads::{ReadTally, Reads};
+use crate::recorder::{Recorder, histogram};
 use crate::timeline::Timeline;
 use crate::workload::{KeyText, Workload};
 
 /// A send that leaves so much later than planned is late.
 const LATE_NS: u64 = 1_000_000;
-/// Longest time that a histogram tells, in µs.
-const LONGEST_US: u64 = 60_000_000;
 /// Messages that are made before the sockets are looked after again.
 const BURST: u64 = 256;
 
@@ -52,6 +51,8 @@ pub struct Measured {
     pub response_us: Histogram<u64>,
     /// From the send to the ack, in µs.
     pub service_us: Histogram<u64>,
+    /// Both in full.
+    pub recorder: Recorder,
     /// The first of the two by when it was planned; in a closed loop, by when it was sent.
     pub over_time: Timeline,
     /// From the first planned instant to the last end.
@@ -66,7 +67,6 @@ pub struct Measured {
 
 impl Measured {
     pub(crate) fn new(time: Duration) -> Measured {
-        let histogram = || Histogram::new_with_bounds(1, LONGEST_US, 3).expect("bounds that the library allows");
         Measured {
             sent: 0,
             acked: 0,
@@ -75,9 +75,10 @@ impl Measured {
             late: 0,
             response_us: histogram(),
             service_us: histogram(),
+            recorder: Recorder::new(time),
             over_time: Timeline::new(time),
             took: Duration::ZERO,
-            reads: ReadTally::new(),
+            reads: ReadTally::new(time),
             repeats: 0,
             reasons: std::collections::BTreeMap::new(),
         }
@@ -239,6 +240,8 @@ impl Generator {
             let planned_all = messages_max.min(instants.count(sending));
             measured.late += planned_all.saturating_sub(measured.sent + measured.reads.sent);
         }
+        (measured.response_us, measured.service_us) = measured.recorder.sums();
+        measured.reads.sum_up();
         measured.took = Duration::from_nanos(last_ns - begun_ns);
         measured
     }
@@ -296,7 +299,8 @@ impl Generator {
                 Schedule::Open(_) => now_ns.saturating_sub(planned(serial - first)),
                 Schedule::Closed { .. } => service_ns,
             };
-            (response_ns, service_ns)
+            let since_ns = now_ns.saturating_sub(response_ns).saturating_sub(begun_ns);
+            (since_ns, response_ns, service_ns)
         };
         self.client.core_mut().take_completions(|completion| {
             let serial = completion.tag;
@@ -311,9 +315,8 @@ impl Generator {
                         .entry(format!("a read: {}", reason_of(completion.result)))
                         .or_default() += 1;
                 } else if reads.answered(workload, serial, completion.body, tally) {
-                    let (response_ns, service_ns) = times(serial);
-                    tally.service_us.saturating_record(service_ns / 1_000);
-                    tally.response_us.saturating_record(response_ns / 1_000);
+                    let (since_ns, response_ns, service_ns) = times(serial);
+                    tally.recorder.record(since_ns, response_ns / 1_000, service_ns / 1_000);
                 }
                 return;
             }
@@ -336,10 +339,10 @@ impl Generator {
                     if let (Some(reads), Some(token)) = (&mut *reads, completion.token) {
                         reads.acked(workload.actor(serial), token);
                     }
-                    let (response_ns, service_ns) = times(serial);
-                    measured.service_us.saturating_record(service_ns / 1_000);
-                    measured.response_us.saturating_record(response_ns / 1_000);
-                    let since_ns = now_ns.saturating_sub(response_ns).saturating_sub(begun_ns);
+                    let (since_ns, response_ns, service_ns) = times(serial);
+                    measured
+                        .recorder
+                        .record(since_ns, response_ns / 1_000, service_ns / 1_000);
                     measured.over_time.acked(since_ns, response_ns / 1_000);
                 }
                 Fate::Refused | Fate::Unknown | Fate::Open => {

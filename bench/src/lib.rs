@@ -13,6 +13,7 @@
 //! | [`ledger`] | what is known of each message, and its check against what members hold |
 //! | [`noisy`] | what well-behaved senders notice of one that offers more than a cluster can take |
 //! | [`overload`] | many sessions that offer more than a cluster can take |
+//! | [`recorder`] | times of messages in full, and the log that is kept of them |
 //! | [`report`] | what was measured, with what was to be reached |
 //! | [`reads`] | reads beside writes, and whether their answers are fresh |
 //! | [`run`] | one measurement from start to verdict |
@@ -36,6 +37,7 @@ pub mod mllp;
 pub mod noisy;
 pub mod overload;
 pub mod reads;
+pub mod recorder;
 pub mod report;
 pub mod run;
 mod sight;

@@ -4,17 +4,17 @@
 //! put to its key, from an entry that is not older than the newest one that was acked before the read was sent.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use waterpark_client::{ReadOptions, Token};
 use waterpark_wire::request::ReadLevel;
 
+use crate::recorder::{Recorder, histogram};
 use crate::report::quantiles;
 use crate::workload::{Workload, mix};
 
-/// Longest time that a histogram tells, in µs.
-const LONGEST_US: u64 = 60_000_000;
 /// Wrong answers that are described; the rest is counted.
 const DESCRIBED_MAX: usize = 8;
 
@@ -68,13 +68,14 @@ pub struct ReadTally {
     pub response_us: Histogram<u64>,
     /// From the send to the answer, in µs.
     pub service_us: Histogram<u64>,
+    /// Both in full.
+    pub recorder: Recorder,
     /// Some of what was stale or wrong, in words.
     pub said: Vec<String>,
 }
 
 impl ReadTally {
-    pub(crate) fn new() -> ReadTally {
-        let histogram = || Histogram::new_with_bounds(1, LONGEST_US, 3).expect("bounds that the library allows");
+    pub(crate) fn new(time: Duration) -> ReadTally {
         ReadTally {
             sent: 0,
             right: 0,
@@ -83,8 +84,14 @@ impl ReadTally {
             wrong: 0,
             response_us: histogram(),
             service_us: histogram(),
+            recorder: Recorder::new(time),
             said: Vec::new(),
         }
+    }
+
+    /// Adds up what was recorded.
+    pub(crate) fn sum_up(&mut self) {
+        (self.response_us, self.service_us) = self.recorder.sums();
     }
 
     /// Whether no answer was stale or wrong.
@@ -276,7 +283,7 @@ mod tests {
     fn a_read_has_to_see_what_was_acked_before_it_was_sent_and_no_more() {
         let members = BTreeMap::from([(3, vec![1, 2, 4])]);
         let mut reads = Reads::new(Level::Session, members, 100);
-        let mut tally = ReadTally::new();
+        let mut tally = ReadTally::new(Duration::from_secs(1));
         let token = |seq| Token {
             lineage: 1,
             group: 3,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::arrivals::Arrivals;
 use crate::generator::Measured;
 use crate::ledger::Findings;
+use crate::recorder::interval_log;
 use crate::run::{Pace, Plan, Verdict};
 use crate::workload::Kind;
 
@@ -296,6 +297,19 @@ impl Report {
             ));
         }
         figures
+    }
+
+    /// All times in full, as an interval log of HdrHistogram.
+    ///
+    /// # Errors
+    /// For want of memory.
+    pub fn to_log(&self) -> std::io::Result<Vec<u8>> {
+        let measured = &self.measured;
+        let writes = ("", &measured.recorder);
+        match self.plan.kind {
+            Kind::Kv { .. } => interval_log(&[writes, ("read-", &measured.reads.recorder)]),
+            _ => interval_log(&[writes]),
+        }
     }
 
     fn spectra(&self) -> Value {

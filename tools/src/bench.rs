@@ -28,7 +28,7 @@ use waterpark_bench::workload::{KV_BYTES, Kind};
 use waterpark_bench::{Pace, Plan, measure};
 
 use crate::errors;
-use carry_out::carry_out;
+use carry_out::{Measured, carry_out};
 use options::{How, Load, Output};
 
 #[cfg(test)]
@@ -160,19 +160,20 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Ok(wanted) => wanted,
         Err(code) => return code,
     };
-    carry_out(&arguments.output, |say, go_on| match wanted {
-        Wanted::Run(plan) => {
-            measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-        }
-        Wanted::Hl7(plan) => {
-            mllp::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-        }
-        Wanted::Noisy(plan) => {
-            noisy::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-        }
-        Wanted::Overload(plan) => {
-            overload::measure(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
-        }
+    let output = &arguments.output;
+    carry_out(output, |say, go_on| match wanted {
+        Wanted::Run(plan) => measure(plan, say, go_on).map(|report| {
+            let measured = Measured::from((report.to_json(), report.to_text(), report.verdict));
+            measured.with_log(output, || report.to_log())
+        }),
+        Wanted::Hl7(plan) => mllp::measure(plan, say, go_on)
+            .map(|report| Measured::from((report.to_json(), report.to_text(), report.verdict))),
+        Wanted::Noisy(plan) => noisy::measure(plan, say, go_on).map(|report| {
+            let measured = Measured::from((report.to_json(), report.to_text(), report.verdict));
+            measured.with_log(output, || report.to_log())
+        }),
+        Wanted::Overload(plan) => overload::measure(plan, say, go_on)
+            .map(|report| Measured::from((report.to_json(), report.to_text(), report.verdict))),
     })
 }
 

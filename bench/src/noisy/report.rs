@@ -8,6 +8,7 @@ use super::NoisyPlan;
 use crate::generator::Measured;
 use crate::ledger::Findings;
 use crate::overload::Tally;
+use crate::recorder::interval_log;
 use crate::report::{DURABILITY, Figure, figure, per, quantile_rows, quantiles, read_back, spectrum, with};
 use crate::run::Verdict;
 use crate::timeline::{Event, Timeline};
@@ -97,6 +98,14 @@ impl NoisyReport {
             is_fault: true,
         };
         (over_time, event)
+    }
+
+    /// All times of the quiet ones in full, as an interval log of HdrHistogram: beside the noise, and `alone-` those without it.
+    ///
+    /// # Errors
+    /// For want of memory.
+    pub fn to_log(&self) -> std::io::Result<Vec<u8>> {
+        interval_log(&[("", &self.beside.recorder), ("alone-", &self.alone.recorder)])
     }
 
     /// For programs.

@@ -1,6 +1,6 @@
 //! One measurement as a command: its words while it runs, its end by Ctrl-C, its report, its exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -14,15 +14,43 @@ use crate::errors::{self, Coded};
 use crate::failure::{Failure, code};
 use crate::signals;
 
-/// What was measured: for programs, for people, and what it is worth.
-pub(super) type Measured = (Value, String, Verdict);
+/// What was measured.
+pub(super) struct Measured {
+    /// For programs.
+    result: Value,
+    /// For people.
+    text: String,
+    /// What it is worth.
+    verdict: Verdict,
+    /// All times in full, where the measurement keeps them.
+    log: Option<io::Result<Vec<u8>>>,
+}
+
+impl From<(Value, String, Verdict)> for Measured {
+    fn from((result, text, verdict): (Value, String, Verdict)) -> Measured {
+        Measured {
+            result,
+            text,
+            verdict,
+            log: None,
+        }
+    }
+}
+
+impl Measured {
+    /// With an interval log, if the result will be kept.
+    pub(super) fn with_log(mut self, output: &Output, log: impl FnOnce() -> io::Result<Vec<u8>>) -> Measured {
+        self.log = output.save.as_ref().map(|_| log());
+        self
+    }
+}
 
 /// Measures, and ends with what was measured. `measure` is given whom to tell what goes on, and what to ask whether it goes on.
 ///
 /// As [`by_verdict`]; 1: no measurement, or the result cannot be kept, 4: the cluster is not reached.
-pub(super) fn carry_out(
+pub(super) fn carry_out<M: Into<Measured>>(
     output: &Output,
-    measure: impl FnOnce(&mut dyn FnMut(&str), &dyn Fn() -> bool) -> Result<Measured, RunError>,
+    measure: impl FnOnce(&mut dyn FnMut(&str), &dyn Fn() -> bool) -> Result<M, RunError>,
 ) -> ExitCode {
     let place = match output.save.as_deref().map(Place::prepare).transpose() {
         Ok(place) => place,
@@ -39,7 +67,7 @@ pub(super) fn carry_out(
         tracing::debug!(%error, "a closed pipe will not end this command");
     }
     match measured {
-        Ok((result, text, verdict)) => end(place, output.json, &result, &text, verdict),
+        Ok(measured) => end(place, output.json, measured.into()),
         Err(error) => {
             errors::say(error.code(), &error);
             ExitCode::from(if matches!(error, RunError::Client(_)) { 4 } else { 1 })
@@ -48,9 +76,15 @@ pub(super) fn carry_out(
 }
 
 /// Keeps a result, if it shall be kept, and says it.
-fn end(place: Option<Place>, as_json: bool, result: &Value, text: &str, verdict: Verdict) -> ExitCode {
+fn end(place: Option<Place>, as_json: bool, measured: Measured) -> ExitCode {
+    let Measured {
+        result,
+        text,
+        verdict,
+        log,
+    } = measured;
     // First, so that it is kept although nobody reads what is said.
-    let kept = place.map(|place| place.keep(result)).transpose();
+    let kept = place.map(|place| place.keep(&result, log)).transpose();
     if as_json {
         println!("{result}");
     } else {

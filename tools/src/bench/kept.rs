@@ -4,7 +4,7 @@
 //! is whole, and no file is ever overwritten: what is written gets its name last, and only one that is free.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,6 +21,8 @@ use crate::show;
 pub(super) const SCHEMA: &str = "waterpark.bench_kept.1";
 /// Longer than any result: the longest runs have 600 rows of time.
 const BYTES_MAX: u64 = 16 << 20;
+/// How the name of a log ends that lies beside its result.
+const LOG: &str = "hlog";
 /// Names that a moment has at most.
 const SAME_MOMENT_MAX: u32 = 1_000;
 
@@ -36,11 +38,7 @@ impl Place {
     /// In a folder, which is made if it is not there.
     pub(super) fn prepare(folder: &Path) -> Result<Place, ResultsError> {
         fs::create_dir_all(folder).map_err(ResultsError::write(folder))?;
-        // Who else may read it is the umask's to say.
-        let file = tempfile::Builder::new()
-            .prefix(".result-")
-            .permissions(PermissionsExt::from_mode(0o666))
-            .tempfile_in(folder);
+        let file = new_file(folder);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Place {
             folder: folder.to_owned(),
@@ -50,8 +48,19 @@ impl Place {
         })
     }
 
-    /// Writes the result down, with what it ran on and the command that repeats it; where, is the answer.
-    pub(super) fn keep(mut self, result: &Value) -> Result<PathBuf, ResultsError> {
+    /// A log without a name yet.
+    fn log(&self, text: &[u8]) -> io::Result<NamedTempFile> {
+        let mut file = new_file(&self.folder)?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+
+    /// Writes the result down, with what it ran on and the command that repeats it, and beside it the log of its times, if there is one;
+    /// where, is the answer.
+    pub(super) fn keep(mut self, result: &Value, log: Option<io::Result<Vec<u8>>>) -> Result<PathBuf, ResultsError> {
+        let log = log.map(|log| self.log(&log?)).transpose();
+        let log = log.map_err(ResultsError::write(&self.folder))?;
         let steal_ms = (host::steal_ms().zip(self.steal_ms)).map(|(after, before)| after.saturating_sub(before));
         let arguments = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
         let object = json!({
@@ -69,12 +78,26 @@ impl Place {
         loop {
             let path = self.folder.join(names.next().unwrap_or_default());
             match file.persist_noclobber(&path) {
-                Ok(_) => return Ok(path),
+                Ok(_) => {
+                    let beside = path.with_extension(LOG);
+                    let kept = log.map(|log| log.persist_noclobber(&beside)).transpose();
+                    kept.map_err(|error| ResultsError::write(&beside)(error.error))?;
+                    return Ok(path);
+                }
                 Err(error) if error.error.kind() == ErrorKind::AlreadyExists => file = error.file,
                 Err(error) => return Err(ResultsError::write(&path)(error.error)),
             }
         }
     }
+}
+
+/// A file that has no name that anybody looks for.
+fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
+    // Who else may read it is the umask's to say.
+    tempfile::Builder::new()
+        .prefix(".result-")
+        .permissions(PermissionsExt::from_mode(0o666))
+        .tempfile_in(folder)
 }
 
 /// Names of a result, the first that is free to be taken: by time, then by how many had that moment before. Colons are no part of a name
@@ -199,8 +222,11 @@ impl Folder {
         let mut paths = Vec::new();
         for entry in fs::read_dir(folder).map_err(ResultsError::read(folder))? {
             let entry = entry.map_err(ResultsError::read(folder))?;
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                paths.push(entry.path());
+            let path = entry.path();
+            // A log belongs to the result of its name.
+            let is_log = path.extension().is_some_and(|extension| extension == LOG);
+            if !is_log && !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                paths.push(path);
             }
         }
         paths.sort();
@@ -298,7 +324,7 @@ pub(super) mod tests {
 
     /// A file with such a result.
     pub(in crate::bench) fn write(folder: &Path, result: &Value) -> PathBuf {
-        Place::prepare(folder).unwrap().keep(result).unwrap()
+        Place::prepare(folder).unwrap().keep(result, None).unwrap()
     }
 
     /// The same as it lies in a file.
@@ -318,7 +344,7 @@ pub(super) mod tests {
         for round in 0..3_u32 {
             let mut place = Place::prepare(&below).unwrap();
             place.at_ms = 1_709_210_096_007;
-            paths.push(place.keep(&result(f64::from(round), 100)).unwrap());
+            paths.push(place.keep(&result(f64::from(round), 100), None).unwrap());
         }
         let names: Vec<String> = paths.iter().map(|path| name_of(path)).collect();
         assert_eq!(
@@ -344,6 +370,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_log_lies_beside_its_result_and_is_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = |log: &[u8]| {
+            Place::prepare(folder.path())
+                .unwrap()
+                .keep(&result(1.0, 100), Some(Ok(log.to_vec())))
+        };
+        let path = keep(b"a log").unwrap();
+        assert_eq!(fs::read(path.with_extension("hlog")).unwrap(), b"a log");
+        keep(b"another").unwrap();
+        let found = Folder::read(folder.path()).unwrap();
+        assert_eq!((found.results.len(), found.others.len()), (2, 0));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+        let failed = Place::prepare(folder.path()).unwrap();
+        let failed = failed.keep(&result(1.0, 100), Some(Err(ErrorKind::OutOfMemory.into())));
+        assert!(matches!(failed, Err(ResultsError::Write { .. })));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "neither or both");
+    }
+
+    #[test]
     fn a_place_that_is_not_used_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         drop(Place::prepare(folder.path()).unwrap());
@@ -357,7 +403,10 @@ pub(super) mod tests {
     #[test]
     fn damaged_and_foreign_files_are_named_and_hide_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let path = Place::prepare(folder.path()).unwrap().keep(&result(1.0, 100)).unwrap();
+        let path = Place::prepare(folder.path())
+            .unwrap()
+            .keep(&result(1.0, 100), None)
+            .unwrap();
         let whole = fs::read_to_string(&path).unwrap();
         let object: Value = serde_json::from_str(&whole).unwrap();
         let without = |pointer: &str, value: Value| {
@@ -420,7 +469,7 @@ pub(super) mod tests {
         for (name, at_ms) in [("z.json", 1_000), ("y.json", 3_000), ("x.json", 2_000)] {
             let mut place = Place::prepare(folder.path()).unwrap();
             place.at_ms = at_ms;
-            fs::rename(place.keep(&result(1.0, 100)).unwrap(), folder.path().join(name)).unwrap();
+            fs::rename(place.keep(&result(1.0, 100), None).unwrap(), folder.path().join(name)).unwrap();
         }
         let found = Folder::read(folder.path()).unwrap();
         let names: Vec<String> = found.results.iter().map(Kept::name).collect();

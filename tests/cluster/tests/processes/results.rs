@@ -6,13 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
 use crate::support::{Machine, Nodes, Said, five, type_in};
 
+/// The results in a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = (fs::read_dir(folder).expect("it was made"))
         .map(|entry| entry.expect("it can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     files.sort();
     files
@@ -64,6 +67,27 @@ fn runs_are_kept_listed_compared_and_shown() {
             said.stderr.contains(&format!("kept in {}", name(file))),
             "{}",
             said.all()
+        );
+    }
+    for file in &kept {
+        let log = fs::read(file.with_extension("hlog")).expect("it lies beside the result");
+        let intervals: Vec<(String, f64)> = IntervalLogIterator::new(&log)
+            .filter_map(|entry| match entry.expect("a log that others can read") {
+                LogEntry::Interval(interval) => {
+                    let tag = interval.tag().map_or("", |tag| tag.as_str());
+                    Some((tag.to_owned(), interval.max()))
+                }
+                _ => None,
+            })
+            .collect();
+        // A third of a second lies within the first stretch.
+        let tags: Vec<&str> = intervals.iter().map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(tags, ["response", "service"]);
+        let object: Value = serde_json::from_slice(&fs::read(file).expect("it is there")).expect("it is JSON");
+        let longest_ms = object["result"]["ack_us"]["max"].as_f64().expect("a time") / 1_000.0;
+        assert!(
+            (intervals[0].1 - longest_ms).abs() < 0.001,
+            "{intervals:?} {longest_ms}"
         );
     }
     // A file is no folder: nothing is sent.
