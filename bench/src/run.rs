@@ -310,7 +310,12 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
 
 /// Whether an open loop did not keep to its plan. A closed one has none, and is never late.
 pub(crate) fn is_late(measured: &Measured) -> bool {
-    measured.late * 100 > (measured.sent + measured.reads.sent + measured.late) * LATE_PERCENT
+    are_late(measured.late, measured.sent + measured.reads.sent)
+}
+
+/// Whether so many late arrivals beside so many that were sent are too many.
+pub(crate) fn are_late(late: u64, sent: u64) -> bool {
+    late * 100 > (sent + late) * LATE_PERCENT
 }
 
 /// A generator's client has room for whatever a schedule has under way.

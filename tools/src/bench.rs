@@ -172,8 +172,10 @@ pub(crate) fn run(command: &Command) -> ExitCode {
             let measured = Measured::from((report.to_json(), report.to_text(), report.verdict));
             measured.with_log(output, || report.to_log())
         }),
-        Wanted::Overload(plan) => overload::measure(plan, say, go_on)
-            .map(|report| Measured::from((report.to_json(), report.to_text(), report.verdict))),
+        Wanted::Overload(plan) => overload::measure(plan, say, go_on).map(|report| {
+            let measured = Measured::from((report.to_json(), report.to_text(), report.verdict));
+            measured.with_log(output, || report.to_log())
+        }),
     })
 }
 

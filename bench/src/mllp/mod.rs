@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use waterpark_edge::hl7::Message;
 use waterpark_edge::key::{KeyRules, write_key};
 use waterpark_edge::sender::{End, Fate, Options as SenderOptions};
@@ -39,6 +39,7 @@ pub use measure::{Hl7Plan, Hl7Report, measure};
 pub use outcome::{Ledger, Outcomes};
 pub use source::{FolderError, Source};
 
+use crate::arrivals::count_of;
 use line::Line;
 
 /// Of how many patients one enters the cluster in another data centre than that of its writer.
@@ -130,6 +131,8 @@ struct Place {
     home: u8,
 }
 
+/// A message that is handed to its connection so much later than planned is late.
+const LATE: Duration = Duration::from_millis(1);
 /// How long a turn waits for sockets at most.
 const TURN: Duration = Duration::from_millis(5);
 /// Messages that may wait on one connection in an open loop: beyond them the feed is late.
@@ -223,6 +226,7 @@ impl Load {
         let mut sending = true;
         loop {
             let now = self.begun.elapsed();
+            let was_sending = sending;
             match on_turn(self) {
                 Flow::Send => (),
                 // What is not sent now is not sent later either: the plan goes on from here.
@@ -231,13 +235,19 @@ impl Load {
                 Flow::End => sending = false,
                 Flow::GiveUp => return Ok(()),
             }
-            sending &= now < time;
-            if sending {
-                sending = self.submit_due(now, &mut planned);
-            } else {
-                if let Some((_, tag, _)) = self.held.take() {
-                    self.letters.remove(&tag);
-                }
+            // What was planned just before the end is in time for as long as any other.
+            let is_over = now >= time;
+            let is_due = matches!(self.plan.pace, Pace::Open { .. }) && now.saturating_sub(time) <= LATE;
+            let mut is_empty = false;
+            if sending && (!is_over || is_due) {
+                is_empty = !self.submit_due(now, time, &mut planned);
+            }
+            sending &= !is_over && !is_empty;
+            if was_sending && !sending && !is_empty {
+                self.outcomes.late += self.never_left(planned, now.min(time));
+            }
+            if !sending && let Some((_, tag, _)) = self.held.take() {
+                self.letters.remove(&tag);
             }
             self.drive(now, &mut on_ack)?;
             if !sending && self.waiting() == 0 {
@@ -252,11 +262,19 @@ impl Load {
         }
     }
 
-    /// Hands over what is due. `false` once the source is empty.
-    fn submit_due(&mut self, now: Duration, planned: &mut Duration) -> bool {
+    /// Messages of an open loop that were planned within a time, from the next one on.
+    fn never_left(&self, planned: Duration, end: Duration) -> u64 {
+        match self.plan.pace {
+            Pace::Open { rate } if planned < end => 1 + count_of(end - planned, rate),
+            Pace::Open { .. } | Pace::Closed => 0,
+        }
+    }
+
+    /// Hands over what is due, and planned before the end. `false` once the source is empty.
+    fn submit_due(&mut self, now: Duration, end: Duration, planned: &mut Duration) -> bool {
         match self.plan.pace {
             Pace::Open { rate } => {
-                while *planned <= now {
+                while *planned <= now && *planned < end {
                     if !self.submit_next(*planned) {
                         return self.held.is_some();
                     }
@@ -308,6 +326,10 @@ impl Load {
             return false;
         }
         self.outcomes.sent += 1;
+        if matches!(self.plan.pace, Pace::Open { .. }) {
+            // Behind this it waits for the messages before it on its connection, which is the cluster's doing.
+            self.outcomes.late += u64::from(self.begun.elapsed().saturating_sub(planned) > LATE);
+        }
         if self.lines[line].sender.submit(tag, message).is_err() {
             // A file may hold what no sender can send.
             self.outcomes.refused += 1;
@@ -357,10 +379,18 @@ impl Load {
     }
 
     fn wait(&self, wait: Duration, events: &mut Vec<epoll::Event>) -> io::Result<()> {
-        let wait = Timespec {
+        let mut wait = Timespec {
             tv_sec: 0,
             tv_nsec: i64::from(wait.min(TURN).subsec_nanos()),
         };
+        if matches!(self.plan.pace, Pace::Open { .. }) && wait.tv_nsec > 0 {
+            // Kernels wait for whole milliseconds there, and here for as long as is left until the next instant.
+            let mut fds = [PollFd::new(&self.epoll, PollFlags::IN)];
+            match poll(&mut fds, Some(&wait)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => wait.tv_nsec = 0,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
         events.clear();
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&wait)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

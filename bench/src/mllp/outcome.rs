@@ -19,6 +19,8 @@ pub struct Outcomes {
     pub refused: u64,
     /// Never answered.
     pub unknown: u64,
+    /// In an open loop: handed to a connection more than 1 ms after their planned instant, or never.
+    pub late: u64,
     /// Attempts beyond the first.
     pub resends: u64,
     /// What refusals said, with how often.
@@ -43,6 +45,7 @@ impl Default for Outcomes {
             acked: 0,
             refused: 0,
             unknown: 0,
+            late: 0,
             resends: 0,
             reasons: BTreeMap::new(),
             home_us: histogram(3),

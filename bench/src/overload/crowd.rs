@@ -15,6 +15,8 @@ use waterpark_wire::reply::Outcome;
 
 use crate::arrivals::{count_of, instant_ns};
 use crate::ledger::{Fate, Ledger};
+use crate::recorder::{Recorder, histogram};
+use crate::timeline::Timeline;
 use crate::workload::{KeyText, Workload};
 
 /// A message that leaves so much later than planned is late.
@@ -25,8 +27,6 @@ const BEHIND_MAX: Duration = Duration::from_millis(20);
 const BURST: u64 = 256;
 /// Bytes that may wait in a session's client for one connection. What a node does not read in time is not offered, rather than sent late.
 const CONNECTION_BYTES_MAX: usize = 128 << 10;
-/// Longest time that a histogram tells, in µs.
-const LONGEST_US: u64 = 60_000_000;
 
 /// What a stretch of sending gave.
 #[derive(Debug)]
@@ -55,6 +55,10 @@ pub struct Tally {
     pub response_us: Histogram<u64>,
     /// From the send to the ack, in µs.
     pub service_us: Histogram<u64>,
+    /// Both in full.
+    pub recorder: Recorder,
+    /// The first of the two by when it was planned; in a closed loop, by when it was sent.
+    pub over_time: Timeline,
     /// From the send to the refusal, in µs.
     pub refusal_us: Histogram<u64>,
     /// How long messages were sent.
@@ -64,8 +68,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Tally {
-        let histogram = || Histogram::new_with_bounds(1, LONGEST_US, 3).expect("bounds that the library allows");
+    pub(crate) fn new(time: Duration) -> Tally {
         Tally {
             planned: 0,
             offered: 0,
@@ -79,6 +82,8 @@ impl Tally {
             reasons: BTreeMap::new(),
             response_us: histogram(),
             service_us: histogram(),
+            recorder: Recorder::new(time),
+            over_time: Timeline::new(time),
             refusal_us: histogram(),
             sending: Duration::ZERO,
             tenths: Vec::new(),
@@ -196,7 +201,7 @@ impl Crowd {
     /// Sends for a time, or until `messages_max` were offered; then waits until everything has ended. `each_turn` is called about once for
     /// every turn of a session, and ends the sending when it returns `false`.
     pub fn run(&mut self, load: Load, time: Duration, messages_max: u64, mut each_turn: impl FnMut() -> bool) -> Tally {
-        let mut tally = Tally::new();
+        let mut tally = Tally::new(time);
         let begun_ns = ns(self.begun.elapsed());
         let end_ns = begun_ns.saturating_add(ns(time));
         let mut stretch = Stretch {
@@ -246,6 +251,7 @@ impl Crowd {
                 self.turn(place, Duration::ZERO, &stretch, &mut tally);
             }
         }
+        (tally.response_us, tally.service_us) = tally.recorder.sums();
         // The last tenth may not have been a whole one.
         let tenths = usize::try_from(tally.sending.as_millis() / 100).unwrap_or(usize::MAX);
         tally.tenths.truncate(tenths);
@@ -311,10 +317,10 @@ impl Crowd {
             match fate {
                 Fate::Acked => {
                     tally.acked += 1;
-                    tally.service_us.saturating_record(service_us);
-                    tally
-                        .response_us
-                        .saturating_record(now_ns.saturating_sub(sent.planned_ns) / 1_000);
+                    let response_us = now_ns.saturating_sub(sent.planned_ns) / 1_000;
+                    let since_ns = sent.planned_ns.saturating_sub(stretch.begun_ns);
+                    tally.recorder.record(since_ns, response_us, service_us);
+                    tally.over_time.acked(since_ns, response_us);
                     if now_ns < stretch.end_ns {
                         tally.acked_in_time += 1;
                         let tenth = (now_ns - stretch.begun_ns) / 100_000_000;

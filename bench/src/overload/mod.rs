@@ -215,7 +215,7 @@ impl Stage {
         };
         crowd.run(first, Duration::from_secs(600), plan.actors, go_on);
         say("closed loops find the capacity");
-        let mut calm = Tally::new();
+        let mut calm = Tally::new(calibration);
         for in_flight in plan.in_flight.iter().copied() {
             crowd.expect(messages_max);
             let tally = crowd.run(Load::Closed { in_flight }, calibration, messages_max, go_on);
@@ -379,14 +379,14 @@ mod tests {
 
     #[test]
     fn the_capacity_is_that_of_the_best_three_seconds() {
-        let mut calm = Tally::new();
+        let mut calm = Tally::new(Duration::from_secs(1));
         calm.tenths = [vec![10; 10], vec![50; 20], vec![20; 20]].concat();
         assert!((capacity(&calm) - 400.0).abs() < 1e-9);
     }
 
     #[test]
     fn the_capacity_of_a_shorter_closed_loop_is_its_mean() {
-        let mut calm = Tally::new();
+        let mut calm = Tally::new(Duration::from_secs(1));
         calm.tenths = vec![10; 5];
         (calm.acked_in_time, calm.sending) = (50, Duration::from_millis(500));
         assert!((capacity(&calm) - 100.0).abs() < 1e-9);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{OverloadPlan, Sample, TIMES, Tally};
 use crate::ledger::Findings;
+use crate::recorder::interval_log;
 use crate::report::{DURABILITY, Figure, Target, figure, per, quantile_rows, quantiles, read_back, spectrum, with};
 use crate::run::Verdict;
 
@@ -186,6 +187,14 @@ impl OverloadReport {
         })
     }
 
+    /// All times of acks under overload in full, as an interval log of HdrHistogram.
+    ///
+    /// # Errors
+    /// For want of memory.
+    pub fn to_log(&self) -> std::io::Result<Vec<u8>> {
+        interval_log(&[("", &self.tally.recorder)])
+    }
+
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -233,6 +242,7 @@ impl OverloadReport {
             "spectrum_us": json!({
                 "response": spectrum(&tally.response_us), "service": spectrum(&tally.service_us), "refusal": spectrum(&tally.refusal_us),
             }),
+            "over_time": tally.over_time.to_json(),
             "acked_per_tenth": tally.tenths,
             "memory": memory,
             "exit_codes": self.exits,
@@ -306,7 +316,7 @@ mod tests {
 
     /// A second in which so many of 5,000 planned messages were offered to a cluster that takes 1,000, acks 900 and refuses the others.
     fn report(offered: u64) -> OverloadReport {
-        let mut tally = Tally::new();
+        let mut tally = Tally::new(Duration::from_secs(1));
         (tally.planned, tally.offered, tally.not_reached) = (5_000, offered, 5_000 - offered);
         (tally.acked, tally.acked_in_time, tally.refused) = (900, 900, offered - 900);
         tally.refusal_us.saturating_record(500);
@@ -329,7 +339,7 @@ mod tests {
             generator_cores: Vec::new(),
             driver: "io_uring".to_owned(),
             capacity_per_s: 1_000.0,
-            calm: Tally::new(),
+            calm: Tally::new(Duration::from_secs(1)),
             tally,
             cpu_ns: 0,
             generator_cpu_ns: 0,

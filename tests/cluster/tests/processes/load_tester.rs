@@ -322,6 +322,57 @@ fn quiet_senders_are_told_apart_from_a_noisy_one_before_and_beside_it() {
 }
 
 #[test]
+fn a_feed_over_mllp_keeps_its_plan_or_says_that_it_did_not_and_tells_its_times_over_time() {
+    let _machine = Machine::take("planned hl7", LIMIT);
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let save = folder.path().display().to_string();
+    let load = ["bench", "run", "--workload", "hl7", "--json", "--rate", "200"];
+    let said = type_in(&[&load[..], &["--for", "1s", "--save", &save]].concat());
+    // A machine that does other things besides may be late, and says so.
+    assert!([0, 11].contains(&said.code), "{}", said.all());
+    let report = said.json();
+    let number = |name: &str| {
+        report[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{name}: {}", said.all()))
+    };
+    assert_eq!(
+        (number("lost"), number("duplicated"), number("unreadable")),
+        (0, 0, 0),
+        "{}",
+        said.all()
+    );
+    assert!(
+        number("sent") <= 200 && number("sent") + number("late") >= 199,
+        "{}",
+        said.all()
+    );
+    assert_eq!(
+        number("late") * 100 > number("sent") + number("late"),
+        said.code == 11,
+        "{}",
+        said.all()
+    );
+    let rows = report["over_time"].as_array().expect("a list");
+    let acked: u64 = rows.iter().filter_map(|row| row["acked"].as_u64()).sum();
+    assert_eq!(acked, number("acked"), "{rows:#?}");
+    assert!(number("late") > 0 || rows.len() == 10, "{rows:#?}");
+    let page = folder.path().join("page.html");
+    type_in(&["bench", "report", &save, "-o", &page.display().to_string()]).ends(0);
+    let page = std::fs::read_to_string(page).expect("it was written");
+    assert!(!page.contains("holds nothing over time"), "{page}");
+
+    let mut running = Running::start(&[&load[..], &["--for", "2s"]].concat());
+    running.says("connections send");
+    std::thread::sleep(Duration::from_millis(500));
+    running.pause(Duration::from_millis(300));
+    let said = running.end().ends(11);
+    // Of 400 messages 60 were planned meanwhile.
+    assert!(said.json()["late"].as_u64() >= Some(50), "{}", said.all());
+    assert!(us(&said.json(), "ack_us", "p99") >= 200_000, "{}", said.all());
+}
+
+#[test]
 fn one_message_of_a_million_that_is_acked_and_held_by_nobody_is_a_fail_whatever_the_speed() {
     const MESSAGES: u64 = 1_000_000;
     let _machine = Machine::take("a server that forgets", LIMIT);
