@@ -173,6 +173,17 @@ pub struct Member {
 }
 
 impl Member {
+    /// A process that was started, and where its words go.
+    #[must_use]
+    pub fn new(name: String, child: Child, log: PathBuf) -> Member {
+        Member {
+            name,
+            child,
+            log,
+            ended: false,
+        }
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -361,13 +372,7 @@ impl Cluster {
                 }
             }
         });
-        let member = Member {
-            name: name.to_owned(),
-            child,
-            log,
-            ended: false,
-        };
-        Ok((member, ready))
+        Ok((Member::new(name.to_owned(), child, log), ready))
     }
 
     /// Where a node is told to dial the others.

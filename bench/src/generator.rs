@@ -18,7 +18,7 @@ use crate::timeline::Timeline;
 use crate::workload::{KeyText, Workload};
 
 /// A send that leaves so much later than planned is late.
-const LATE_NS: u64 = 1_000_000;
+pub const LATE_NS: u64 = 1_000_000;
 /// Messages that are made before the sockets are looked after again.
 const BURST: u64 = 256;
 
@@ -66,7 +66,9 @@ pub struct Measured {
 }
 
 impl Measured {
-    pub(crate) fn new(time: Duration) -> Measured {
+    /// Nothing yet, of a stretch of so long.
+    #[must_use]
+    pub fn new(time: Duration) -> Measured {
         Measured {
             sent: 0,
             acked: 0,

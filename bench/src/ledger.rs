@@ -64,6 +64,12 @@ impl Ledger {
         let at = usize::try_from(serial).ok()?;
         self.0.get(at).copied()
     }
+
+    /// The fates, by serial; of those that were never sent too.
+    #[must_use]
+    pub fn fates(&self) -> &[Fate] {
+        &self.0
+    }
 }
 
 /// What reading back found.
@@ -107,7 +113,8 @@ impl Findings {
     }
 
     /// The fields that every report with such findings has.
-    pub(crate) fn to_json(&self) -> Value {
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         json!({
             "lost": self.lost, "duplicated": self.duplicated, "refused_but_held": self.refused_but_held, "differing": self.differing,
             "foreign": self.foreign, "unreadable": self.unreadable, "dropped": self.dropped, "looked_for": self.looked_for,
@@ -115,7 +122,8 @@ impl Findings {
         })
     }
 
-    fn say(&mut self, text: impl FnOnce() -> String) {
+    /// Describes one of them; after some, the counts alone tell.
+    pub fn say(&mut self, text: impl FnOnce() -> String) {
         if self.said.len() < DESCRIBED_MAX {
             self.said.push(text());
         }

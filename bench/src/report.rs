@@ -16,7 +16,7 @@ use crate::workload::Kind;
 const KEY_AND_PROJECTION_BYTES: u64 = 19 + 24;
 
 /// What an ack promises in every run.
-pub(crate) const DURABILITY: &str = "ram, three of five members in two data centres at least";
+pub const DURABILITY: &str = "ram, three of five members in two data centres at least";
 
 /// What was measured.
 #[derive(Debug)]

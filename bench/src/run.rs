@@ -121,7 +121,8 @@ pub enum Verdict {
 
 impl Verdict {
     /// Of a run whose findings are clean or not, and whose generator was too late or not.
-    pub(crate) fn of(is_clean: bool, is_late: bool) -> Verdict {
+    #[must_use]
+    pub fn of(is_clean: bool, is_late: bool) -> Verdict {
         match (is_clean, is_late) {
             (false, _) => Verdict::Fail,
             (true, true) => Verdict::Invalid,
@@ -309,7 +310,8 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
 }
 
 /// Whether an open loop did not keep to its plan. A closed one has none, and is never late.
-pub(crate) fn is_late(measured: &Measured) -> bool {
+#[must_use]
+pub fn is_late(measured: &Measured) -> bool {
     are_late(measured.late, measured.sent + measured.reads.sent)
 }
 
@@ -331,7 +333,8 @@ pub(crate) fn generators_options() -> ConnectOptions {
 }
 
 /// Tells this run's messages from those of any other.
-pub(crate) fn plan_seed() -> u64 {
+#[must_use]
+pub fn plan_seed() -> u64 {
     let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let word = |value: i64| u64::try_from(value).unwrap_or(0);
     word(wall.tv_sec) << 32 ^ word(wall.tv_nsec) ^ u64::from(std::process::id()) << 20

@@ -10,9 +10,11 @@ mod kept;
 mod ls;
 mod options;
 mod page;
+mod peers;
 mod refill;
 mod sweep;
 mod twelve;
+mod with_parent;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,12 +49,17 @@ pub(crate) enum Command {
     Refill(refill::Arguments),
     /// Measure the twelve figures, each with its target, the range of its runs and whether it is met
     Figures(twelve::Arguments),
+    /// Measure Redis, NATS, PostgreSQL, etcd, RabbitMQ and process pairs on Erlang beside Waterpark, as far as the host has them
+    Peers(peers::Arguments),
     /// Say what changed between kept results, and fail if a figure became worse
     Compare(compare::Arguments),
     /// Show kept results as one page that needs nothing beside itself
     Report(page::Arguments),
     /// List the results that were kept in a folder
     Ls(ls::Arguments),
+    /// Run a program that ends when whoever started this does
+    #[command(hide = true)]
+    WithParent(with_parent::Arguments),
 }
 
 #[derive(Args)]
@@ -149,6 +156,8 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Compare(arguments) => return compare::run(arguments),
         Command::Report(arguments) => return page::run(arguments),
         Command::Ls(arguments) => return ls::run(arguments),
+        Command::Peers(arguments) => return peers::run(arguments),
+        Command::WithParent(arguments) => return with_parent::run(arguments),
     };
     let wanted = match arguments.workload {
         Work::Overload => overload_plan(arguments, "overload").map(Wanted::Overload),

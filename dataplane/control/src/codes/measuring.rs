@@ -57,6 +57,18 @@ codes! {
         cause: "A median is not as good as its target, or a run of it was INVALID, cut short or not possible; the reason stands under the table, or in `why`.",
         effect: "Everything was measured that could be; clusters that were started for it were ended.",
         remedy: "Operator: repeat it where nothing else runs, with `--only` and the figure's number; docs/figures.md tells what each one measures.";
+    PeerFigureMissed = 8016, "a figure beside a peer missed its target",
+        cause: "A median of ratios is not as good as its target, or a round gave no value that counts; the reason stands under the table, or in `why`.",
+        effect: "Everything was measured that could be; processes that were started for it were ended.",
+        remedy: "Operator: repeat it where nothing else runs, with `--only` and the peer's name; docs/peers.md tells how each one is measured.";
+    NoPeer = 8017, "none of the peers is installed",
+        cause: "Each peer that was asked for needs a program that is not in PATH; which, is said.",
+        effect: NOT_MEASURED,
+        remedy: "Operator: install one of them, or measure Waterpark alone with `waterpark bench run`.";
+    PeerLost = 8018, "FAIL: a peer does not hold what it acked",
+        cause: "Something that a peer acked was found in fewer than three of its servers, twice, or changed, or a server could not be read.",
+        effect: "Its figures are missed; the others stand. Processes that were started for it were ended.",
+        remedy: "Operator: look at what was found; if it says that a server could not be read, repeat it with more time or memory.";
 
     NotWritten = 8021, "a result or report cannot be written",
         cause: "The folder does not exist and cannot be made, this user may not write there, or the disk is full or fails.",

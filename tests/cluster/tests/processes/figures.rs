@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Machine, Running, Said, type_in};
+use crate::support::{Machine, Running, Said, children, type_in};
 
 /// Each ends well before.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -91,18 +91,4 @@ fn an_interrupted_run_ends_soon_says_what_was_not_measured_and_leaves_no_process
         let stat = std::fs::read_to_string(format!("/proc/{node}/cmdline")).unwrap_or_default();
         assert!(!stat.contains("--with-parent"), "{node} is left: {stat}");
     }
-}
-
-/// Processes whose parent is this one.
-fn children(parent: Pid) -> Vec<u32> {
-    let wanted = parent.as_raw_nonzero().to_string();
-    let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    // Behind the name in parentheses stand the state and the parent.
-    let is_child = |id: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        fields.split_ascii_whitespace().nth(1) == Some(wanted.as_str())
-    };
-    ids.filter(is_child).collect()
 }

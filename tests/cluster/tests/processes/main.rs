@@ -18,6 +18,7 @@ mod load_tester;
 mod losses;
 mod mllp;
 mod mllp_configured;
+mod peers;
 mod poor_hosts;
 mod refusals;
 mod results;

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -49,4 +51,18 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Ended {
         },
         None => panic!("{command:?} runs after {limit:?}: {stderr}"),
     }
+}
+
+/// Processes whose parent is this one.
+pub(crate) fn children(parent: Pid) -> Vec<u32> {
+    let wanted = parent.as_raw_nonzero().to_string();
+    let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    // Behind the name in parentheses stand the state and the parent.
+    let is_child = |id: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        fields.split_ascii_whitespace().nth(1) == Some(wanted.as_str())
+    };
+    ids.filter(is_child).collect()
 }

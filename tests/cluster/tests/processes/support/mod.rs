@@ -9,7 +9,7 @@ mod raw;
 mod running;
 mod typed;
 
-pub(crate) use ended::{Ended, run};
+pub(crate) use ended::{Ended, children, run};
 pub(crate) use forgetful::Forgetful;
 pub(crate) use load::{How, Load};
 pub(crate) use machine::{Machine, eventually};
