@@ -94,10 +94,8 @@ pub fn main() -> ExitCode {
         Err(error) => return not_parsed(&error),
     };
     // These have nothing of their own to clean up; the others do, and write as long as somebody reads.
-    if !matches!(command, Command::Node(_) | Command::Demo(_) | Command::Bench(_))
-        && let Err(error) = signals::end_with_reader()
-    {
-        tracing::debug!(%error, "a closed pipe will not end this command");
+    if !matches!(command, Command::Node(_) | Command::Demo(_) | Command::Bench(_)) {
+        signals::end_with_reader();
     }
     match command {
         Command::Demo(arguments) => demo::run(&arguments),

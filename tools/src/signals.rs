@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT, and the death of the parent.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,9 +30,24 @@ pub(crate) fn catch_or_say() -> Result<Caught, ExitCode> {
 }
 
 /// Ends the process quietly when whoever reads its output has gone, as other commands do. Not for a node: it has sockets to lose first.
-pub(crate) fn end_with_reader() -> io::Result<()> {
+pub(crate) fn end_with_reader() {
     let always = Arc::new(AtomicBool::new(true));
-    signal_hook::flag::register_conditional_default(SIGPIPE, always).map(drop)
+    if let Err(error) = signal_hook::flag::register_conditional_default(SIGPIPE, always) {
+        tracing::debug!(%error, "a closed pipe will not end this command");
+    }
+}
+
+/// What a command with processes of its own does: it is given whom to tell what goes on, and what to ask whether it goes on. Whoever reads may go
+/// meanwhile; processes are ended in order all the same.
+///
+/// # Errors
+/// The exit code, where signals cannot be caught; it is said.
+pub(crate) fn attended<T>(work: impl FnOnce(&mut dyn FnMut(&str), &dyn Fn() -> bool) -> T) -> Result<T, ExitCode> {
+    let interrupted = catch_or_say()?.raise();
+    let mut say = |what: &str| drop(writeln!(io::stderr(), "{what}"));
+    let done = work(&mut say, &|| !interrupted.load(Ordering::Relaxed));
+    end_with_reader();
+    Ok(done)
 }
 
 impl Caught {

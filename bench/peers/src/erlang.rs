@@ -96,10 +96,7 @@ impl Peer for Pairs {
     }
 
     fn settings(&self) -> Vec<Setting> {
-        let of = |(connections, window)| Setting { connections, window };
-        [(1, 256), (1, 1_024), (4, 64), (4, 256), (4, 1_024), (16, 64)]
-            .map(of)
-            .to_vec()
+        Setting::all(&[(1, 256), (1, 1_024), (4, 64), (4, 256), (4, 1_024), (16, 64)])
     }
 
     fn connect(&mut self, _setting: Setting, _at: usize) -> Result<(TcpStream, Box<dyn Dialect>), PeerError> {

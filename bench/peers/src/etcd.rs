@@ -139,10 +139,7 @@ impl Peer for Etcd {
     }
 
     fn settings(&self) -> Vec<Setting> {
-        let of = |(connections, window)| Setting { connections, window };
-        [(1, 64), (1, 256), (4, 64), (4, 256), (16, 16), (16, 64), (16, 128)]
-            .map(of)
-            .to_vec()
+        Setting::all(&[(1, 64), (1, 256), (4, 64), (4, 256), (16, 16), (16, 64), (16, 128)])
     }
 
     fn connect(&mut self, _setting: Setting, _at: usize) -> Result<(TcpStream, Box<dyn Dialect>), PeerError> {

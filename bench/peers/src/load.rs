@@ -30,6 +30,17 @@ pub struct Setting {
     pub window: usize,
 }
 
+impl Setting {
+    /// Those of pairs of connections and messages under way.
+    pub(crate) fn all(pairs: &[(usize, usize)]) -> Vec<Setting> {
+        let of = |(connections, window): &(usize, usize)| Setting {
+            connections: *connections,
+            window: *window,
+        };
+        pairs.iter().map(of).collect()
+    }
+}
+
 /// A connection that was made and greeted.
 pub(crate) struct Connection {
     stream: TcpStream,

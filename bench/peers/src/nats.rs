@@ -168,10 +168,7 @@ impl Peer for Nats {
     }
 
     fn settings(&self) -> Vec<Setting> {
-        let of = |(connections, window)| Setting { connections, window };
-        [(1, 64), (1, 256), (1, 1_024), (1, 4_096), (4, 64), (4, 256), (4, 1_024)]
-            .map(of)
-            .to_vec()
+        Setting::all(&[(1, 64), (1, 256), (1, 1_024), (1, 4_096), (4, 64), (4, 256), (4, 1_024)])
     }
 
     fn connect(&mut self, _setting: Setting, at: usize) -> Result<(TcpStream, Box<dyn Dialect>), PeerError> {

@@ -231,10 +231,7 @@ impl Peer for Rabbit {
     }
 
     fn settings(&self) -> Vec<Setting> {
-        let of = |(connections, window)| Setting { connections, window };
-        [(1, 64), (1, 256), (1, 1_024), (4, 64), (4, 256), (4, 1_024)]
-            .map(of)
-            .to_vec()
+        Setting::all(&[(1, 64), (1, 256), (1, 1_024), (4, 64), (4, 256), (4, 1_024)])
     }
 
     fn connect(&mut self, _setting: Setting, _at: usize) -> Result<(TcpStream, Box<dyn Dialect>), PeerError> {

@@ -79,8 +79,7 @@ impl Peer for Redis {
     }
 
     fn settings(&self) -> Vec<Setting> {
-        let of = |(connections, window)| Setting { connections, window };
-        [
+        Setting::all(&[
             (1, 256),
             (1, 1_024),
             (4, 64),
@@ -89,9 +88,7 @@ impl Peer for Redis {
             (16, 64),
             (16, 256),
             (64, 64),
-        ]
-        .map(of)
-        .to_vec()
+        ])
     }
 
     fn connect(&mut self, _setting: Setting, _at: usize) -> Result<(TcpStream, Box<dyn Dialect>), PeerError> {

@@ -72,9 +72,9 @@ pub enum LineFlaw {
 impl fmt::Display for TraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TraceError::Read { path, cause } => write!(f, "the trace {} cannot be read: {cause}", path.display()),
-            TraceError::Line { path, line, flaw } => write!(f, "the trace {}, line {line}: {flaw}", path.display()),
-            TraceError::Empty { path } => write!(f, "the trace {} has no arrival", path.display()),
+            TraceError::Read { path, cause } => write!(f, "the trace {path:?} cannot be read: {cause}"),
+            TraceError::Line { path, line, flaw } => write!(f, "the trace {path:?}, line {line}: {flaw}"),
+            TraceError::Empty { path } => write!(f, "the trace {path:?} has no arrival"),
         }
     }
 }

@@ -75,9 +75,8 @@ pub fn measure(plan: NoisyPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
     let (crowd, offers_max) = (&mut stage.crowd, stage.messages_max.saturating_mul(100));
     let (noise, beside) = std::thread::scope(|scope| {
         let noise = scope.spawn(|| {
-            if rustix::process::nice(NICE).is_err() {
-                // Of this thread alone; without it the quiet ones may be late, and say so.
-            }
+            // Of this thread alone; without it the quiet ones may be late, and say so.
+            rustix::process::nice(NICE).ok();
             crowd.run(Load::Open { rate }, LONGEST, offers_max, || {
                 begun.store(true, Ordering::Relaxed);
                 !over.load(Ordering::Relaxed)

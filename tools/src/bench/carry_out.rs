@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use waterpark_bench::Verdict;
@@ -56,19 +55,10 @@ pub(super) fn carry_out<M: Into<Measured>>(
         Ok(place) => place,
         Err(error) => return Failure::Results(error).end(output.json),
     };
-    let interrupted = match signals::catch_or_say() {
-        Ok(caught) => caught.raise(),
-        Err(code) => return code,
-    };
-    // Whoever read may have gone; the cluster is ended in order all the same.
-    let mut say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
-    let measured = measure(&mut say, &|| !interrupted.load(Ordering::Relaxed));
-    if let Err(error) = signals::end_with_reader() {
-        tracing::debug!(%error, "a closed pipe will not end this command");
-    }
-    match measured {
-        Ok(measured) => end(place, output.json, measured.into()),
-        Err(error) => {
+    match signals::attended(measure) {
+        Err(code) => code,
+        Ok(Ok(measured)) => end(place, output.json, measured.into()),
+        Ok(Err(error)) => {
             errors::say(error.code(), &error);
             ExitCode::from(if matches!(error, RunError::Client(_)) { 4 } else { 1 })
         }

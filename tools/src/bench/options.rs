@@ -17,7 +17,6 @@ use super::{own_binary, usage};
 use crate::errors::{self, Coded};
 use crate::failure::code;
 use crate::node::Driver;
-use crate::show;
 
 /// More messages a second have no instants of their own: times are kept in nanoseconds.
 const RATE_MAX: f64 = 1e9;
@@ -142,7 +141,7 @@ impl How {
             How::Trace(path) => match Trace::read(path) {
                 Ok(trace) => Arrivals::Trace(trace),
                 Err(error) => {
-                    errors::say(error.code(), &show::text_or_escaped(&error.to_string()));
+                    errors::say(error.code(), &error);
                     return Err(ExitCode::from(code::USAGE));
                 }
             },

@@ -2,9 +2,7 @@
 //!
 //! **Invariant:** what was asked for has a line: measured, or skipped with what to install; and what an ack promises stands beside every system.
 
-use std::io::Write;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -64,17 +62,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    let interrupted = match signals::catch_or_say() {
-        Ok(caught) => caught.raise(),
+    let steal_before = host::steal_ms();
+    let comparison = match signals::attended(|mut say, go_on| measure(&plan, &mut say, go_on)) {
+        Ok(comparison) => comparison,
         Err(code) => return code,
     };
-    // Whoever read may have gone; processes are ended in order all the same.
-    let mut say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
-    let steal_before = host::steal_ms();
-    let comparison = measure(&plan, &mut say, &|| !interrupted.load(Ordering::Relaxed));
-    if let Err(error) = signals::end_with_reader() {
-        tracing::debug!(%error, "a closed pipe will not end this command");
-    }
     let figures = figures(&comparison);
     if arguments.json {
         let steal_ms = (host::steal_ms().zip(steal_before)).map(|(after, before)| after.saturating_sub(before));

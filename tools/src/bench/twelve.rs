@@ -2,9 +2,7 @@
 //!
 //! **Invariant:** a figure that was asked for has a line, and is met only where every run of it was one that counts.
 
-use std::io::Write;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -51,16 +49,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    let interrupted = match signals::catch_or_say() {
-        Ok(caught) => caught.raise(),
+    let lines = match signals::attended(|say, go_on| twelve::measure(&plan, say, go_on)) {
+        Ok(lines) => lines,
         Err(code) => return code,
     };
-    // Whoever read may have gone; clusters are ended in order all the same.
-    let mut say = |what: &str| drop(writeln!(std::io::stderr(), "{what}"));
-    let lines = twelve::measure(&plan, &mut say, || !interrupted.load(Ordering::Relaxed));
-    if let Err(error) = signals::end_with_reader() {
-        tracing::debug!(%error, "a closed pipe will not end this command");
-    }
     if arguments.json {
         println!("{}", lines.iter().map(object).collect::<Value>());
     } else {
