@@ -427,6 +427,7 @@ mod tests {
             nodes: Vec::new(),
             slots: (0..spec.groups).map(slot).collect(),
             message_bytes_max: 1 << 20,
+            seats: Vec::new(),
         };
         for id in 0..1_000 {
             for facility in ["HOSPX", "OTHER"] {
@@ -450,6 +451,7 @@ mod tests {
             nodes: Vec::new(),
             slots: Vec::new(),
             message_bytes_max: 0,
+            seats: Vec::new(),
         };
         assert_eq!(group_of(&table, key.as_ref()), None, "fewer slots than groups");
         let table = SlotTableBody { groups: 63, ..table };

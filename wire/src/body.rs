@@ -52,6 +52,8 @@ pub struct SlotTableBody {
     pub slots: Vec<Vec<u16>>,
     /// The longest message, in bytes.
     pub message_bytes_max: u32,
+    /// Groups that do not live on the shard that their number says.
+    pub seats: Vec<SeatBody>,
 }
 
 /// A facility and its class.
@@ -182,6 +184,23 @@ pub struct TopologyBody {
     pub groups: Vec<GroupStateBody>,
     /// The last changes, the oldest first.
     pub history: Vec<HappeningBody>,
+    /// Groups that were given a shard of a node, in order of node and group.
+    pub seats: Vec<SeatBody>,
+}
+
+/// On which shard of a node a group lives.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SeatBody {
+    /// The node.
+    pub node: u16,
+    /// The group.
+    pub group: u32,
+    /// The shard.
+    pub shard: u16,
+    /// No planner moves it.
+    pub pinned: bool,
+    /// The position of the entry that said so; 0 where none did.
+    pub position: u64,
 }
 
 /// A node as the topology log has it.
@@ -219,9 +238,9 @@ pub struct HappeningBody {
     pub wall_ms: u64,
     /// The node that proposed it.
     pub by: u16,
-    /// `node`, `created`, `learners`, `proposed`, `activated` or `voters`.
+    /// `node`, `created`, `learners`, `proposed`, `activated`, `voters` or `seated`.
     pub what: String,
-    /// The node, with its process; of `node` alone.
+    /// The node, with its process; of `node` and `seated` alone.
     pub nodes: Vec<NodeStateBody>,
     /// The group; how many of `created`; which configuration of `voters`.
     pub group: u32,
@@ -231,6 +250,10 @@ pub struct HappeningBody {
     pub members: Vec<u16>,
     /// Why, in words.
     pub why: String,
+    /// The shard of that node on which the group lives now, of `seated`.
+    pub shard: u16,
+    /// The group is held there.
+    pub pinned: bool,
 }
 
 /// An operator's order: one of `ORDER_*`.
@@ -248,6 +271,8 @@ pub struct OrderBody {
     pub reason: String,
     /// The topology of a configuration, in canonical bytes; empty where none is meant.
     pub topology: Vec<u8>,
+    /// Groups with the shard of the node where they shall live; their node and position say nothing.
+    pub seats: Vec<SeatBody>,
 }
 
 /// The node shall lose all its memberships.
@@ -265,6 +290,10 @@ pub const ORDER_STAND_STILL: u8 = 5;
 pub const ORDER_JOIN: u8 = 6;
 /// The node, which is down and named by no group, leaves the cluster for good.
 pub const ORDER_LEAVE: u8 = 7;
+/// Groups shall live on other shards of the node, or be held where they are.
+pub const ORDER_SEAT: u8 = 8;
+/// Groups that one order seats at most.
+pub const SEATS_MAX: usize = 4_096;
 /// A node stands still for at most so many milliseconds.
 pub const STILL_MS_MAX: u32 = 60_000;
 

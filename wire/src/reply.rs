@@ -13,7 +13,9 @@ pub const REPLY_HEADER: usize = 64;
 pub const MAYBE: u8 = 1;
 /// The token is an entry's: lineage, group, view and seq are set.
 pub const HAS_TOKEN: u8 = 2;
-const FLAGS: u8 = MAYBE | HAS_TOKEN;
+/// The group lives on another shard of its node than the one that was asked: the slot table says which.
+pub const ELSEWHERE: u8 = 4;
+const FLAGS: u8 = MAYBE | HAS_TOKEN | ELSEWHERE;
 
 /// What became of a request. Below 16: it is logged and committed. From 16 on: refused before execution, or its end is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

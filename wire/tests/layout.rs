@@ -384,7 +384,7 @@ fn flags_are_those_of_the_page() {
     );
     assert_flags!("Run flags", run, [SWEPT]);
     assert_flags!("Request flags", request, [FORWARDED, SENT_BEFORE, SUSPECT, HERE]);
-    assert_flags!("Reply flags", reply, [MAYBE, HAS_TOKEN]);
+    assert_flags!("Reply flags", reply, [MAYBE, HAS_TOKEN, ELSEWHERE]);
     assert_flags!("Fetch flags", link, [FETCH_STATE, FETCH_ANEW, FETCH_DONE]);
     assert_flags!("Piece flags", link, [PIECE_LAST, PIECE_STATE]);
     // Numbers that stand in the text of a field.

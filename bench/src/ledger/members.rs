@@ -57,6 +57,8 @@ pub trait Logs {
 pub struct Members<'a> {
     topology: &'a Topology,
     key: [u8; 32],
+    /// The shard on which a group was last found on a node, where it is not the one that its number says.
+    seats: BTreeMap<(u16, GroupId), u16>,
     /// By node and shard.
     readers: BTreeMap<(u16, u16), Open>,
 }
@@ -74,14 +76,21 @@ impl<'a> Members<'a> {
         Members {
             topology,
             key,
+            seats: BTreeMap::new(),
             readers: BTreeMap::new(),
         }
+    }
+
+    fn shards(&self, member: u16) -> u16 {
+        let node = self.topology.nodes().iter().find(|node| node.id.0 == member);
+        node.map_or(0, |node| node.shards)
     }
 
     fn open(&mut self, member: u16, group: GroupId) -> Result<&mut Open, ClientError> {
         let node = self.topology.nodes().iter().find(|node| node.id.0 == member);
         let node = node.ok_or(ClientError::NotMember { group: group.0 })?;
-        let shard = shard_of(group, node.shards);
+        let shard = self.seats.get(&(member, group)).copied();
+        let shard = shard.unwrap_or_else(|| shard_of(group, node.shards));
         match self.readers.entry((member, shard)) {
             Entry::Occupied(open) => Ok(open.into_mut()),
             Entry::Vacant(place) => {
@@ -116,15 +125,29 @@ impl Logs for Members<'_> {
         from_seq: u64,
         on_entry: &mut dyn FnMut(&Held<'_>),
     ) -> Result<(u64, u64), ClientError> {
-        let open = self.open(member, group)?;
-        open.reader.read(group.0, from_seq, |entry| {
-            on_entry(&Held {
-                seq: entry.seq,
-                key: entry.key,
-                message: (!entry.is_tick() && !entry.is_void()).then_some(entry.message),
-                is_dropped: entry.is_dropped(),
+        let mut is_begun = false;
+        let mut others = 0..self.shards(member);
+        loop {
+            let open = self.open(member, group)?;
+            let read = open.reader.read(group.0, from_seq, |entry| {
+                is_begun = true;
+                on_entry(&Held {
+                    seq: entry.seq,
+                    key: entry.key,
+                    message: (!entry.is_tick() && !entry.is_void()).then_some(entry.message),
+                    is_dropped: entry.is_dropped(),
+                });
             });
-        })
+            // Groups move between the shards of a node: nobody is asked where, each shard is.
+            match (read, others.next()) {
+                (Err(ClientError::NotMember { .. }), Some(shard)) if !is_begun => {
+                    // A reader that has failed is closed.
+                    self.forget(member);
+                    self.seats.insert((member, group), shard);
+                }
+                (read, _) => return read,
+            }
+        }
     }
 
     fn forget(&mut self, member: u16) {

@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** every ticket that was handed out ends in exactly one [`Completion`], and once more if it is held and voided.
 
-use waterpark_ring::{GroupId, KeyRef, shard_of};
+use waterpark_ring::KeyRef;
 use waterpark_wire::body::{self, OrderBody};
 use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::link::{Ask, DOCUMENT_ORDER, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS, DOCUMENT_TOPOLOGY};
@@ -161,8 +161,7 @@ impl ClientCore {
     #[must_use]
     pub fn shard_of(&self, node: u16, group: u32) -> Option<u16> {
         let routing = self.routing.as_ref()?;
-        let place = &routing.nodes[routing.node(node)?];
-        Some(shard_of(GroupId(group), place.shards))
+        Some(routing.shard(routing.node(node)?, group))
     }
 
     /// Computes the group of a key, once for all messages to it.

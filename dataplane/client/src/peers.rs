@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use waterpark_ring::{GroupId, shard_of};
 use waterpark_wire::body::SlotTableBody;
 use waterpark_wire::handshake::Welcome;
 
@@ -159,7 +158,7 @@ impl ClientCore {
         if self.options.direct {
             let groups = (0u32..).zip(&routing.writers);
             let direct = groups.map(|(group, node)| {
-                let shard = u32::from(shard_of(GroupId(group), routing.nodes[*node as usize].shards));
+                let shard = u32::from(routing.shard(*node as usize, group));
                 self.shard_peers[(self.node_base[*node as usize] + shard) as usize]
             });
             self.direct.extend(direct);
@@ -172,7 +171,7 @@ impl ClientCore {
             let place = u16::try_from(node).ok().and_then(|node| routing.node(node));
             if let (Some(place), Some(writer)) = (place, routing.writers.get_mut(group as usize)) {
                 *writer = small(place);
-                let shard = u32::from(shard_of(GroupId(group), routing.nodes[place].shards));
+                let shard = u32::from(routing.shard(place, group));
                 if let Some(direct) = self.direct.get_mut(group as usize) {
                     *direct = self.shard_peers[(self.node_base[place] + shard) as usize];
                 }

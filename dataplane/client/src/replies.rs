@@ -7,7 +7,7 @@
 use waterpark_wire::body::{self, SlotTableBody};
 use waterpark_wire::item::{Item, ItemKind};
 use waterpark_wire::link::{DOCUMENT_SLOT_TABLE, Document};
-use waterpark_wire::reply::{MAYBE, Outcome, ReplyView};
+use waterpark_wire::reply::{ELSEWHERE, MAYBE, Outcome, ReplyView};
 use waterpark_wire::{ConnectionRefusal, FrameError, FrameKind};
 
 use crate::client_core::{ClientCore, MS};
@@ -112,6 +112,9 @@ impl ClientCore {
 
     #[inline]
     fn on_reply(&mut self, now_ns: u64, reply: &ReplyView<'_>) {
+        if reply.header.item.flags & ELSEWHERE != 0 && self.options.direct {
+            self.learn(now_ns);
+        }
         // A reply to what has ended is late, not wrong.
         let Some((index, newest)) = self.requests.by_correlation(reply.header.correlation.get()) else {
             return;

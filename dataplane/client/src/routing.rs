@@ -3,9 +3,10 @@
 //! The table may come from any node. It is a hint: a wrong one costs a hop or a `NotWriter`, never a message. What cannot change, the
 //! cluster and its number of groups, is held against every later table.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use waterpark_ring::{ClusterId, FACILITY_FIELD, GroupId, KeyRef, Keyspace};
+use waterpark_ring::{ClusterId, FACILITY_FIELD, GroupId, KeyRef, Keyspace, shard_of};
 use waterpark_wire::FrameError;
 use waterpark_wire::body::SlotTableBody;
 
@@ -82,6 +83,8 @@ pub(crate) struct Routing {
     pub(crate) nodes: Vec<NodePlace>,
     /// The writer of each group: its place in `nodes`.
     pub(crate) writers: Vec<u32>,
+    /// Groups that do not live on the shard that their number says, by node and group.
+    seats: BTreeMap<(u16, u32), u16>,
     pub(crate) message_bytes_max: usize,
 }
 
@@ -120,6 +123,9 @@ impl Routing {
             facilities,
             writers: writers.ok_or(malformed)?,
             nodes,
+            seats: (body.seats.iter())
+                .map(|seat| ((seat.node, seat.group), seat.shard))
+                .collect(),
             message_bytes_max: body.message_bytes_max as usize,
         })
     }
@@ -131,6 +137,14 @@ impl Routing {
 
     pub(crate) fn groups(&self) -> u32 {
         self.keyspace.groups()
+    }
+
+    /// The shard of a group on a node, by its place in `nodes`.
+    pub(crate) fn shard(&self, place: usize, group: u32) -> u16 {
+        let node = &self.nodes[place];
+        let seat = self.seats.get(&(node.id, group)).copied();
+        seat.filter(|shard| *shard < node.shards)
+            .unwrap_or_else(|| shard_of(GroupId(group), node.shards))
     }
 
     /// A node's place in `nodes`.

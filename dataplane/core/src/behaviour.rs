@@ -90,8 +90,8 @@ impl Answer {
 
 /// The kinds and handlers that run.
 pub trait Behaviour {
-    /// An actor's state: its projections. Small, because a million of them lie in one table.
-    type State: Default + core::fmt::Debug;
+    /// An actor's state: its projections. Small, because a million of them lie in one table; it goes with its group from core to core.
+    type State: Default + core::fmt::Debug + Send + 'static;
 
     /// The kind with this name, if this node knows it.
     fn kind(&self, name: &[u8]) -> Option<KindId>;

@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 
-use waterpark_ring::shard_of;
 use waterpark_wire::FrameError;
 use waterpark_wire::item::{Item, ItemHeader};
 use waterpark_wire::link::{self, Echo, Echoed, GroupView};
@@ -67,7 +66,7 @@ pub(crate) struct Reads {
     /// In the order in which it came.
     pub(crate) confirming: VecDeque<Confirming>,
     /// It takes part in the round that begins with the end of this turn.
-    is_asking: bool,
+    pub(crate) is_asking: bool,
     /// When it last took part in one, monotonic ns.
     asked_ns: u64,
     /// Reads that wait until this member is fresh enough.
@@ -177,10 +176,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
         }
         self.links[link].asks = asks;
-        let shards = self.settings.shards_of(peer.node);
-        let shard = |view: &GroupView| shard_of(GroupId(view.group.get()), shards);
+        let shard = |view: &GroupView| self.shard_of(peer.node, GroupId(view.group.get()));
         views.sort_by_key(shard);
-        for views in views.chunk_by(|a, b| shard(a) == shard(b)) {
+        let by_shard: Vec<&[GroupView]> = views.chunk_by(|a, b| shard(a) == shard(b)).collect();
+        for views in by_shard {
             self.counters.confirms += 1;
             link::push_confirm(self.links[link].outbox.item(), self.round, views);
         }

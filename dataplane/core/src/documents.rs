@@ -75,6 +75,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             nodes: self.topology.nodes().iter().map(node).collect(),
             slots: (0..self.placement.table().groups()).map(slot).collect(),
             message_bytes_max: u32::try_from(self.settings.limits.message_bytes_max).unwrap_or(u32::MAX),
+            seats: self.seat_bodies(),
         }
     }
 
@@ -100,7 +101,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             out: self.out,
             memory_used: usage.used,
             memory_budget: usage.budget,
-            groups: (0..self.groups.len()).map(|index| self.group_body(index)).collect(),
+            groups: self.group_bodies().collect(),
             links: (self.links.iter().zip(&self.link_infos))
                 .filter(|(_, info)| !info.left)
                 .map(|(row, _)| link(row))

@@ -2,7 +2,8 @@
 
 use crate::controller::GroupReport;
 use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, ShardId};
-use crate::memory::Outgoing;
+use crate::memory::{ChunkId, Outgoing};
+use crate::seats::Moved;
 
 /// One thing to do, in order.
 #[derive(Debug)]
@@ -90,6 +91,8 @@ pub enum Crossing {
         /// Items, one behind the other.
         items: Vec<u8>,
     },
+    /// The same of items that have followed their groups from shard to shard.
+    Followed(Box<Followed>),
     /// The receiving shard's link may ack: all items of a frame that were handed on are answered.
     Answered {
         /// Whose frame it was.
@@ -104,8 +107,33 @@ pub enum Crossing {
         /// Items, one behind the other.
         items: Vec<u8>,
     },
+    /// A group lives on the receiving shard from a position of the topology log on.
+    Seat {
+        /// The group.
+        group: GroupId,
+        /// The position of the entry that says so.
+        position: u64,
+        /// The group, as far as there is anything of it.
+        moved: Moved,
+    },
+    /// Chunks that the receiving shard gave away and nobody needs any more, by their names there.
+    Chunks {
+        /// They.
+        chunks: Vec<ChunkId>,
+    },
     /// This process is out.
     Out,
+}
+
+/// What is left of a frame whose other items were dealt with on other shards.
+#[derive(Debug)]
+pub struct Followed {
+    /// Whose frame it was.
+    pub origin: FrameOrigin,
+    /// Items, one behind the other.
+    pub items: Vec<u8>,
+    /// What those shards did not take.
+    pub exceptions: Vec<waterpark_wire::link::Exception>,
 }
 
 /// A frame of a peer, as the shard whose link it came over knows it.

@@ -15,7 +15,7 @@ use crate::confirm::Reads;
 use crate::ids::{GroupId, Lineage, LinkId, Member, NodeId, Seq, View};
 use crate::lane::{Lanes, NO_LANE, Session};
 use crate::log::{Log, Position};
-use crate::memory::Memory;
+use crate::memory::{ChunkId, Memory};
 use crate::registry::{NO_ACTOR, Registry};
 use crate::retention::Retained;
 use crate::sweep::Sweep;
@@ -200,6 +200,14 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             + self.log.book_bytes()
             + self.unapplied.kept_bytes()
             + self.waiting.kept_bytes()
+    }
+
+    /// The names of the chunks of its log, then of the one that is collected beside it.
+    pub(crate) fn chunk_names(&mut self) -> impl Iterator<Item = &mut ChunkId> {
+        let beside = self.intake.as_mut().and_then(|intake| intake.beside.as_mut());
+        self.log
+            .chunk_names()
+            .chain(beside.into_iter().flat_map(|(_, log)| log.chunk_names()))
     }
 
     /// What it learns as no member, if it does.

@@ -36,6 +36,7 @@ mod registry;
 mod reporting;
 mod retention;
 pub mod rules;
+mod seats;
 mod shard;
 mod sight;
 pub mod state_bytes;

@@ -502,6 +502,11 @@ impl Log {
         }
     }
 
+    /// The names of its chunks, in their order: they change when it goes to another shard.
+    pub(crate) fn chunk_names(&mut self) -> impl Iterator<Item = &mut ChunkId> {
+        self.chunks.iter_mut().map(|chunk| &mut chunk.id)
+    }
+
     /// Gives all chunks back.
     pub fn release<M: Memory>(&mut self, memory: &mut M) {
         for chunk in self.chunks.drain(..) {

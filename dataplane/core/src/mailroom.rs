@@ -5,19 +5,20 @@
 //! `Unknown` at its deadline.
 
 use waterpark_wire::item::{Item, ItemHeader, ItemKind, Items};
-use waterpark_wire::reply::{self, MAYBE, Outcome, ReplyHeader, ReplyView};
+use waterpark_wire::reply::{self, ELSEWHERE, MAYBE, Outcome, ReplyHeader, ReplyView};
 use waterpark_wire::request::{self, FORWARDED, HERE, Operation, ReadLevel, RequestHeader, RequestView, SENT_BEFORE};
 use waterpark_wire::{FrameError, FrameKind, FrameView};
 
 use crate::behaviour::{Behaviour, KindId};
 use crate::config::Births;
-use crate::effects::{Cut, Effect};
+use crate::effects::{Crossing, Cut, Effect};
 use crate::group::Role;
 use crate::ids::{ClientId, GroupId, LinkId, NodeId, ShardId};
 use crate::memory::Memory;
 use crate::pending::{Pending, Pendings, Sent};
 use crate::registry::Place;
 use crate::rules::Rules;
+use crate::seats::{Whereabouts, push_whole};
 use crate::shard::Shard;
 use crate::time::{MS, Now};
 use crate::waiting::Origin;
@@ -435,7 +436,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     };
                     let from = Pendings::shard_of(request.header.correlation.get());
                     let group = GroupId(item.header.group.get());
-                    self.on_forwarded(now, group, &request, Origin::Shard(from));
+                    match self.whereabouts(group) {
+                        Whereabouts::Here => self.on_forwarded(now, group, &request, Origin::Shard(from)),
+                        Whereabouts::At(shard) => push_whole(&mut self.mail[usize::from(shard.0)], &item),
+                        Whereabouts::Arriving => {
+                            let mut items = Vec::new();
+                            push_whole(&mut items, &item);
+                            self.park(group, Crossing::Mail { items });
+                        }
+                    }
                 }
                 _ => drop(self.on_reply_item(now, &item)),
             }
@@ -465,6 +474,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         if !view.outcome.is_logged() && pending.sent != Sent::Times(1) {
             header.item.flags |= MAYBE;
+        }
+        let seat = self.shard_of(self.settings.node, pending.group);
+        if pending.to == self.settings.node && seat != self.settings.shard {
+            header.item.flags |= ELSEWHERE;
         }
         self.send_reply(Origin::Client(pending.client), &header, view.body);
         Ok(())

@@ -5,6 +5,8 @@
 //!
 //! **Invariant:** a chunk that is pinned keeps its bytes until the last pin is gone, also after `release`.
 
+use crate::ids::ShardId;
+
 /// A chunk's name within one shard's memory. Dense and small; used again after the chunk was released and unpinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkId(pub u32);
@@ -23,7 +25,12 @@ pub struct Usage {
 }
 
 /// Chunks of bytes, lent by the world to one shard.
+///
+/// A chunk that goes from one shard to another of the same process stays where it lies: it goes on counting against the budget of the shard that
+/// reserved it, which gets it back once nobody has it any more.
 pub trait Memory {
+    /// A chunk on its way to another shard.
+    type Given: Send + 'static;
     /// Reserves a chunk of at least `bytes` bytes (its real length is `self.bytes(chunk).len()`), aligned to 64 bytes. Its content is
     /// unspecified.
     ///
@@ -54,6 +61,24 @@ pub trait Memory {
 
     /// What is in use.
     fn usage(&self) -> Usage;
+
+    /// Gives a chunk away to another shard, which may write it from now on. Its bytes stay for pins that it has, and its name is of no more use.
+    ///
+    /// # Panics
+    /// If the chunk is not reserved: a bug in this process.
+    fn give(&mut self, chunk: ChunkId) -> Self::Given;
+
+    /// Takes a chunk that the shard `from` gave to this one, `own`.
+    fn take(&mut self, own: ShardId, from: ShardId, given: Self::Given) -> ChunkId;
+
+    /// The next chunk of another shard that this one has released and unpinned, by the name that it has there.
+    fn next_return(&mut self) -> Option<(ShardId, ChunkId)>;
+
+    /// A chunk that was given away has come back, by the name that it had here.
+    ///
+    /// # Panics
+    /// If it was not given away: a bug in this process.
+    fn take_back(&mut self, chunk: ChunkId);
 }
 
 /// Bytes on their way out: `bytes`, with ranges of chunks spliced in. Each gather holds one pin on its chunk; whoever finishes the

@@ -4,10 +4,12 @@
 //! decides nothing. **Invariant:** what cannot be carried out is refused with its reason, and nothing is proposed.
 
 mod nodes;
+mod seats;
 
 use waterpark_wire::body::{
     ConfigBody, GroupStateBody, HappeningBody, MemberBody, NodeStateBody, ORDER_DRAIN, ORDER_FORGET, ORDER_JOIN,
-    ORDER_LEAVE, ORDER_RECOVER, ORDER_STAND_STILL, ORDER_UNDRAIN, OrderBody, OrderedBody, STILL_MS_MAX, TopologyBody,
+    ORDER_LEAVE, ORDER_RECOVER, ORDER_SEAT, ORDER_STAND_STILL, ORDER_UNDRAIN, OrderBody, OrderedBody, STILL_MS_MAX,
+    TopologyBody,
 };
 
 use crate::behaviour::Behaviour;
@@ -44,7 +46,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             voters: self.voters().iter().map(|node| node.0).collect(),
             nodes: state.nodes().map(node).collect(),
             groups: state.groups().map(group).collect(),
-            history: self.history.rows().map(happening_body).collect(),
+            history: self.history.rows().flat_map(happening_bodies).collect(),
+            seats: self.seat_bodies(),
         }
     }
 
@@ -89,6 +92,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         if order.order == ORDER_JOIN {
             return self.joining(order);
+        }
+        if order.order == ORDER_SEAT {
+            return self.seating(order);
         }
         let node = NodeId(order.node);
         if order.order == ORDER_LEAVE {
@@ -210,14 +216,17 @@ fn config_body(config: &Config) -> ConfigBody {
     }
 }
 
+/// A happening as it is told: of groups that were seated, each by itself.
+fn happening_bodies(row: &Happening) -> Vec<HappeningBody> {
+    match &row.what {
+        What::Seated { node, groups, reason } => seats::happening_bodies(row, *node, groups, reason),
+        _ => vec![happening_body(row)],
+    }
+}
+
 fn happening_body(row: &Happening) -> HappeningBody {
     let nodes_of = |members: &[Member]| members.iter().map(|member| member.node.0).collect();
-    let body = HappeningBody {
-        position: row.position,
-        wall_ms: row.stamp.wall_ms,
-        by: row.stamp.by.0,
-        ..HappeningBody::default()
-    };
+    let body = empty_body(row);
     match &row.what {
         What::Node { member, presence } => HappeningBody {
             what: "node".to_owned(),
@@ -268,5 +277,15 @@ fn happening_body(row: &Happening) -> HappeningBody {
             why: why.text().to_owned(),
             ..body
         },
+        What::Seated { .. } => body,
+    }
+}
+
+fn empty_body(row: &Happening) -> HappeningBody {
+    HappeningBody {
+        position: row.position,
+        wall_ms: row.stamp.wall_ms,
+        by: row.stamp.by.0,
+        ..HappeningBody::default()
     }
 }

@@ -260,27 +260,27 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The committed or uncommitted entry of a group at a seq, as it lies in this member's log; for checkers that compare members.
     #[must_use]
     pub fn entry_bytes(&self, group: GroupId, seq: Seq) -> Option<&[u8]> {
-        let group = &self.groups[self.group_index(group)?];
+        let group = self.seen(group)?;
         group.log.entry(&self.memory, seq).map(|(_, bytes, _)| bytes)
     }
 
     /// The view in which the entry of a group at a seq was first logged.
     #[must_use]
     pub fn entry_view(&self, group: GroupId, seq: Seq) -> Option<View> {
-        self.groups[self.group_index(group)?].log.view_at(&self.memory, seq)
+        self.seen(group)?.log.view_at(&self.memory, seq)
     }
 
     /// The same with the entry's group time in ms.
     #[must_use]
     pub fn entry_and_time(&self, group: GroupId, seq: Seq) -> Option<(&[u8], u64)> {
-        let group = &self.groups[self.group_index(group)?];
+        let group = self.seen(group)?;
         let entry = group.log.entry(&self.memory, seq);
         entry.map(|(_, bytes, time_ms)| (bytes, time_ms))
     }
 
     /// The groups of this shard as it sees them.
     pub fn group_bodies(&self) -> impl Iterator<Item = body::GroupBody> {
-        (0..self.groups.len()).map(|index| self.group_body(index))
+        self.rows_here().map(|index| self.group_body(index))
     }
 
     /// One group as this member sees it.

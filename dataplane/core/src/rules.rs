@@ -57,6 +57,8 @@ rules! {
     CommitsUnopenedView = "commits-unopened-view", "who promises a newer view counts what was adopted of one that never opened as committed";
     DeposedKeepsState = "deposed-keeps-state", "a deposed writer keeps the state of entries that its new log does not have";
     AckedIsAdopted = "acked-is-adopted", "a member counts as having adopted a view once it was told to";
+    MoveLosesLanes = "move-loses-lanes", "a group that moves to another shard of its node forgets the numbers of its lanes";
+    MoveForgetsPromise = "move-forgets-promise", "a group that moves to another shard of its node forgets which view it promised";
     CursorFromSent = "cursor-from-sent", "a new link goes on from what was sent, not from what was accepted";
     RecordsOutliveEpoch = "records-outlive-epoch", "what a frame of an older link epoch carried counts by an ack of a newer one";
     AdoptNotResent = "adopt-not-resent", "a member is told once what it has to hold";

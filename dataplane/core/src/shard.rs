@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 use waterpark_ring::{Placement, Topology};
 use waterpark_wire::body::{self, CounterBody};
-use waterpark_wire::item::{Item, ItemKind, Items};
+use waterpark_wire::item::{Item, ItemKind};
 use waterpark_wire::link::{
     self, Adopt, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Nack, Out, SEAL_FIRST,
     Seal, Sealed,
@@ -25,13 +25,16 @@ use crate::outbox::Outbox;
 use crate::pending::Pendings;
 use crate::reporting::CONTROL_BYTES_MAX;
 use crate::rules::Rules;
+use crate::seats::{Arrival, Whereabouts, push_whole};
 use crate::time::Now;
 use crate::topology_log::{History, TopologyState};
 use crate::view_change::{Answer as SealAnswer, Branches, Snapshots};
 use crate::waiting::Origin;
 
-/// No group of this shard.
+/// No group of this shard, and none that it ever had.
 pub(crate) const NO_GROUP: u32 = u32::MAX;
+/// Stands in the index of a group that lives on another shard now. Its row is kept for its return.
+pub(crate) const AWAY: u32 = 1 << 31;
 
 /// Builds the same table from the same inputs everywhere.
 pub(crate) type FixedState = std::hash::BuildHasherDefault<FixedHasher>;
@@ -93,6 +96,14 @@ pub struct Counters {
     pub reads: u64,
     /// Questions for read confirmations, each for all groups of one shard of a peer that reads waited for.
     pub confirms: u64,
+    /// Groups that left for another shard of this node.
+    pub seats_left: u64,
+    /// Groups that came from one.
+    pub seats_taken: u64,
+    /// How long those were on their way, in ns, together.
+    pub seat_pause_ns: u64,
+    /// And the longest of them, in ns.
+    pub seat_pause_max_ns: u64,
     /// The rare ways through view changes.
     pub branches: Branches,
 }
@@ -121,6 +132,10 @@ impl Counters {
             ("states_refused", self.states_refused),
             ("reads", self.reads),
             ("confirms", self.confirms),
+            ("seats_left", self.seats_left),
+            ("seats_taken", self.seats_taken),
+            ("seat_pause_ns", self.seat_pause_ns),
+            ("seat_pause_max_ns", self.seat_pause_max_ns),
         ]
     }
 }
@@ -242,6 +257,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) snapshots: Snapshots,
     /// What rows have outside of their tables.
     pub(crate) census: Census,
+    /// Groups that come from other shards of this node.
+    pub(crate) arrivals: Vec<Arrival<B::State>>,
 }
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
@@ -302,6 +319,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             has_reported: false,
             snapshots: Snapshots::default(),
             census: Census::default(),
+            arrivals: Vec::new(),
         };
         let own = shard.settings.node;
         let peers = shard.topology.nodes().iter().map(|node| node.id);
@@ -346,11 +364,6 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .iter()
             .find(|link| self.links[link.0 as usize].peer_shard == wanted);
         *direct.or(links.first()).expect("every shard has a link to every node")
-    }
-
-    /// The shard of a group on a node.
-    pub(crate) fn shard_of(&self, node: NodeId, group: GroupId) -> ShardId {
-        ShardId(waterpark_ring::shard_of(group, self.settings.shards_of(node)))
     }
 
     /// The links that the world keeps up.
@@ -568,10 +581,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         for (shard, items) in handed {
             self.links[link.0 as usize].hand_on(number);
-            self.effects.push(Effect::Deliver {
-                shard,
-                crossing: Crossing::FromPeer { origin, items },
-            });
+            self.hand_over(now, shard, Crossing::FromPeer { origin, items });
         }
     }
 
@@ -651,26 +661,27 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if group.0 as usize >= self.group_at.len() {
             return Err(FrameError::ItemKind);
         }
-        let shard = self.shard_of(self.settings.node, group);
-        if shard == self.settings.shard {
-            if let Some(exception) = self.on_own_group_item(now, origin, item)? {
-                self.counters.runs_refused += 1;
-                self.links[origin.link.0 as usize].except(origin.number, exception);
+        let shard = match self.whereabouts(group) {
+            Whereabouts::Here => {
+                if let Some(exception) = self.on_own_group_item(now, origin, item)? {
+                    self.counters.runs_refused += 1;
+                    self.links[origin.link.0 as usize].except(origin.number, exception);
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
+            Whereabouts::Arriving => self.settings.shard,
+            Whereabouts::At(shard) => shard,
+        };
         self.counters.crossed += 1;
         let index = handed.iter().position(|(to, _)| *to == shard).unwrap_or_else(|| {
             handed.push((shard, Vec::new()));
             handed.len() - 1
         });
-        let items = &mut handed[index].1;
-        items.extend_from_slice(item.bytes);
-        items.resize(waterpark_wire::padded(items.len()), 0);
+        push_whole(&mut handed[index].1, item);
         Ok(())
     }
 
-    fn on_own_group_item(
+    pub(crate) fn on_own_group_item(
         &mut self,
         now: Now,
         origin: &FrameOrigin,
@@ -762,34 +773,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Another shard of this node handed something over.
     pub fn on_deliver(&mut self, now: Now, crossing: Crossing) {
         match crossing {
-            Crossing::FromPeer { origin, items } => {
-                let mut exceptions = Vec::new();
-                let mut malformed = None;
-                let mut walk = Items::new(&items);
-                while let Ok(Some(item)) = walk.step() {
-                    match self.on_own_group_item(now, &origin, &item) {
-                        Ok(None) => (),
-                        Ok(Some(exception)) => {
-                            self.counters.runs_refused += 1;
-                            exceptions.push(exception);
-                        }
-                        // It was handed over whole, so the peer sent it so.
-                        Err(error) => {
-                            malformed = Some(error);
-                            break;
-                        }
-                    }
-                }
-                let crossing = Crossing::Answered {
-                    origin,
-                    exceptions,
-                    malformed,
-                };
-                self.effects.push(Effect::Deliver {
-                    shard: origin.shard,
-                    crossing,
-                });
-            }
+            Crossing::FromPeer { origin, items } => self.on_handed(now, origin, &items, Vec::new()),
+            Crossing::Followed(rest) => self.on_handed(now, rest.origin, &rest.items, rest.exceptions),
             Crossing::Answered {
                 origin,
                 exceptions,
@@ -808,6 +793,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 }
             }
             Crossing::Mail { items } => self.on_mail(now, &items),
+            Crossing::Seat { group, position, moved } => self.on_moved(now, group, position, moved),
+            Crossing::Chunks { chunks } => chunks.into_iter().for_each(|chunk| self.memory.take_back(chunk)),
             Crossing::Out => self.out = true,
         }
     }
@@ -831,6 +818,6 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     pub(crate) fn group_index(&self, group: GroupId) -> Option<usize> {
         let index = *self.group_at.get(group.0 as usize)?;
-        (index != NO_GROUP).then_some(index as usize)
+        (index & AWAY == 0).then_some(index as usize)
     }
 }

@@ -48,7 +48,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// How far this shard's member of a group is; `None` if it has none.
     #[must_use]
     pub fn sight(&self, group: GroupId) -> Option<Sight> {
-        let group = &self.groups[self.group_index(group)?];
+        let group = self.seen(group)?;
         Some(Sight {
             is_writer: group.role == Role::Writer,
             promised: group.promised,
@@ -67,7 +67,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// those entries.
     #[must_use]
     pub fn state_bytes(&self, group: GroupId) -> Option<(Seq, Vec<u8>)> {
-        let group = &self.groups[self.group_index(group)?];
+        let group = self.seen(group)?;
         let mut out = Vec::new();
         let mut to = StateWriter(&mut out);
         to.number(group.time_ms);

@@ -248,7 +248,7 @@ fn message_of(header: &EntryHeader) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{GroupId, View};
+    use crate::ids::{GroupId, ShardId, View};
     use crate::memory::{ChunkId, MemoryFull, Usage};
     use waterpark_wire::run::{EntryParts, EntryView, RunView};
     use waterpark_wire::sweep::{left_length, push_sweep};
@@ -288,6 +288,18 @@ mod tests {
                 budget: self.budget,
             }
         }
+
+        type Given = core::convert::Infallible;
+        fn give(&mut self, _: ChunkId) -> Self::Given {
+            unreachable!("there is one shard")
+        }
+        fn take(&mut self, _: ShardId, _: ShardId, given: Self::Given) -> ChunkId {
+            match given {}
+        }
+        fn next_return(&mut self) -> Option<(ShardId, ChunkId)> {
+            None
+        }
+        fn take_back(&mut self, _: ChunkId) {}
     }
 
     /// Small numbers in a fixed order.

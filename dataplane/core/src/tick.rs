@@ -112,6 +112,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             self.decide_sweep(now, index);
         }
         self.sweep_groups();
+        self.return_chunks();
         self.report(now, before_ns);
     }
 

@@ -97,7 +97,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    fn resume_follower(&mut self, now: Now, index: usize, position: usize) {
+    pub(crate) fn resume_follower(&mut self, now: Now, index: usize, position: usize) {
         let group = &mut self.groups[index];
         let Some(config) = &group.config else { return };
         let progress = &mut group.followers[position];

@@ -11,6 +11,7 @@
 use std::io;
 use std::sync::Arc;
 
+use waterpark_core::ids::ShardId;
 use waterpark_core::memory::{ChunkId, Memory, MemoryFull, Usage};
 
 use crate::buddy::{BLOCK, Buddy, Extent, PAGE};
@@ -42,14 +43,36 @@ enum State {
     Held,
     /// Released, but a send still gathers from it.
     Released,
+    /// Another shard has it. Its memory is lent until that gives it back.
+    Given,
 }
 
 struct Chunk {
-    /// Where its bytes begin, from the base of the region.
+    /// Where its bytes begin, from the base of its region.
     offset: usize,
     length: usize,
     pins: u32,
     state: State,
+    /// Of another shard's memory: whose, under which name there, and where its region stands among the foreign ones.
+    foreign: Option<Foreign>,
+}
+
+#[derive(Clone, Copy)]
+struct Foreign {
+    shard: ShardId,
+    name: ChunkId,
+    region: usize,
+}
+
+/// A chunk on its way to another shard of this process. Whoever has it alone may write its bytes.
+pub struct GivenChunk {
+    region: Arc<Mapping>,
+    offset: usize,
+    length: usize,
+    /// The shard whose memory it is, if that is not the giver.
+    shard: Option<ShardId>,
+    /// Its name there.
+    name: ChunkId,
 }
 
 /// The memory of one shard. `Send`, so that it can be made (and touched) before the shard's thread begins.
@@ -58,6 +81,10 @@ pub struct PoolMemory {
     buddy: Buddy,
     chunks: Vec<Chunk>,
     vacant: Vec<u32>,
+    /// The regions of other shards that chunks here came from. They stay: as many as there are shards.
+    foreign: Vec<Arc<Mapping>>,
+    /// Chunks of other shards that nobody here needs any more.
+    returns: Vec<(ShardId, ChunkId)>,
     used: u64,
     budget: u64,
     keep_free: u64,
@@ -84,6 +111,8 @@ impl PoolMemory {
             // Most chunks are whole blocks: the books of a full pool have room, so filling it asks the allocator for nothing.
             chunks: Vec::with_capacity(2 * blocks),
             vacant: Vec::new(),
+            foreign: Vec::new(),
+            returns: Vec::new(),
             used: 0,
             budget: (blocks * BLOCK) as u64,
             keep_free: config.keep_free,
@@ -136,15 +165,22 @@ impl PoolMemory {
         (self.buddy.touched() * BLOCK) as u64
     }
 
-    /// The region, for a driver that must keep it alive while the kernel reads from it.
-    pub(crate) fn region(&self) -> &Arc<Mapping> {
-        &self.region
+    /// The regions that chunks lie in, for a driver that must keep them alive while the kernel reads from them.
+    pub(crate) fn regions(&self) -> impl Iterator<Item = &Arc<Mapping>> {
+        std::iter::once(&self.region).chain(&self.foreign)
+    }
+
+    fn region_of(&self, chunk: &Chunk) -> &Mapping {
+        chunk
+            .foreign
+            .map_or(&self.region, |foreign| &self.foreign[foreign.region])
     }
 
     #[inline]
     fn chunk(&self, chunk: ChunkId) -> &Chunk {
         let chunk = &self.chunks[chunk.0 as usize];
-        assert!(chunk.state != State::Vacant, "a chunk is used after its release");
+        let is_here = matches!(chunk.state, State::Held | State::Released);
+        assert!(is_here, "a chunk is used after its release");
         chunk
     }
 
@@ -158,6 +194,10 @@ impl PoolMemory {
         let chunk = &mut self.chunks[id.0 as usize];
         assert!(chunk.pins == 0 && chunk.state == State::Released);
         chunk.state = State::Vacant;
+        self.vacant.push(id.0);
+        if let Some(foreign) = chunk.foreign.take() {
+            return self.returns.push((foreign.shard, foreign.name));
+        }
         let pages = |bytes: usize| u32::try_from(bytes / PAGE).expect("`new` bounds the pages");
         let extent = Extent {
             first: pages(chunk.offset),
@@ -165,21 +205,10 @@ impl PoolMemory {
         };
         self.used -= chunk.length as u64;
         self.buddy.free(extent);
-        self.vacant.push(id.0);
     }
-}
 
-impl Memory for PoolMemory {
-    fn reserve(&mut self, bytes: usize) -> Result<ChunkId, MemoryFull> {
-        let extent = self.buddy.reserve(bytes).ok_or(MemoryFull)?;
-        let length = extent.pages as usize * PAGE;
-        let chunk = Chunk {
-            offset: extent.first as usize * PAGE,
-            length,
-            pins: 0,
-            state: State::Held,
-        };
-        self.used += length as u64;
+    /// Writes down a chunk that this shard has from now on.
+    fn enter(&mut self, chunk: Chunk) -> ChunkId {
         let id = match self.vacant.pop() {
             Some(id) => {
                 self.chunks[id as usize] = chunk;
@@ -190,21 +219,41 @@ impl Memory for PoolMemory {
                 u32::try_from(self.chunks.len() - 1).expect("there are fewer chunks than pages")
             }
         };
-        Ok(ChunkId(id))
+        ChunkId(id)
+    }
+}
+
+impl Memory for PoolMemory {
+    type Given = GivenChunk;
+
+    fn reserve(&mut self, bytes: usize) -> Result<ChunkId, MemoryFull> {
+        let extent = self.buddy.reserve(bytes).ok_or(MemoryFull)?;
+        let length = extent.pages as usize * PAGE;
+        let chunk = Chunk {
+            offset: extent.first as usize * PAGE,
+            length,
+            pins: 0,
+            state: State::Held,
+            foreign: None,
+        };
+        self.used += length as u64;
+        Ok(self.enter(chunk))
     }
 
     #[inline]
     fn bytes(&self, chunk: ChunkId) -> &[u8] {
         let chunk = self.chunk(chunk);
-        // SAFETY: the extent belongs to this chunk alone, and writing it needs `&mut self`.
-        unsafe { self.region.slice(chunk.offset, chunk.length) }
+        // SAFETY: the extent belongs to this chunk alone, whose bytes are this pool's to write until it gives it away, and writing needs `&mut self`.
+        unsafe { self.region_of(chunk).slice(chunk.offset, chunk.length) }
     }
 
     #[inline]
     fn bytes_mut(&mut self, chunk: ChunkId) -> &mut [u8] {
         let &mut Chunk { offset, length, .. } = self.held(chunk);
-        // SAFETY: the extent belongs to this chunk alone, and `&mut self` is held as long as the slice lives.
-        unsafe { self.region.slice_mut(offset, length) }
+        let region = self.region_of(&self.chunks[chunk.0 as usize]);
+        // SAFETY: the extent belongs to this chunk alone, no other pool touches it before this one gives it away, and `&mut self` is held as
+        // long as the slice lives.
+        unsafe { region.slice_mut(offset, length) }
     }
 
     fn release(&mut self, chunk: ChunkId) {
@@ -235,6 +284,70 @@ impl Memory for PoolMemory {
         Usage {
             used: self.used,
             budget: self.budget,
+        }
+    }
+
+    fn give(&mut self, chunk: ChunkId) -> GivenChunk {
+        let held = self.held(chunk);
+        held.state = State::Given;
+        let (offset, length, pins, foreign) = (held.offset, held.length, held.pins, held.foreign);
+        let region = foreign.map_or(&self.region, |foreign| &self.foreign[foreign.region]);
+        let mut given = GivenChunk {
+            region: Arc::clone(region),
+            offset,
+            length,
+            shard: None,
+            name: chunk,
+        };
+        // A send of this shard may still gather from it: then it comes back by way of this one, which waits for that.
+        if let (Some(foreign), 0) = (foreign, pins) {
+            (given.shard, given.name) = (Some(foreign.shard), foreign.name);
+            let row = &mut self.chunks[chunk.0 as usize];
+            (row.state, row.foreign) = (State::Vacant, None);
+            self.vacant.push(chunk.0);
+        }
+        given
+    }
+
+    fn take(&mut self, own: ShardId, from: ShardId, given: GivenChunk) -> ChunkId {
+        let shard = given.shard.unwrap_or(from);
+        if shard == own {
+            let row = &mut self.chunks[given.name.0 as usize];
+            assert!(row.state == State::Given, "what comes home was given away");
+            row.state = State::Held;
+            return given.name;
+        }
+        let known = self
+            .foreign
+            .iter()
+            .position(|region| Arc::ptr_eq(region, &given.region));
+        let region = known.unwrap_or_else(|| {
+            self.foreign.push(given.region);
+            self.foreign.len() - 1
+        });
+        self.enter(Chunk {
+            offset: given.offset,
+            length: given.length,
+            pins: 0,
+            state: State::Held,
+            foreign: Some(Foreign {
+                shard,
+                name: given.name,
+                region,
+            }),
+        })
+    }
+
+    fn next_return(&mut self) -> Option<(ShardId, ChunkId)> {
+        self.returns.pop()
+    }
+
+    fn take_back(&mut self, chunk: ChunkId) {
+        let row = &mut self.chunks[chunk.0 as usize];
+        assert!(row.state == State::Given, "what comes back was given away");
+        row.state = State::Released;
+        if row.pins == 0 {
+            self.vacate(chunk);
         }
     }
 }
@@ -323,6 +436,73 @@ mod tests {
         let mut pool = pool(1);
         let chunk = pool.reserve(1).unwrap();
         pool.release(chunk);
+        pool.bytes(chunk);
+    }
+
+    const OWN: [ShardId; 3] = [ShardId(0), ShardId(1), ShardId(2)];
+
+    #[test]
+    fn a_chunk_that_is_given_stays_where_it_lies_and_goes_home_when_nobody_needs_it() {
+        let (mut first, mut second, mut third) = (pool(2), pool(2), pool(2));
+        let chunk = first.reserve(BLOCK).unwrap();
+        first.bytes_mut(chunk).fill(7);
+        let address = first.bytes(chunk).as_ptr();
+        let taken = second.take(OWN[1], OWN[0], first.give(chunk));
+        second.bytes_mut(taken)[0] = 8;
+        assert_eq!(second.bytes(taken).as_ptr(), address);
+        assert_eq!(
+            (first.usage().used, second.usage().used),
+            (BLOCK as u64, 0),
+            "its memory is lent by the first"
+        );
+        let last = third.take(OWN[2], OWN[1], second.give(taken));
+        assert_eq!((third.bytes(last)[0], third.bytes(last)[1]), (8, 7));
+        third.release(last);
+        assert_eq!(second.next_return(), None);
+        let (home, name) = third.next_return().unwrap();
+        assert_eq!((home, name, third.next_return()), (OWN[0], chunk, None));
+        first.take_back(name);
+        assert_eq!(first.usage().used, 0);
+    }
+
+    #[test]
+    fn a_chunk_that_comes_home_has_its_name_again() {
+        let (mut first, mut second) = (pool(2), pool(2));
+        let chunk = first.reserve(1).unwrap();
+        first.bytes_mut(chunk).fill(7);
+        let taken = second.take(OWN[1], OWN[0], first.give(chunk));
+        assert_eq!(first.take(OWN[0], OWN[1], second.give(taken)), chunk);
+        assert_eq!(first.bytes(chunk)[9], 7);
+        first.release(chunk);
+        assert_eq!((first.usage().used, second.next_return()), (0, None));
+    }
+
+    #[test]
+    fn a_chunk_that_a_send_gathers_from_comes_back_by_way_of_the_sender() {
+        let (mut first, mut second, mut third) = (pool(2), pool(2), pool(2));
+        let chunk = first.reserve(1).unwrap();
+        first.pin(chunk);
+        let taken = second.take(OWN[1], OWN[0], first.give(chunk));
+        second.pin(taken);
+        let last = third.take(OWN[2], OWN[1], second.give(taken));
+        third.release(last);
+        assert_eq!(third.next_return(), Some((OWN[1], taken)));
+        second.take_back(taken);
+        assert_eq!(second.next_return(), None, "its send is not complete");
+        second.unpin(taken);
+        assert_eq!(second.next_return(), Some((OWN[0], chunk)));
+        first.take_back(chunk);
+        assert_ne!(first.usage().used, 0);
+        first.unpin(chunk);
+        assert_eq!(first.usage().used, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "after its release")]
+    fn bytes_of_a_chunk_that_was_given_away_are_not_given() {
+        let mut pool = pool(1);
+        let chunk = pool.reserve(1).unwrap();
+        let _given = pool.give(chunk);
         pool.bytes(chunk);
     }
 

@@ -124,7 +124,7 @@ pub(crate) struct SendOps {
     )]
     ops: Vec<Box<SendOp>>,
     vacant: Vec<u32>,
-    /// Every region that sends have gathered from; one per shard in practice.
+    /// Every region that sends have gathered from; one per shard at most.
     regions: Vec<Arc<Mapping>>,
 }
 
@@ -139,8 +139,12 @@ impl SendOps {
 
     /// Begins a send; `outgoing` is held until [`finish`](Self::finish).
     pub(crate) fn begin(&mut self, outgoing: Outgoing, memory: &PoolMemory) -> u32 {
-        if !outgoing.gathers.is_empty() && !self.regions.iter().any(|region| Arc::ptr_eq(region, memory.region())) {
-            self.regions.push(Arc::clone(memory.region()));
+        if !outgoing.gathers.is_empty() {
+            for region in memory.regions() {
+                if !self.regions.iter().any(|known| Arc::ptr_eq(known, region)) {
+                    self.regions.push(Arc::clone(region));
+                }
+            }
         }
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.ops.push(Box::new(SendOp::idle()));

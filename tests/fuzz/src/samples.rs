@@ -2,7 +2,7 @@
 
 use waterpark_wire::body::{
     self, ConfigBody, CounterBody, FacilityBody, GroupBody, GroupStateBody, HappeningBody, LinkBody, MemberBody,
-    NodeBody, NodeStateBody, OrderBody, OrderedBody, SlotTableBody, StatusBody, TopologyBody, WhereBody,
+    NodeBody, NodeStateBody, OrderBody, OrderedBody, SeatBody, SlotTableBody, StatusBody, TopologyBody, WhereBody,
 };
 use waterpark_wire::frame::{FRAME_HEADER, FrameAddress, FrameBuilder, FrameKind};
 use waterpark_wire::item::ItemHeader;
@@ -465,6 +465,13 @@ pub fn bodies() -> Vec<Vec<u8>> {
         }],
         ..StatusBody::default()
     };
+    let seat = SeatBody {
+        node: 1,
+        group: 5,
+        shard: 2,
+        pinned: true,
+        position: 7,
+    };
     let table = SlotTableBody {
         cluster: [1; 16],
         groups: 2,
@@ -482,6 +489,7 @@ pub fn bodies() -> Vec<Vec<u8>> {
         }],
         slots: vec![vec![1, 2, 3], vec![3, 1, 2]],
         message_bytes_max: 1 << 20,
+        seats: vec![seat],
     };
     let config = ConfigBody {
         group: 5,
@@ -513,11 +521,13 @@ pub fn bodies() -> Vec<Vec<u8>> {
             members: vec![1, 2, 3],
             ..HappeningBody::default()
         }],
+        seats: vec![seat],
     };
     let order = OrderBody {
         order: 1,
         groups: vec![5],
         reason: "a disk went with its server".into(),
+        seats: vec![seat],
         ..OrderBody::default()
     };
     vec![

@@ -50,9 +50,9 @@ impl Default for SimState {
 }
 
 /// A state of a type that only the one who brought it knows.
-pub trait AnyState: Any + fmt::Debug {}
+pub trait AnyState: Any + fmt::Debug + Send {}
 
-impl<T: Any + fmt::Debug> AnyState for T {}
+impl<T: Any + fmt::Debug + Send> AnyState for T {}
 
 /// [`Behaviour`] without its type of states.
 trait Brought {

@@ -14,12 +14,13 @@ mod network;
 mod nodes;
 mod probes;
 mod readers;
+mod seats;
 mod splits;
 mod steward;
 mod told;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use waterpark_core::Shard;
 use waterpark_core::config::{Births, Limits};
@@ -82,6 +83,8 @@ struct Node<R: Rules> {
     down: bool,
     /// Entries of the topology log that it has learned.
     learned: usize,
+    /// What each of its shards has not learned of them yet, in order.
+    unlearned: Vec<VecDeque<seats::Lesson>>,
 }
 
 /// What one run did.
@@ -150,6 +153,8 @@ pub struct Cluster<R: Rules> {
     queue: Queue,
     now_ns: u64,
     rng: Rng,
+    /// What is drawn about seats, apart: a run in which none changes is as it was before there were any.
+    seat_rng: Rng,
     faults: Faults,
     faulty: bool,
     /// Until when a node does not hear another: by who speaks, then by who would hear.
@@ -301,6 +306,7 @@ impl<R: Rules> Cluster<R> {
             doing: Vec::new(),
             faults,
             rng,
+            seat_rng: Rng::new(seed ^ 0x0005_EA70),
         };
         for fault in reached {
             cluster.did(fault);
@@ -338,6 +344,7 @@ impl<R: Rules> Cluster<R> {
             clock_ms,
             down: true,
             learned: 0,
+            unlearned: Vec::new(),
         });
     }
 
@@ -514,6 +521,11 @@ impl<R: Rules> Cluster<R> {
                 incarnation,
                 upto,
             } => self.on_learn(node, incarnation, upto),
+            Event::LearnShard {
+                node,
+                incarnation,
+                shard,
+            } => self.on_learn_shard(node, incarnation, shard),
             Event::Proposed { entry } => self.on_proposed(*entry),
             Event::Plan => self.on_plan(),
             Event::Control {

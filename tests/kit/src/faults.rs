@@ -65,6 +65,8 @@ pub struct Faults {
     pub vote_ms: u64,
     /// A voter's file that says more is begun anew.
     pub trim_bytes: u64,
+    /// Groups that move to another shard of a node, times per virtual second; and shards of a node learn at instants of their own what was decided.
+    pub seats: u64,
 }
 
 /// One way between two nodes takes at least so long where memory is little, in microseconds.
@@ -107,6 +109,7 @@ impl Faults {
             wipes: 0,
             vote_ms: 60_000,
             trim_bytes: 8 << 20,
+            seats: 0,
         }
     }
 
@@ -168,6 +171,7 @@ impl Faults {
             wipes: 0,
             vote_ms: 60_000,
             trim_bytes: 8 << 20,
+            seats: 0,
         }
     }
 

@@ -91,6 +91,8 @@ faults! {
     MembersChanged = "members changed";
     /// Nodes began or ceased to learn a group.
     LearnersChanged = "learners changed";
+    /// A group moved to another shard of a node for no reason.
+    SeatsChanged = "seats changed";
     /// A node joined that the cluster was not made with.
     NodeJoined = "node joined";
     /// A voter of the topology log lost its file.
@@ -400,6 +402,7 @@ impl Reached {
                 | Fault::GroupLost
                 | Fault::MembersChanged
                 | Fault::LearnersChanged
+                | Fault::SeatsChanged
                 | Fault::NodeJoined
                 | Fault::VoterWiped,
             )

@@ -80,6 +80,8 @@ pub static MUTANTS: &[Mutant] = &[
     Mutant::of(Rule::CommitsUnopenedView, Profile::Small),
     Mutant::of(Rule::DeposedKeepsState, Profile::Small),
     Mutant::of(Rule::AckedIsAdopted, Profile::Small),
+    Mutant::of(Rule::MoveLosesLanes, Profile::Small),
+    Mutant::of(Rule::MoveForgetsPromise, Profile::Small),
     Mutant::of(Rule::CursorFromSent, Profile::Small),
     Mutant::of(Rule::RecordsOutliveEpoch, Profile::Small),
     Mutant::of(Rule::AdoptNotResent, Profile::Small),

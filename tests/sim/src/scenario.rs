@@ -84,6 +84,9 @@ impl Profile {
             ) => Expect::Reached,
             (Profile::Whole, Reached::Fault(Fault::NodeJoined | Fault::VoterWiped)) => Expect::Reached,
             (Profile::Whole, Reached::Rare(Rare::VoteGiven | Rare::FilesBegun | Rare::StateLearned)) => Expect::Reached,
+            (Profile::Large | Profile::Single, Reached::Fault(Fault::SeatsChanged)) => {
+                Expect::Never("each node has one shard")
+            }
             (Profile::Large, Reached::Counter(Counter::Crossed)) => Expect::Never("each node has one shard"),
             (Profile::Single, reached) => match reached.expect(self.births()) {
                 never @ Expect::Never(_) => never,
@@ -261,7 +264,10 @@ fn draw_small(seed: u64) -> Draw {
         shards: shards(&mut rng, names.len(), 2),
         names,
         size: Size::SMALL,
-        faults: Faults::draw_changing(&mut rng),
+        faults: Faults {
+            seats: seats(seed),
+            ..Faults::draw_changing(&mut rng)
+        },
         requests: 40 + rng.below(260),
         faulty_ms: 3_000 + rng.below(6_000),
         run: 0,
@@ -292,6 +298,7 @@ fn draw_whole(seed: u64) -> Draw {
         // Nothing moves without a reason.
         faults: Faults {
             moves_ppm: 0,
+            seats: seats(seed),
             joins: [0, 0, 0, 1, 1, 2][Rng::new(seed ^ 0x0010_14ED).index(6)],
             wipes: [0, 1, 1, 2][votes.index(4)],
             vote_ms: [faults.vote_ms, 1_000, 3_000][votes.index(3)] + votes.below(2_000),
@@ -302,6 +309,11 @@ fn draw_whole(seed: u64) -> Draw {
         faulty_ms: 4_000 + rng.below(10_000),
         run: 0,
     }
+}
+
+/// How often groups change their seats on a node, apart from what else is drawn: in half of the seeds never.
+fn seats(seed: u64) -> u64 {
+    [0, 0, 1, 6][Rng::new(seed ^ 0x0005_EA75).index(4)]
 }
 
 fn draw_single(seed: u64) -> Draw {

@@ -181,6 +181,16 @@ fn words(cluster: &Cluster, row: &HappeningBody) -> String {
             "group {}: view {} wanted with {members}: {}",
             row.group, row.view, row.why
         ),
+        "seated" => {
+            let node = row.nodes.first().map_or_else(String::new, |node| cluster.name(node.id));
+            let held = if row.pinned { ", held there" } else { "" };
+            let why = if row.why.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", row.why)
+            };
+            format!("group {}: on shard {} of {node}{held}{why}", row.group, row.shard)
+        }
         "activated" => format!("group {}: view {} in force with {members}", row.group, row.view),
         other => format!("group {}: {other}", row.group),
     }
@@ -231,7 +241,8 @@ fn object(cluster: &Cluster, body: &TopologyBody, rows: &[&HappeningBody]) -> Va
                 "position": row.position, "at": show::instant(row.wall_ms), "by": cluster.name(row.by),
                 "what": row.what, "configuration": (row.what == "voters").then_some(row.group), "group": is_of_group(row).then_some(row.group), "view": row.view,
                 "node": row.nodes.first().map(|node| cluster.name(node.id)),
-                "presence": row.nodes.first().map(|node| node.presence.clone()),
+                "presence": row.nodes.first().filter(|_| row.what == "node").map(|node| node.presence.clone()),
+                "shard": (row.what == "seated").then_some(row.shard), "pinned": (row.what == "seated").then_some(row.pinned),
                 "members": row.members.iter().map(|node| cluster.name(*node)).collect::<Vec<_>>(),
                 "why": row.why,
             })

@@ -86,6 +86,7 @@ pub(crate) fn table() -> SlotTableBody {
         nodes: (1..=NODES).map(node).collect(),
         slots: (0..GROUPS).map(slot).collect(),
         message_bytes_max: MESSAGE_BYTES_MAX,
+        seats: Vec::new(),
     }
 }
 

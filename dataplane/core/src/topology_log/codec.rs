@@ -18,6 +18,7 @@
 //! 11 NodeJoined     u16 id · text name · text host · u16 port · u16 shards · placing
 //! 12 NodeLeft       u16 node · placing
 //! 13 VotersChanged  u32 configuration · u8 why · voters
+//! 14 Seats          u16 node · u32 count · (u32 group · u64 sees · u16 shard · u8 pinned)* · u32 length · reason, UTF-8
 //! member     u16 node · u64 incarnation
 //! roll       u8 count · u8 W · u8 R · member*
 //! proposal   u32 group · u64 sees active · u64 sees pending · u8 why · roll
@@ -31,9 +32,9 @@ use core::fmt;
 use waterpark_ring::{NodeSpec, Slot};
 
 use crate::config::{Config, MEMBERS_MAX};
-use crate::ids::{GroupId, Incarnation, Lineage, Member, NodeId, View};
+use crate::ids::{GroupId, Incarnation, Lineage, Member, NodeId, ShardId, View};
 use crate::topology_log::consensus::{VOTERS_MAX, VoterId};
-use crate::topology_log::entry::{Entry, Placing, Proposal, Roll, Stamp, Voter, Why, WhyVoters};
+use crate::topology_log::entry::{Entry, Move, Placing, Proposal, Roll, Stamp, Voter, Why, WhyVoters};
 
 /// The schema that this release writes. It stands first, so that a later one can be told before anything of it is read.
 pub const SCHEMA: u16 = 2;
@@ -43,6 +44,7 @@ const ROLL_BYTES_MIN: usize = 3 + MEMBER_BYTES;
 const PROPOSAL_HEAD_BYTES: usize = 21;
 const ACTIVATION_BYTES: usize = 12;
 const SLOT_BYTES_MIN: usize = 7;
+const MOVE_BYTES: usize = 15;
 
 const NODE_UP: u8 = 1;
 const NODE_DOWN: u8 = 2;
@@ -57,6 +59,7 @@ const NODE_GONE: u8 = 10;
 const NODE_JOINED: u8 = 11;
 const NODE_LEFT: u8 = 12;
 const VOTERS_CHANGED: u8 = 13;
+const SEATS: u8 = 14;
 
 /// Why bytes are no entry. The fault of whoever sent or kept them; nothing was taken from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,8 @@ pub enum EntryError {
     Node,
     /// Nodes where a group should be that cannot be its members: none, too many, or one twice.
     Slot,
+    /// A seat that is neither pinned nor not.
+    Seat,
     /// Voters that cannot be a configuration: none, too many, not ascending, two on one node, or a configuration that cannot follow another.
     Voters,
 }
@@ -110,6 +115,7 @@ impl fmt::Display for EntryError {
             EntryError::Why { why } => write!(f, "reason {why} in a topology entry is unknown"),
             EntryError::Node => f.write_str("a topology entry names a node that cannot be one"),
             EntryError::Slot => f.write_str("a topology entry places a group on nodes that cannot be its members"),
+            EntryError::Seat => f.write_str("a seat in a topology entry is neither pinned nor not"),
             EntryError::Voters => f.write_str("a topology entry names voters that cannot be a configuration"),
         }
     }
@@ -175,8 +181,7 @@ pub fn encode(stamp: Stamp, entry: &Entry) -> Vec<u8> {
         Entry::Reopen { proposal, reason } => {
             out.u8(REOPEN);
             out.proposal(proposal);
-            out.count(reason.len());
-            out.0.extend_from_slice(reason.as_bytes());
+            out.long_text(reason);
         }
         Entry::NodeJoined { node, placing } => {
             out.u8(NODE_JOINED);
@@ -198,6 +203,18 @@ pub fn encode(stamp: Stamp, entry: &Entry) -> Vec<u8> {
             let why = WhyVoters::ALL.iter().position(|known| known == why);
             out.short_count(why.expect("every reason is in the list"));
             out.voters(voters);
+        }
+        Entry::Seats { node, moves, reason } => {
+            out.u8(SEATS);
+            out.u16(node.0);
+            out.count(moves.len());
+            for one in moves {
+                out.u32(one.group.0);
+                out.u64(one.sees);
+                out.u16(one.shard.0);
+                out.u8(u8::from(one.pinned));
+            }
+            out.long_text(reason);
         }
     }
     out.0
@@ -256,6 +273,11 @@ pub fn decode(bytes: &[u8]) -> Result<(Stamp, Entry), EntryError> {
             voters: bytes
                 .voters()
                 .and_then(|voters| (!voters.is_empty()).then_some(voters).ok_or(EntryError::Voters))?,
+        },
+        SEATS => Entry::Seats {
+            node: NodeId(bytes.u16()?),
+            moves: bytes.list(MOVE_BYTES, Reader::one_move)?,
+            reason: bytes.reason()?,
         },
         kind => return Err(EntryError::Kind { kind }),
     };
@@ -317,6 +339,12 @@ impl Writer {
         let why = Why::ALL.iter().position(|why| *why == proposal.why);
         self.short_count(why.expect("every reason is in the list"));
         self.roll(&proposal.roll);
+    }
+
+    /// As [`Reader::reason`] reads it.
+    fn long_text(&mut self, text: &str) {
+        self.count(text.len());
+        self.0.extend_from_slice(text.as_bytes());
     }
 
     pub(super) fn text(&mut self, text: &str) {
@@ -523,6 +551,23 @@ impl<'a> Reader<'a> {
             return Err(EntryError::Voters);
         }
         Ok(voters)
+    }
+
+    pub(super) fn one_move(&mut self) -> Result<Move, EntryError> {
+        Ok(Move {
+            group: GroupId(self.u32()?),
+            sees: self.u64()?,
+            shard: ShardId(self.u16()?),
+            pinned: self.is_pinned()?,
+        })
+    }
+
+    pub(super) fn is_pinned(&mut self) -> Result<bool, EntryError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(EntryError::Seat),
+        }
     }
 
     pub(super) fn reason(&mut self) -> Result<String, EntryError> {

@@ -2,7 +2,7 @@
 
 use waterpark_ring::{NodeSpec, Slot};
 
-use crate::ids::{GroupId, Incarnation, Member, NodeId, View};
+use crate::ids::{GroupId, Incarnation, Member, NodeId, ShardId, View};
 use crate::topology_log::consensus::VoterId;
 
 /// Members of a group as a Propose or Create names them, the writer first, with their quorums.
@@ -125,6 +125,19 @@ pub struct Voter {
     pub incarnation: Incarnation,
 }
 
+/// A group that shall live on another shard of a node, or be held on the one where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The group.
+    pub group: GroupId,
+    /// The position of the entry that last seated it on that node; 0 where none did.
+    pub sees: u64,
+    /// The shard.
+    pub shard: ShardId,
+    /// It stays there until an operator wants something else: no planner moves it.
+    pub pinned: bool,
+}
+
 /// Why others vote. It decides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhyVoters {
@@ -215,5 +228,14 @@ pub enum Entry {
         voters: Vec<Voter>,
         /// Why.
         why: WhyVoters,
+    },
+    /// Groups live on other shards of a node from this position on, each by itself. It changes who does the work there, and neither members nor views.
+    Seats {
+        /// The node.
+        node: NodeId,
+        /// The groups.
+        moves: Vec<Move>,
+        /// What whoever wanted it expects of it, in words.
+        reason: String,
     },
 }

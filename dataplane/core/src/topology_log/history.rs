@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use crate::config::Config;
 use crate::ids::{GroupId, Member, NodeId, View};
 use crate::topology_log::entry::{Entry, Stamp, Why, WhyVoters};
-use crate::topology_log::state::{Changed, Presence, TopologyState};
+use crate::topology_log::state::{Changed, Presence, Seat, TopologyState};
 
 /// One thing that an entry changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,15 @@ pub enum What {
         /// Why.
         why: WhyVoters,
     },
+    /// Groups live on other shards of a node.
+    Seated {
+        /// The node.
+        node: NodeId,
+        /// They, each with its shard and whether it is held there.
+        groups: Vec<(GroupId, Seat)>,
+        /// The words of whoever wanted it.
+        reason: String,
+    },
 }
 
 /// The last happenings, in order.
@@ -111,6 +120,16 @@ impl History {
                 configuration: *configuration,
                 nodes: voters.iter().map(|voter| voter.node).collect(),
                 why: *why,
+            });
+        }
+        if let Entry::Seats { node, reason, .. } = entry
+            && !changed.seats.is_empty()
+        {
+            let seat = |(node, group): &(NodeId, GroupId)| Some((*group, state.seat(*node, *group)?));
+            push(What::Seated {
+                node: *node,
+                groups: changed.seats.iter().filter_map(seat).collect(),
+                reason: reason.clone(),
             });
         }
         if let Entry::Create(_) = entry {

@@ -11,7 +11,7 @@ pub mod planner;
 pub mod state;
 
 pub use codec::EntryError;
-pub use entry::{Entry, Placing, Proposal, Roll, Stamp, Voter, Why, WhyVoters};
+pub use entry::{Entry, Move, Placing, Proposal, Roll, Stamp, Voter, Why, WhyVoters};
 pub use history::{Happening, History, What};
 pub use planner::{GroupSeen, Limits, Planner, Seen, Trouble};
-pub use state::{Changed, Electorate, GroupState, NodeState, Presence, TopologyState};
+pub use state::{Changed, Electorate, GroupState, NodeState, Presence, Seat, TopologyState};

@@ -2,8 +2,12 @@
 
 mod bytes;
 mod nodes;
+mod seats;
 mod voters;
 
+use std::collections::BTreeMap;
+
+pub use seats::Seat;
 pub use voters::Electorate;
 
 use waterpark_ring::{NodeSpec, Slot};
@@ -69,6 +73,8 @@ pub struct Changed {
     pub placing: bool,
     /// Others vote now.
     pub voters: bool,
+    /// Groups that have another seat on a node now, or the same one for another reason.
+    pub seats: Vec<(NodeId, GroupId)>,
 }
 
 /// The state after a prefix of the log.
@@ -86,6 +92,8 @@ pub struct TopologyState {
     placing: u64,
     /// Nodes that joined, those among them that left too.
     joined: Vec<NodeSpec>,
+    /// Groups that an entry gave a shard of a node; all others live where their number says.
+    seats: BTreeMap<(NodeId, GroupId), Seat>,
 }
 
 impl TopologyState {
@@ -243,6 +251,9 @@ impl TopologyState {
             Entry::VotersChanged {
                 configuration, voters, ..
             } => changed.voters = self.electorate.follow(position, *configuration, voters),
+            Entry::Seats { node, moves, .. } => {
+                moves.iter().for_each(|one| self.seat_group(*node, one, &mut changed));
+            }
         }
         changed
     }

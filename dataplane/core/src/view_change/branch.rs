@@ -73,6 +73,12 @@ branches! {
     IntakeOvertaken = "collected log overtaken by a promise";
     /// A process gave its log up: it is no member any more.
     Left = "member left";
+    /// A group moved to another shard of its node in the midst of a view change.
+    MovedInViewChange = "group moved between shards in a view change";
+    /// A group went on to a third shard before it had come to the second.
+    MovedOnward = "group moved on before it had come";
+    /// What was decided about a group on its way to another shard was done when it had come.
+    MadeUp = "decided while a group moved";
     /// An entry of the topology log was learned too late to say anything of this member.
     LearnedLate = "entry learned too late";
 }

@@ -10,7 +10,7 @@ use crate::group::{Group, Progress, Role};
 use crate::ids::{GroupId, Member, NodeId, Seq, View};
 use crate::memory::Memory;
 use crate::rules::{Rule, Rules};
-use crate::shard::{NO_GROUP, Shard};
+use crate::shard::Shard;
 use crate::time::Now;
 use crate::topology_log::{Entry, GroupState, Stamp, TopologyState};
 use crate::view_change::Branch;
@@ -21,7 +21,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// # Panics
     /// If an entry is left out: a bug in this process, which hands them on in order.
     pub fn on_decided(&mut self, now: Now, position: u64, stamp: Stamp, entry: &Entry) {
+        let seats = self.seats_before(entry);
         let changed = self.decided.apply(position, entry);
+        for (id, from) in seats {
+            let before = self.decided.group(id).cloned();
+            self.on_seat(now, id, from, before);
+        }
         if changed.placing {
             self.on_nodes();
         }
@@ -58,17 +63,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if before.placing() != state.placing() {
             self.on_nodes();
         }
-        for (id, group) in state.groups() {
-            let was = before.group(id);
-            if was.is_none_or(|was| was.active != group.active) {
-                self.on_active(now, id);
-            }
-            if was.map_or(group.pending.is_some(), |was| was.pending != group.pending) {
-                self.on_pending(now, id);
-            }
-            if was.map_or(!group.learners.is_empty(), |was| was.learners != group.learners) {
-                self.on_learners(now, id);
-            }
+        self.on_seats(now, &before);
+        for (id, _) in state.groups() {
+            self.make_up(now, id, before.group(id));
         }
     }
 
@@ -78,12 +75,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         &self.decided
     }
 
-    fn on_active(&mut self, now: Now, id: GroupId) {
+    pub(crate) fn on_active(&mut self, now: Now, id: GroupId) {
         let group = self.decided.group(id).expect("it has just changed");
         let active = group.active.clone();
         let is_birth = active.view.0 == self.decided.born();
         let own = self.own_member();
-        let is_here = self.shard_of(self.settings.node, id) == self.settings.shard;
+        let is_here = self.lives_here(id);
         if is_here && active.members.contains(&own) {
             let index = self.row_of(id).expect("it belongs to this shard");
             self.groups[index].slot = active.members.iter().map(|member| member.node).collect();
@@ -129,8 +126,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    fn on_pending(&mut self, now: Now, id: GroupId) {
-        if self.shard_of(self.settings.node, id) != self.settings.shard {
+    pub(crate) fn on_pending(&mut self, now: Now, id: GroupId) {
+        if !self.lives_here(id) {
             return;
         }
         if let Some(index) = self.group_index(id) {
@@ -239,15 +236,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if self.settings.births == Births::Writer {
             return self.group_index(id);
         }
-        if self.shard_of(self.settings.node, id) != self.settings.shard {
-            return None;
-        }
-        let at = *self.group_at.get(id.0 as usize)?;
-        if at == NO_GROUP {
-            self.group_at[id.0 as usize] = u32::try_from(self.groups.len()).expect("groups are counted in 32 bits");
-            self.groups.push(Group::new(id, Vec::new(), Vec::new()));
-        }
-        self.group_index(id)
+        let is_known = self.group_at.len() > id.0 as usize;
+        (is_known && self.lives_here(id)).then(|| self.row_for(id))
     }
 
     /// The node that writes a group, as far as this shard knows; `None` before the groups are born.

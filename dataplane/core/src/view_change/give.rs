@@ -65,6 +65,11 @@ impl Transfers {
         self.portions.is_empty()
     }
 
+    /// A group went to another shard: who asked for something of it asks again.
+    pub(crate) fn forget(&mut self, group: GroupId) {
+        self.portions.retain(|portion| portion.group != group);
+    }
+
     /// The link is gone, and with it what was under way.
     pub(crate) fn reset(&mut self) {
         *self = Transfers::default();

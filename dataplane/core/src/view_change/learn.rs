@@ -19,7 +19,7 @@ use crate::time::Now;
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// The topology log says who learns a group, or whom from.
     pub(crate) fn on_learners(&mut self, now: Now, id: GroupId) {
-        if self.shard_of(self.settings.node, id) != self.settings.shard {
+        if !self.lives_here(id) {
             return;
         }
         let own = self.own_member();

@@ -64,6 +64,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// A request of a client of this shard is kept until the topology log says who writes; another mailroom's is kept there.
     fn keep_for_next(&mut self, now: Now, group: GroupId, held: Held) {
+        self.keep_held(now, group, held, Sent::Times(1));
+    }
+
+    /// The same of one that has not run, until its group has moved to another shard of this node.
+    pub(crate) fn keep_unsent(&mut self, now: Now, group: GroupId, held: Held) {
+        self.keep_held(now, group, held, Sent::Never);
+    }
+
+    fn keep_held(&mut self, now: Now, group: GroupId, held: Held, sent: Sent) {
         let Origin::Client(client) = held.origin else { return };
         let Some(request) = held_request(&held.bytes) else {
             return;
@@ -72,11 +81,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return self.refuse(held.origin, &request, Outcome::Busy, BUSY_RETRY_MS);
         }
         let (correlation, number) = (request.header.correlation.get(), request.header.number.get());
-        self.keep(now, client, group, correlation, number, held, Sent::Times(1));
+        self.keep(now, client, group, correlation, number, held, sent);
     }
 
+    /// Keeps a request of a client of this shard; the name under which its answer comes.
     #[expect(clippy::too_many_arguments, reason = "the columns of one row, named")]
-    fn keep(
+    pub(crate) fn keep(
         &mut self,
         now: Now,
         client: ClientId,
@@ -85,7 +95,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         number: u32,
         held: Held,
         sent: Sent,
-    ) {
+    ) -> u64 {
         let to = self.writer_of(group).unwrap_or(self.settings.node);
         let pending = Pending {
             client,
@@ -101,10 +111,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let correlation = self.pendings.keep(pending);
         self.note_due(correlation);
+        correlation
     }
 
     /// The request whose entry a reply waits for, as its sender sent it. `None` of a read, or where the entry does not say it all.
-    fn request_of(&self, now: Now, index: usize, waiting: &Waiting) -> Option<Vec<u8>> {
+    pub(crate) fn request_of(&self, now: Now, index: usize, waiting: &Waiting) -> Option<Vec<u8>> {
         if waiting.number == 0 {
             return None;
         }
@@ -149,7 +160,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// Nobody can ask for it again: it may take effect, and a repeat tells. A read is asked again by whoever reads.
-    fn answer_in_doubt(&mut self, index: usize, waiting: &Waiting) {
+    pub(crate) fn answer_in_doubt(&mut self, index: usize, waiting: &Waiting) {
         let outcome = if waiting.number == 0 {
             Outcome::NoQuorum
         } else {

@@ -81,6 +81,24 @@ impl Memory for Heap {
     fn usage(&self) -> Usage {
         self.usage
     }
+
+    type Given = (ChunkId, Box<[u8]>);
+
+    fn give(&mut self, chunk: ChunkId) -> Self::Given {
+        (chunk, self.chunks[chunk.0 as usize].take().unwrap())
+    }
+
+    fn take(&mut self, _own: ShardId, _from: ShardId, (_, bytes): Self::Given) -> ChunkId {
+        self.usage.used += bytes.len() as u64;
+        self.chunks.push(Some(bytes));
+        ChunkId(u32::try_from(self.chunks.len() - 1).unwrap())
+    }
+
+    fn next_return(&mut self) -> Option<(ShardId, ChunkId)> {
+        None
+    }
+
+    fn take_back(&mut self, _chunk: ChunkId) {}
 }
 
 /// Two kinds whose state is a sum over their messages: `note` keeps them all, `gauge` none.

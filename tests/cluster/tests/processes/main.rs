@@ -23,6 +23,7 @@ mod poor_hosts;
 mod refusals;
 mod results;
 mod retention;
+mod seats;
 mod shards;
 mod slow;
 mod support;

@@ -13,6 +13,7 @@ use waterpark_core::topology_log::{Entry, Limits, Stamp, TopologyState, WhyVoter
 
 use super::event::{Event, Pace};
 use super::links::{Epoch, LinkKey};
+use super::seats::Lesson;
 use super::{Cluster, node_spec, topology_of};
 use crate::ledger::Violation;
 use crate::reach::{Fault, Rare, Reached};
@@ -367,9 +368,7 @@ impl<R: Rules> Cluster<R> {
                 self.decide(entry.clone());
             }
         }
-        for shard in 0..self.nodes[node].shards.len() {
-            self.turn(node, shard, |shard, now| shard.on_decided(now, position, stamp, entry));
-        }
+        self.teach(node, &Lesson::Entry(position, stamp, entry.clone()));
     }
 
     /// A node was given the state after entries some of which it never had, by its own file or another node.
@@ -383,8 +382,6 @@ impl<R: Rules> Cluster<R> {
         if folded != *state {
             self.report.violations.push(Violation::OtherState(position));
         }
-        for shard in 0..self.nodes[node].shards.len() {
-            self.turn(node, shard, |shard, now| shard.on_state(now, state));
-        }
+        self.teach(node, &Lesson::State(Box::new(state.clone())));
     }
 }

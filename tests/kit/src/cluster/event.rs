@@ -81,6 +81,12 @@ pub(super) enum Event {
         incarnation: Incarnation,
         upto: usize,
     },
+    /// One shard of a node learns what the others have learned, or will.
+    LearnShard {
+        node: usize,
+        incarnation: Incarnation,
+        shard: usize,
+    },
     Proposed {
         entry: Box<Entry>,
     },
@@ -112,6 +118,7 @@ impl Event {
             | Event::Deliver { node, .. }
             | Event::Tick { node, .. }
             | Event::Learn { node, .. }
+            | Event::LearnShard { node, .. }
             | Event::Control { node, .. }
             | Event::ControlTick { node, .. }
             | Event::Down { node, .. } => Some(*node),

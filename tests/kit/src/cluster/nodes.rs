@@ -4,7 +4,7 @@
 
 use waterpark_core::Shard;
 use waterpark_core::config::{Births, Settings};
-use waterpark_core::effects::{Cut, Effect, Happened};
+use waterpark_core::effects::{Crossing, Cut, Effect, Happened};
 use waterpark_core::ids::{GroupId, Incarnation, NodeId, ShardId};
 use waterpark_core::rules::{Rule, Rules};
 use waterpark_core::time::{MS, Now};
@@ -96,6 +96,11 @@ impl<R: Rules> Cluster<R> {
                 self.on_cut(Side::Client, cause);
                 self.next_connection(client_of(client), node, shard);
             }
+            // What travels within an instant is nowhere for whoever looks; the shard that it comes to may not know yet why it comes.
+            Effect::Deliver {
+                shard,
+                crossing: crossing @ Crossing::Seat { .. },
+            } => self.turn(node, usize::from(shard.0), |shard, now| shard.on_deliver(now, crossing)),
             Effect::Deliver { shard, crossing } => {
                 let event = Event::Deliver {
                     node,
@@ -179,6 +184,7 @@ impl<R: Rules> Cluster<R> {
         self.nodes[node].incarnation = incarnation;
         self.nodes[node].down = false;
         self.nodes[node].learned = 0;
+        self.nodes[node].unlearned.clear();
         self.wake(node);
         self.trace(&[4, node as u64, incarnation.0]);
         let topology = self.topology_at(node, &self.topology);
@@ -278,6 +284,9 @@ impl<R: Rules> Cluster<R> {
         }
         if self.rng.below(20) < self.faults.silences {
             self.silence();
+        }
+        if self.faults.seats > 0 && self.seat_rng.below(20) < self.faults.seats {
+            self.change_seat();
         }
     }
 

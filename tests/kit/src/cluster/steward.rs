@@ -14,6 +14,7 @@ use waterpark_core::topology_log::{Entry, GroupState, Proposal, Roll, Stamp, Top
 
 use super::Cluster;
 use super::event::Event;
+use super::seats::Lesson;
 use crate::reach::Fault;
 
 /// How often it looks at what is to be repaired.
@@ -104,12 +105,7 @@ impl<R: Rules> Cluster<R> {
             let at = self.nodes[node].learned;
             self.nodes[node].learned += 1;
             let entry = self.steward.entries[at].clone();
-            for shard in 0..self.nodes[node].shards.len() {
-                let position = at as u64 + 1;
-                self.turn(node, shard, |shard, now| {
-                    shard.on_decided(now, position, Stamp::NONE, &entry);
-                });
-            }
+            self.teach(node, &Lesson::Entry(at as u64 + 1, Stamp::NONE, entry));
         }
     }
 

@@ -213,8 +213,12 @@ impl<R: Rules> Cluster<R> {
 
     pub(super) fn shard_of(&self, node: usize, group: GroupId) -> Option<&SimShard<R>> {
         let shards = &self.nodes[node].shards;
-        let count = u16::try_from(shards.len()).expect("few");
-        shards.get(usize::from(shard_of(group, count)))
+        // Where none has it, the one that would.
+        let by_number = || shards.get(usize::from(shard_of(group, u16::try_from(shards.len()).expect("few"))));
+        shards
+            .iter()
+            .find(|shard| shard.sight(group).is_some())
+            .or_else(by_number)
     }
 
     /// Sums what shards counted, those of processes that have ended included.

@@ -63,7 +63,7 @@ const STAMP: Stamp = Stamp {
 };
 
 /// One entry of each kind, and the bytes that it will always be.
-fn golden() -> [(Entry, &'static str); 13] {
+fn golden() -> [(Entry, &'static str); 14] {
     [
         (
             Entry::NodeUp {
@@ -133,6 +133,19 @@ fn golden() -> [(Entry, &'static str); 13] {
             },
             "0200 0700 0900000000000000 0d 03000000 02 02 0800 0100 02000000 0001000000000000 0900 0500 02000000 0001000000000000",
         ),
+        (
+            Entry::Seats {
+                node: NodeId(6),
+                moves: vec![Move {
+                    group: GroupId(9),
+                    sees: 4,
+                    shard: ShardId(3),
+                    pinned: true,
+                }],
+                reason: "hot".to_owned(),
+            },
+            "0200 0700 0900000000000000 0e 0600 01000000 09000000 0400000000000000 0300 01 03000000 686f74",
+        ),
     ]
 }
 
@@ -190,7 +203,7 @@ fn what_no_entry_can_be_is_refused_by_name() {
         ("0300 01", EntryError::Schema { schema: 3 }),
         ("0000 01", EntryError::Schema { schema: 0 }),
         ("0200 0700 0900000000000000 00", EntryError::Kind { kind: 0 }),
-        ("0200 0700 0900000000000000 0e", EntryError::Kind { kind: 14 }),
+        ("0200 0700 0900000000000000 0f", EntryError::Kind { kind: 15 }),
         // A count beyond what there is.
         (
             "0200 0700 0900000000000000 07 ffffffff 01000000 0600000000000000",
@@ -233,6 +246,10 @@ fn what_no_entry_can_be_is_refused_by_name() {
         (
             "0200 0700 0900000000000000 06 01000000 07000000 0500000000000000 0000000000000000 09 010101 0100 0100000000000000",
             EntryError::Why { why: 9 },
+        ),
+        (
+            "0200 0700 0900000000000000 0e 0600 01000000 09000000 0400000000000000 0300 02 00000000",
+            EntryError::Seat,
         ),
     ];
     for (hex, error) in rows {

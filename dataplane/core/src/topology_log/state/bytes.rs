@@ -5,30 +5,32 @@
 //!
 //! ```text
 //! state      u16 schema · u64 position · u64 born · u64 placing · u32 configuration · u64 base · voters
-//!            · u32 count · row* · u32 count · joined* · u32 count · group*
+//!            · u32 count · row* · u32 count · joined* · u32 count · group* · u32 count · seat*
 //! row        u64 incarnation · u8 presence                    by node id, from 0
 //! joined     u16 id · text name · text host · u16 port · u16 shards
 //! group      slot · config · u8 1 · pending config, or u8 0 · u8 count · learner* · u32 count · member since*
 //! config     u64 view · u64 lineage · roll
 //! slot       u8 count · u16 node*
+//! seat       u16 node · u32 group · u16 shard · u8 pinned · u64 position     ascending by node and group
 //! ```
 //!
 //! `voters`, `text`, `roll` and `member` are as in an entry (`codec.rs`).
 
-use super::{Electorate, GroupState, NodeState, Presence, TopologyState, config_of};
+use super::{Electorate, GroupState, NodeState, Presence, Seat, TopologyState, config_of};
 use crate::config::Config;
-use crate::ids::{GroupId, Incarnation, Lineage, View};
+use crate::ids::{GroupId, Incarnation, Lineage, NodeId, ShardId, View};
 use crate::topology_log::codec::{EntryError, Reader, Writer};
 use crate::topology_log::entry::Roll;
 
 /// The schema that this release writes.
-const SCHEMA: u16 = 1;
+const SCHEMA: u16 = 2;
 
 const ROW_BYTES: usize = 9;
 const JOINED_BYTES_MIN: usize = 8;
 /// A slot of one node, a Config of one member, and three counts.
 const GROUP_BYTES_MIN: usize = 3 + 16 + 13 + 6;
 const MEMBER_BYTES: usize = 10;
+const SEAT_BYTES: usize = 17;
 
 const PRESENCES: [Presence; 7] = [
     Presence::Unknown,
@@ -72,6 +74,14 @@ impl TopologyState {
             group.learners.iter().for_each(|member| out.member(*member));
             out.count(group.since.len());
             group.since.iter().for_each(|member| out.member(*member));
+        }
+        out.count(self.seats.len());
+        for ((node, group), seat) in &self.seats {
+            out.u16(node.0);
+            out.u32(group.0);
+            out.u16(seat.shard.0);
+            out.u8(u8::from(seat.pinned));
+            out.u64(seat.position);
         }
         out.0
     }
@@ -117,6 +127,14 @@ impl TopologyState {
             slots.push(bytes.slot()?);
             groups.push(group(&mut bytes, GroupId(id))?);
         }
+        let seats = bytes.list(SEAT_BYTES, seat)?;
+        let ascend = seats.is_sorted_by(|(one, _), (next, _)| one < next);
+        let is_known = |((_, group), seat): &((NodeId, GroupId), Seat)| {
+            groups.len() > group.0 as usize && (1..=position).contains(&seat.position)
+        };
+        if !ascend || !seats.iter().all(is_known) {
+            return Err(EntryError::Seat);
+        }
         match bytes.0.len() {
             0 => Ok(TopologyState {
                 position,
@@ -127,10 +145,21 @@ impl TopologyState {
                 slots,
                 placing,
                 joined,
+                seats: seats.into_iter().collect(),
             }),
             bytes => Err(EntryError::Trailing { bytes }),
         }
     }
+}
+
+fn seat(bytes: &mut Reader<'_>) -> Result<((NodeId, GroupId), Seat), EntryError> {
+    let place = (NodeId(bytes.u16()?), GroupId(bytes.u32()?));
+    let seat = Seat {
+        shard: ShardId(bytes.u16()?),
+        pinned: bytes.is_pinned()?,
+        position: bytes.u64()?,
+    };
+    Ok((place, seat))
 }
 
 fn put_config(out: &mut Writer, config: &Config) {
@@ -167,9 +196,9 @@ mod tests {
     use waterpark_ring::{NodeSpec, Slot};
 
     use super::*;
-    use crate::ids::{Member, NodeId};
+    use crate::ids::Member;
     use crate::topology_log::consensus::VoterId;
-    use crate::topology_log::entry::{Entry, Placing, Proposal, Voter, Why, WhyVoters};
+    use crate::topology_log::entry::{Entry, Move, Placing, Proposal, Voter, Why, WhyVoters};
 
     fn member(node: u16) -> Member {
         Member {
@@ -243,7 +272,23 @@ mod tests {
             Entry::NodeDown(member(3)),
             Entry::NodeGone(member(3)),
             propose(0, 4, &[1, 2, 6]),
+            seated(6, 1, 0, 1),
+            seated(1, 0, 0, 3),
+            seated(6, 1, 15, 0),
         ]
+    }
+
+    fn seated(node: u16, group: u32, sees: u64, shard: u16) -> Entry {
+        Entry::Seats {
+            node: NodeId(node),
+            moves: vec![Move {
+                group: GroupId(group),
+                sees,
+                shard: ShardId(shard),
+                pinned: shard == 0,
+            }],
+            reason: "it is warm".to_owned(),
+        }
     }
 
     fn folded(entries: &[Entry]) -> TopologyState {
@@ -282,8 +327,8 @@ mod tests {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(TopologyState::decode(&longer), Err(EntryError::Trailing { bytes: 1 }));
-        let newer = [&[2, 0], &bytes[2..]].concat();
-        assert_eq!(TopologyState::decode(&newer), Err(EntryError::Schema { schema: 2 }));
+        let newer = [&[3, 0], &bytes[2..]].concat();
+        assert_eq!(TopologyState::decode(&newer), Err(EntryError::Schema { schema: 3 }));
     }
 
     #[test]

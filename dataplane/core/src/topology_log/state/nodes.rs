@@ -84,6 +84,7 @@ impl TopologyState {
             && let Some(slots) = self.placed(placing, may)
         {
             self.place(id, Presence::Left, slots, changed);
+            self.forget_seats(id);
         }
     }
 

@@ -1,0 +1,126 @@
+//! Groups that move between the shards of their nodes while messages come.
+
+use std::time::Duration;
+
+use waterpark_client::ReadOptions;
+use waterpark_wire::body::{ORDER_SEAT, OrderBody, OrderedBody, SeatBody, StatusBody};
+
+use crate::support::{How, Load, Machine, Nodes, eventually, five};
+
+const SECOND: Duration = Duration::from_secs(1);
+const SHARDS: u16 = 2;
+
+/// Tells a node that groups shall live on a shard of one of the nodes.
+fn seat(nodes: &Nodes, place: usize, groups: &[u32], shard: u16, pinned: bool) -> OrderedBody {
+    let seat = |group: &u32| SeatBody {
+        group: *group,
+        shard,
+        pinned,
+        ..SeatBody::default()
+    };
+    let order = OrderBody {
+        order: ORDER_SEAT,
+        node: nodes.id(place).0,
+        seats: groups.iter().map(seat).collect(),
+        reason: "a test".to_owned(),
+        ..OrderBody::default()
+    };
+    let options = ReadOptions {
+        timeout_ms: 5_000,
+        ..ReadOptions::default()
+    };
+    let at = nodes.id(0).0;
+    nodes.client(0).order(at, order, &options).expect("node 0 answers")
+}
+
+/// The groups that each shard of a node is a member of.
+fn groups_of(nodes: &Nodes, place: usize) -> Vec<Vec<u32>> {
+    let held = |shard: StatusBody| {
+        let groups = shard.groups.into_iter();
+        let members = groups.filter(|group| ["writer", "follower"].contains(&group.role.as_str()));
+        members.map(|group| group.group).collect()
+    };
+    nodes.status(place).into_iter().map(held).collect()
+}
+
+#[test]
+fn groups_move_between_shards_under_load_and_nothing_is_lost_doubled_refused_or_out_of_order() {
+    let _machine = Machine::take("seats", 120 * SECOND);
+    let mut plan = five();
+    plan.workers = SHARDS;
+    plan.voters = true;
+    let mut nodes = Nodes::start(plan);
+    let all: Vec<u32> = (0..nodes.topology.keyspace().groups()).collect();
+    // One that knows every shard, and one whose node passes everything on.
+    for direct in [true, false] {
+        let mut load = Load::new(&nodes, nodes.addresses(&[1]), direct, 128);
+        let first = load.mark();
+        for round in 0..8 {
+            for place in 0..nodes.len() {
+                // Some groups go to one shard and some to the other, and the next round they change places.
+                for shard in 0..SHARDS {
+                    let part = (shard + round) % SHARDS;
+                    let some: Vec<u32> = all
+                        .iter()
+                        .copied()
+                        .filter(|group| group % 3 == u32::from(part))
+                        .collect();
+                    let ordered = seat(&nodes, place, &some, shard, false);
+                    assert!(ordered.taken, "{}", ordered.why);
+                }
+                load.closed(400, SECOND / 20, How::default(), |_| true, |_| ());
+            }
+        }
+        load.settle(10 * SECOND);
+        let tally = load.tally_since(first);
+        assert!(tally.sent > 1_000 && tally.acked == tally.sent, "{tally:?}");
+        load.assert_clean();
+        println!(
+            "direct {direct}: {} acked, slowest after {} ms",
+            tally.acked, tally.slowest_ack_ms
+        );
+    }
+    for place in 0..nodes.len() {
+        let (left, taken) = (nodes.counter(place, "seats_left"), nodes.counter(place, "seats_taken"));
+        assert!(left == taken && taken > 100, "{left} left, {taken} came");
+        println!(
+            "{}: {taken} moves, {} ns each, {} ns at most",
+            nodes.name(place),
+            nodes.counter(place, "seat_pause_ns") / taken,
+            nodes
+                .counters(place, "seat_pause_max_ns")
+                .iter()
+                .map(|(_, ns)| *ns)
+                .max()
+                .unwrap_or(0)
+        );
+    }
+    nodes.assert_all_live();
+    nodes.stop();
+}
+
+#[test]
+fn a_group_that_is_held_on_a_shard_is_there_again_after_its_node_started_anew() {
+    let _machine = Machine::take("seats-again", 60 * SECOND);
+    let mut plan = five();
+    plan.workers = SHARDS;
+    plan.voters = true;
+    let mut nodes = Nodes::start(plan);
+    let group = groups_of(&nodes, 2)[0][0];
+    assert!(seat(&nodes, 2, &[group], 1, true).taken);
+    let has = |nodes: &Nodes| groups_of(nodes, 2)[1].contains(&group) && !groups_of(nodes, 2)[0].contains(&group);
+    eventually("the group lives on shard 1", 5 * SECOND, || has(&nodes).then_some(()));
+    nodes.restart(2);
+    eventually("the group lives on shard 1 again", 30 * SECOND, || {
+        has(&nodes).then_some(())
+    });
+    for (groups, shard, why) in [
+        (&[group][..], 2, "has shards 0 to 1, not 2"),
+        (&[1 << 20], 0, "there is no group 1048576"),
+        (&[], 0, "from 1 to"),
+    ] {
+        let refused = seat(&nodes, 2, groups, shard, false);
+        assert!(!refused.taken && refused.why.contains(why), "{refused:?}");
+    }
+    nodes.stop();
+}
