@@ -1,9 +1,12 @@
-//! `waterpark placement`: which shard runs on which core, what it does there, and which groups cost how much.
+//! `waterpark placement`: which shard runs on which core, what it does there, and which groups cost how much; and groups that move from one shard
+//! of a node to another.
 //!
 //! Two looks at all shards, a while apart, make rates. **Invariant:** a node that does not answer is named, and no sum hides that it lacks it.
 
 mod load;
+mod seat;
 mod svg;
+mod undo;
 
 use std::io;
 use std::path::PathBuf;
@@ -30,6 +33,12 @@ const BUSIEST: usize = 10;
 pub(crate) enum Command {
     /// Show the cores of this host, what every shard does, and the groups that cost most
     Show(Show),
+    /// Hold a group on a shard of a node, where it is or where you say; it moves there while it lives
+    Pin(seat::Pin),
+    /// Let a group be moved again that is held on a shard
+    Unpin(seat::Unpin),
+    /// Move groups back to the shards from which the last plan moved them
+    Undo(undo::Undo),
 }
 
 #[derive(Args)]
@@ -52,12 +61,18 @@ struct Seen {
     cores: Vec<Core>,
 }
 
-/// 0: shown. 1: the picture cannot be written. 4: no node answers. 5: some do not.
+/// 0: shown, or done. 1: refused, the cluster has no topology log, or the picture cannot be written. 2: no such node or key. 4: no node answers.
+/// 5: some do not. 6: out of time; the order stands.
 pub(crate) fn run(command: &Command) -> ExitCode {
-    let Command::Show(arguments) = command;
-    match shown(arguments).and_then(|code| show::flush().map(|()| code)) {
+    let (as_json, ended) = match command {
+        Command::Show(arguments) => (arguments.reach.json, shown(arguments)),
+        Command::Pin(arguments) => (arguments.reach.json, seat::pin(arguments)),
+        Command::Unpin(arguments) => (arguments.reach.json, seat::unpin(arguments)),
+        Command::Undo(arguments) => (arguments.reach.json, undo::undo(arguments)),
+    };
+    match ended.and_then(|code| show::flush().map(|()| code)) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.end(arguments.reach.json),
+        Err(failure) => failure.end(as_json),
     }
 }
 

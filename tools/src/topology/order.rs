@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::show;
 
 /// Between two looks at the log.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Orders about a node.
 #[derive(Subcommand)]
@@ -85,7 +85,7 @@ fn carry_out(named: &Named, number: u8) -> Result<(), Failure> {
 }
 
 /// The time until an instant, in ms.
-pub(super) fn left_ms(until: Instant) -> u32 {
+pub(crate) fn left_ms(until: Instant) -> u32 {
     let left = until.saturating_duration_since(Instant::now());
     u32::try_from(left.as_millis()).unwrap_or(u32::MAX)
 }
@@ -101,7 +101,7 @@ fn follows_for_good(topology: &TopologyBody, node: u16) -> bool {
 }
 
 /// Gives the order to one node after the other until one answers.
-pub(super) fn give(cluster: &Cluster, order: &OrderBody, timeout_ms: u32) -> Result<(), Failure> {
+pub(crate) fn give(cluster: &Cluster, order: &OrderBody, timeout_ms: u32) -> Result<(), Failure> {
     let options = ReadOptions {
         timeout_ms: timeout_ms.min(super::NODE_MS_MAX),
         ..ReadOptions::default()

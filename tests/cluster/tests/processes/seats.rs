@@ -124,3 +124,64 @@ fn a_group_that_is_held_on_a_shard_is_there_again_after_its_node_started_anew() 
     }
     nodes.stop();
 }
+
+#[test]
+fn an_operator_holds_a_group_on_a_shard_and_lets_it_go_and_the_log_says_so() {
+    let _machine = Machine::take("pins", 60 * SECOND);
+    let mut plan = five();
+    plan.workers = SHARDS;
+    plan.voters = true;
+    let nodes = Nodes::start(plan);
+    let before = groups_of(&nodes, 2);
+    let group = before[0][0];
+    let has = |shard: usize| groups_of(&nodes, 2)[shard].contains(&group).then_some(());
+    let named = group.to_string();
+    let about = ["--group", &named, "--node", "TN-A-1"];
+    let said = nodes
+        .ask(
+            &[
+                &["placement", "pin", "--shard", "1", "--reason", "it is hot"][..],
+                &about,
+            ]
+            .concat(),
+        )
+        .ends(0);
+    let text = format!("group {group} is held on shard 1 of TN-A-1; it was on shard 0");
+    assert!(said.text().contains(&text), "{}", said.all());
+    eventually("the group is on shard 1", 5 * SECOND, || has(1));
+    // It is so already, and stays where it is.
+    nodes.ask(&[&["placement", "pin"][..], &about].concat()).ends(0);
+    let said = nodes
+        .ask(&[&["placement", "unpin", "--json"][..], &about].concat())
+        .ends(0);
+    let told: serde_json::Value = serde_json::from_str(&said.text()).expect("an object");
+    assert_eq!(
+        (&told["shard"], &told["pinned"], &told["before"]),
+        (&1.into(), &false.into(), &1.into())
+    );
+    let log = nodes.ask(&["topology"]).ends(0);
+    for line in [
+        "on shard 1 of TN-A-1, held there: it is hot",
+        "on shard 1 of TN-A-1: an operator lets it go",
+    ] {
+        assert!(log.text().contains(&format!("group {group}: {line}")), "{}", log.all());
+    }
+    for (arguments, why) in [
+        (
+            &["pin", "--group", "70000"][..],
+            "there is no group 70000: they are numbered from 0 to",
+        ),
+        (
+            &["pin", "--group", "1", "--node", "TN-A-1", "--shard", "2"],
+            "node TN-A-1 has shards 0 to 1, not 2",
+        ),
+        (&["undo"], "remembers no plan"),
+    ] {
+        let said = nodes.ask(&[&["placement"], arguments].concat()).ends(1);
+        assert!(said.all().contains(why), "{}", said.all());
+    }
+    nodes
+        .ask(&["placement", "unpin", "--group", "1", "--node", "TN-A-9"])
+        .ends(2);
+    nodes.stop();
+}
