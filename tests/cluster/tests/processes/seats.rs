@@ -43,6 +43,26 @@ fn groups_of(nodes: &Nodes, place: usize) -> Vec<Vec<u32>> {
     nodes.status(place).into_iter().map(held).collect()
 }
 
+/// How many groups came to shards of a node, and how long they were on their way, in ns.
+fn pauses(nodes: &Nodes, place: usize) -> (u64, u64) {
+    (
+        nodes.counter(place, "seats_taken"),
+        nodes.counter(place, "seat_pause_ns"),
+    )
+}
+
+fn tell_pauses(nodes: &Nodes, when: &str, before: &[(u64, u64)]) {
+    for (place, before) in before.iter().enumerate() {
+        let (taken, ns) = pauses(nodes, place);
+        let (taken, ns) = (taken - before.0, ns - before.1);
+        println!(
+            "{} {when}: {taken} moves of {} us each",
+            nodes.name(place),
+            ns / taken.max(1) / 1_000
+        );
+    }
+}
+
 #[test]
 fn groups_move_between_shards_under_load_and_nothing_is_lost_doubled_refused_or_out_of_order() {
     let _machine = Machine::take("seats", 120 * SECOND);
@@ -80,20 +100,22 @@ fn groups_move_between_shards_under_load_and_nothing_is_lost_doubled_refused_or_
             tally.acked, tally.slowest_ack_ms
         );
     }
+    tell_pauses(&nodes, "beside a full load", &vec![(0, 0); nodes.len()]);
+    // One group after the other, where shards have time.
+    let before: Vec<(u64, u64)> = (0..nodes.len()).map(|place| pauses(&nodes, place)).collect();
+    let mut load = Load::new(&nodes, nodes.addresses(&[1]), true, 128);
+    for group in 0..20 {
+        for place in 0..nodes.len() {
+            assert!(seat(&nodes, place, &[all[group]], u16::from(group % 2 == 0), false).taken);
+        }
+        load.paced(1_000, SECOND / 20, How::default(), |_| true);
+    }
+    load.settle(10 * SECOND);
+    load.assert_clean();
+    tell_pauses(&nodes, "beside 1,000 messages a second", &before);
     for place in 0..nodes.len() {
         let (left, taken) = (nodes.counter(place, "seats_left"), nodes.counter(place, "seats_taken"));
         assert!(left == taken && taken > 100, "{left} left, {taken} came");
-        println!(
-            "{}: {taken} moves, {} ns each, {} ns at most",
-            nodes.name(place),
-            nodes.counter(place, "seat_pause_ns") / taken,
-            nodes
-                .counters(place, "seat_pause_max_ns")
-                .iter()
-                .map(|(_, ns)| *ns)
-                .max()
-                .unwrap_or(0)
-        );
     }
     nodes.assert_all_live();
     nodes.stop();
