@@ -59,17 +59,19 @@ impl NodeLoad {
     }
 }
 
-/// A shard between two looks that are so many seconds apart. A shard of a process that was started in between says nothing of the first look.
-pub(super) fn of_shard(before: &StatusBody, after: &StatusBody, seconds: f64) -> Option<ShardLoad> {
+/// A shard between two looks at all shards of its node that are so many seconds apart: a group may have come from another one meanwhile. A shard of
+/// a process that was started in between says nothing of the first look.
+pub(super) fn of_shard(all: &[StatusBody], after: &StatusBody, seconds: f64) -> Option<ShardLoad> {
+    let before = all.iter().find(|shard| shard.shard == after.shard)?;
     if before.incarnation != after.incarnation || seconds <= 0.0 {
         return None;
     }
     let rate = |count: u64| per_second(count, seconds);
     let grown = |name| counter(after, name).saturating_sub(counter(before, name));
     let cpu = (rate(grown("cpu_ns")) / 1e9).min(1.0);
-    let earlier: BTreeMap<u32, (u64, u64)> = before
-        .groups
+    let earlier: BTreeMap<u32, (u64, u64)> = all
         .iter()
+        .flat_map(|shard| &shard.groups)
         .map(|group| (group.group, (group.last_seq, group.log_bytes)))
         .collect();
     let load = |group: &waterpark_wire::body::GroupBody| {
@@ -162,7 +164,7 @@ mod tests {
                 (3, "writer", 5, 4),
             ],
         );
-        let load = of_shard(&before, &after, 2.0).unwrap();
+        let load = of_shard(std::slice::from_ref(&before), &after, 2.0).unwrap();
         assert_eq!((load.shard, load.core, load.crossed_per_s), (1, Some(3), 10.0));
         assert!((load.cpu - 0.4).abs() < 1e-9);
         assert_eq!(
@@ -178,14 +180,27 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_came_from_another_shard_meanwhile_did_not_begin_there() {
+        let before = [
+            StatusBody {
+                shard: 0,
+                ..status(0, 0, &[(1, "writer", 9_000, 0)])
+            },
+            status(0, 0, &[]),
+        ];
+        let load = of_shard(&before, &status(1_000, 0, &[(1, "writer", 9_100, 0)]), 1.0).unwrap();
+        assert_eq!(load.written_per_s, 100.0);
+    }
+
+    #[test]
     fn a_process_that_was_started_between_two_looks_has_no_rates() {
         let before = status(1, 0, &[]);
         let after = StatusBody {
             incarnation: 8,
             ..status(2, 0, &[])
         };
-        assert_eq!(of_shard(&before, &after, 1.0), None);
-        assert_eq!(of_shard(&before, &before, 0.0), None);
+        assert_eq!(of_shard(std::slice::from_ref(&before), &after, 1.0), None);
+        assert_eq!(of_shard(std::slice::from_ref(&before), &before, 0.0), None);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //!
 //! Two looks at all shards, a while apart, make rates. **Invariant:** a node that does not answer is named, and no sum hides that it lacks it.
 
+mod apply;
 mod load;
+mod plan;
 mod seat;
 mod svg;
 mod undo;
@@ -19,7 +21,7 @@ use waterpark::config::Duration;
 
 use self::load::{NodeLoad, ShardLoad, of_shard};
 use crate::actor::words_of_silence;
-use crate::connect::Reach;
+use crate::connect::{Cluster, Reach};
 use crate::demo_screen::figures;
 use crate::failure::{Failure, code};
 use crate::host::Root;
@@ -33,6 +35,10 @@ const BUSIEST: usize = 10;
 pub(crate) enum Command {
     /// Show the cores of this host, what every shard does, and the groups that cost most
     Show(Show),
+    /// Say which groups should move between the shards of their nodes, and what that would bring; nothing moves
+    Plan(apply::Wish),
+    /// Look, move what should move, look again, and say what was predicted and what came
+    Apply(apply::Apply),
     /// Hold a group on a shard of a node, where it is or where you say; it moves there while it lives
     Pin(seat::Pin),
     /// Let a group be moved again that is held on a shard
@@ -66,6 +72,8 @@ struct Seen {
 pub(crate) fn run(command: &Command) -> ExitCode {
     let (as_json, ended) = match command {
         Command::Show(arguments) => (arguments.reach.json, shown(arguments)),
+        Command::Plan(arguments) => (arguments.reach.json, apply::plan(arguments)),
+        Command::Apply(arguments) => (arguments.wish.reach.json, apply::apply(arguments)),
         Command::Pin(arguments) => (arguments.reach.json, seat::pin(arguments)),
         Command::Unpin(arguments) => (arguments.reach.json, seat::unpin(arguments)),
         Command::Undo(arguments) => (arguments.reach.json, undo::undo(arguments)),
@@ -77,7 +85,8 @@ pub(crate) fn run(command: &Command) -> ExitCode {
 }
 
 fn shown(arguments: &Show) -> Result<u8, Failure> {
-    let seen = look(arguments)?;
+    let cluster = arguments.reach.connect()?;
+    let seen = look(&arguments.reach, &cluster, arguments.time);
     if let Some(path) = &arguments.svg {
         let written = std::fs::write(path, svg::picture(&seen.nodes));
         let named = |cause: io::Error| io::Error::new(cause.kind(), format!("{}: {cause}", path.display()));
@@ -95,13 +104,12 @@ fn shown(arguments: &Show) -> Result<u8, Failure> {
     })
 }
 
-fn look(arguments: &Show) -> Result<Seen, Failure> {
-    let cluster = arguments.reach.connect()?;
+fn look(reach: &Reach, cluster: &Cluster, time: Duration) -> Seen {
     let begun = Instant::now();
-    let before = status::ask_all(&cluster, arguments.reach.timeout_ms());
-    std::thread::sleep(std::time::Duration::from_micros(arguments.time.as_us()));
+    let before = status::ask_all(cluster, reach.timeout_ms());
+    std::thread::sleep(std::time::Duration::from_micros(time.as_us()));
     let seconds = begun.elapsed();
-    let after = status::ask_all(&cluster, arguments.reach.timeout_ms());
+    let after = status::ask_all(cluster, reach.timeout_ms());
     let mut seen = Seen {
         nodes: Vec::new(),
         silent: Vec::new(),
@@ -110,8 +118,8 @@ fn look(arguments: &Show) -> Result<Seen, Failure> {
     for ((node, before), after) in cluster.nodes().iter().zip(&before).zip(&after) {
         let why = match (before, after) {
             (Ok(before), Ok(after)) => {
-                let shards = before.iter().zip(after);
-                let shards = shards.map(|(before, after)| of_shard(before, after, seconds.as_secs_f64()));
+                let shards = after.iter();
+                let shards = shards.map(|after| of_shard(before, after, seconds.as_secs_f64()));
                 if let Some(shards) = shards.collect::<Option<Vec<ShardLoad>>>() {
                     seen.nodes.push(NodeLoad {
                         name: node.name.clone(),
@@ -126,7 +134,7 @@ fn look(arguments: &Show) -> Result<Seen, Failure> {
         };
         seen.silent.push((node.name.clone(), why));
     }
-    Ok(seen)
+    seen
 }
 
 /// A part of a core in percent.

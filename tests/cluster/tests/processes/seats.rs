@@ -104,9 +104,9 @@ fn groups_move_between_shards_under_load_and_nothing_is_lost_doubled_refused_or_
     // One group after the other, where shards have time.
     let before: Vec<(u64, u64)> = (0..nodes.len()).map(|place| pauses(&nodes, place)).collect();
     let mut load = Load::new(&nodes, nodes.addresses(&[1]), true, 128);
-    for group in 0..20 {
+    for group in &all[..20] {
         for place in 0..nodes.len() {
-            assert!(seat(&nodes, place, &[all[group]], u16::from(group % 2 == 0), false).taken);
+            assert!(seat(&nodes, place, &[*group], u16::from(group % 2 == 0), false).taken);
         }
         load.paced(1_000, SECOND / 20, How::default(), |_| true);
     }
@@ -176,7 +176,7 @@ fn an_operator_holds_a_group_on_a_shard_and_lets_it_go_and_the_log_says_so() {
     let said = nodes
         .ask(&[&["placement", "unpin", "--json"][..], &about].concat())
         .ends(0);
-    let told: serde_json::Value = serde_json::from_str(&said.text()).expect("an object");
+    let told: serde_json::Value = serde_json::from_str(said.text()).expect("an object");
     assert_eq!(
         (&told["shard"], &told["pinned"], &told["before"]),
         (&1.into(), &false.into(), &1.into())
