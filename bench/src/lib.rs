@@ -17,6 +17,7 @@
 //! | [`report`] | what was measured, with what was to be reached |
 //! | [`reads`] | reads beside writes, and whether their answers are fresh |
 //! | [`run`] | one measurement from start to verdict |
+//! | [`skew`] | groups that are asked for more often than others |
 //! | [`sweep`] | one rate after the other, until the cluster does not carry one |
 //! | [`timeline`] | latency over time |
 //! | [`twelve`] | the twelve figures, by carrying out what stands above |
@@ -41,6 +42,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 mod sight;
+pub mod skew;
 pub mod sweep;
 pub mod timeline;
 pub mod twelve;

@@ -246,6 +246,7 @@ mod tests {
         seed: 9,
         warm: 100,
         prefix: "",
+        skew: None,
     };
 
     fn shown(version: u64, put: u64) -> Vec<u8> {

@@ -10,6 +10,7 @@ use crate::generator::Measured;
 use crate::ledger::Findings;
 use crate::recorder::interval_log;
 use crate::run::{Pace, Plan, Verdict};
+use crate::skew::Skew;
 use crate::workload::Kind;
 
 /// Bytes of an actor's key as the workloads write it, and of the projection that a `record` keeps of it: an idle actor's own data.
@@ -232,7 +233,7 @@ impl Report {
         let acked = measured.acked;
         let kind = self.plan.kind;
         let closed = matches!(self.plan.pace, Pace::Closed(_));
-        let w128 = kind == Kind::W128 && self.plan.message_bytes == 128;
+        let w128 = kind == Kind::W128 && self.plan.message_bytes == 128 && self.plan.skew == Skew::Even;
         let rate = match kind {
             Kind::W128 if closed && w128 => Some(Target::AtLeast(600_000.0)),
             Kind::HotActor if closed => Some(Target::AtLeast(1_000_000.0)),
@@ -389,6 +390,9 @@ impl Report {
             ),
         };
         let mut text = format!("{} on {}: {pace}\n", self.plan.kind.name(), self.driver);
+        if let Some(skew) = self.plan.skew.name() {
+            text += &format!("groups are asked for unevenly: {skew}\n");
+        }
         text += &format!(
             "{:.2} s: {} sent = {} acked + {} refused + {} unknown\n",
             measured.took.as_secs_f64(),

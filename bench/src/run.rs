@@ -17,6 +17,7 @@ use crate::ledger::Checker;
 use crate::reads::{Level, Reads};
 use crate::report::Report;
 use crate::sight::Sight;
+use crate::skew::{Ranks, Skew};
 use crate::workload::{Kind, Workload};
 
 /// Bytes that one message of W128 takes in a member's log, with its share of run headers: for planning memory.
@@ -83,6 +84,8 @@ pub struct Plan {
     pub warm: bool,
     /// How the reads of a workload that has some are asked.
     pub level: Level,
+    /// How messages of W128 and kv are spread over groups.
+    pub skew: Skew,
 }
 
 impl Plan {
@@ -102,7 +105,7 @@ impl Plan {
         };
         json!({
             "workload": self.kind.name(), "for_s": self.time.as_secs_f64(), "rate_per_s": rate, "closed_in_flight": in_flight,
-            "arrivals": rate.map(|_| self.arrivals.name()), "actors": self.actors, "message_bytes": self.message_bytes, "timeout_ms": self.timeout_ms, "warm": self.warm,
+            "arrivals": rate.map(|_| self.arrivals.name()), "actors": self.actors, "message_bytes": self.message_bytes, "timeout_ms": self.timeout_ms, "warm": self.warm, "skew": self.skew.name(),
             "reads_percent": reads, "read_level": reads.map(|_| self.level.name()), "driver": driver, "running_nodes": nodes, "running_groups": groups,
         })
     }
@@ -217,14 +220,20 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     let control = Client::connect(entries(), &key, ConnectOptions::default())?;
 
     let seed = plan_seed();
-    let workload = Workload {
+    let mut workload = Workload {
         kind: plan.kind,
         actors: plan.actors,
         message_bytes: plan.message_bytes,
         seed,
         warm,
         prefix: "",
+        skew: None,
     };
+    if let Skew::Zipf(exponent) = plan.skew {
+        say(&format!("{} actors are told apart by their groups", plan.actors));
+        // A process measures one skewed run at most, and its table for as long as it lasts.
+        workload.skew = Some(Box::leak(Box::new(Ranks::of(&workload, &topology, exponent))));
+    }
     let options = generators_options();
     let mut generator = Generator::new(Polled::new(entries(), key, &options)?, workload, plan.timeout_ms);
     generator.connect(CONNECT)?;

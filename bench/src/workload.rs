@@ -5,10 +5,12 @@ use std::io::Write;
 
 use waterpark_ring::{KeyError, KeyRef};
 
+use crate::skew::Ranks;
+
 /// Which messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// 128 bytes to one of a million actors, uniformly.
+    /// 128 bytes to one of a million actors, uniformly where the run has no skew.
     W128,
     /// 128 bytes to one actor.
     HotActor,
@@ -85,6 +87,8 @@ pub struct Workload {
     pub warm: u64,
     /// What the actors' ids begin with, at most 16 bytes: in a cluster with other actors, what tells these from them.
     pub prefix: &'static str,
+    /// Where some groups are asked for more often than others, by W128 and kv: how often.
+    pub skew: Option<&'static Ranks>,
 }
 
 /// Messages of `kv` have so many bytes: `put `, seed and serial in hexadecimal digits, and what a `register` takes at most.
@@ -109,7 +113,13 @@ impl Workload {
             Kind::HotActor => 0,
             Kind::ColdActors => serial % self.actors,
             Kind::W128 | Kind::Kv { .. } if serial < self.warm => serial % self.actors,
-            Kind::W128 | Kind::Kv { .. } => mix(self.seed ^ mix(serial)) % self.actors,
+            Kind::W128 | Kind::Kv { .. } => {
+                let word = mix(self.seed ^ mix(serial));
+                match &self.skew {
+                    None => word % self.actors,
+                    Some(ranks) => ranks.actor(word),
+                }
+            }
             Kind::Chosen(chosen) => chosen.from(mix(self.seed ^ mix(serial)) % Chosen::ACTORS),
         }
     }
@@ -240,6 +250,7 @@ mod tests {
         seed: 7,
         warm: 10,
         prefix: "",
+        skew: None,
     };
 
     #[test]

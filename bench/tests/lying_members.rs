@@ -83,6 +83,7 @@ impl Cluster {
             seed: 11,
             warm: 0,
             prefix: "",
+            skew: None,
         };
         let mut text = KeyText::default();
         let group = |actor| topology.locate(workload.key(actor, &mut text).unwrap()).group;

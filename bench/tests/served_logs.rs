@@ -31,6 +31,7 @@ const WORK: Workload = Workload {
     seed: 21,
     warm: 0,
     prefix: "",
+    skew: None,
 };
 /// The message that one member lies about.
 const VICTIM: u64 = 300;

@@ -26,6 +26,7 @@ use waterpark_bench::mllp::{self, Hl7Plan};
 use waterpark_bench::noisy::{self, NoisyPlan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
 use waterpark_bench::reads::Level;
+use waterpark_bench::skew::{self, Skew};
 use waterpark_bench::workload::{KV_BYTES, Kind};
 use waterpark_bench::{Pace, Plan, measure};
 
@@ -79,6 +80,9 @@ pub(crate) struct Run {
     /// Which messages
     #[arg(long, value_enum, default_value_t = Work::W128)]
     workload: Work,
+    /// With `w128` and `kv`: how messages are spread over groups: even, or zipf:S for a chance of 1 / r to the power of S for the group of rank r
+    #[arg(long, value_name = "HOW", default_value = "even", value_parser = options::skew)]
+    skew: Skew,
     #[command(flatten)]
     load: Load,
     /// With `kv`: how many of a hundred are reads
@@ -218,6 +222,14 @@ impl Run {
             _ => usage(&format!("{workload} has constant arrivals: leave out --arrivals")),
         }
     }
+
+    /// Workloads that choose their actors by themselves.
+    fn is_even(&self, workload: &str) -> Result<(), ExitCode> {
+        match self.skew {
+            Skew::Even => Ok(()),
+            Skew::Zipf(_) => usage(&format!("{workload} has its own order of actors: leave out --skew")),
+        }
+    }
 }
 
 /// How many actors there are where nothing is said.
@@ -239,6 +251,7 @@ fn overload_plan(arguments: &Run, workload: &str) -> Result<OverloadPlan, ExitCo
         ));
     }
     arguments.are_constant(workload)?;
+    arguments.is_even(workload)?;
     Ok(OverloadPlan {
         binary: own_binary()?,
         driver: arguments.load.driver.name().to_owned(),
@@ -265,6 +278,7 @@ fn hl7_plan(arguments: &Run) -> Result<Hl7Plan, ExitCode> {
         return usage("hl7 is measured on nodes of its own");
     }
     arguments.are_constant("hl7")?;
+    arguments.is_even("hl7")?;
     let pace = match arguments.rate {
         Some(rate) => mllp::Pace::Open { rate },
         None => mllp::Pace::Closed,
@@ -301,7 +315,16 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
             KV_BYTES.end()
         ));
     }
-    let actors = if is_kv { KV_ACTORS } else { ACTORS };
+    let actors = arguments.load.actors.unwrap_or(if is_kv { KV_ACTORS } else { ACTORS });
+    if !is_kv && kind != Kind::W128 {
+        arguments.is_even(kind.name())?;
+    }
+    if arguments.skew != Skew::Even && actors > skew::ACTORS_MAX {
+        return usage(&format!(
+            "with --skew there are at most {} actors, since each has its place in a table: --actors is {actors}",
+            skew::ACTORS_MAX
+        ));
+    }
     let rate = arguments.rate.unwrap_or(RATE);
     let arrivals = arguments.arrivals.arrivals((rate, arguments.time()))?;
     let (rate, time) = match (&arrivals, arguments.rate) {
@@ -313,7 +336,7 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
     Ok(Plan {
         target: arguments.load.target()?,
         kind,
-        actors: arguments.load.actors.unwrap_or(actors),
+        actors,
         pace: arguments.closed.map_or(Pace::Open(rate), Pace::Closed),
         arrivals,
         time,
@@ -324,5 +347,6 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
             Fresh::Session => Level::Session,
             Fresh::Linearizable => Level::Linearizable,
         },
+        skew: arguments.skew,
     })
 }

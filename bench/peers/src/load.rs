@@ -400,6 +400,7 @@ mod tests {
             seed: 1,
             warm: 0,
             prefix: "",
+            skew: None,
         })
     }
 

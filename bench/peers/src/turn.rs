@@ -11,6 +11,7 @@ use waterpark_bench::generator::{Measured, Schedule};
 use waterpark_bench::ledger::{COPIES, Fate, Findings};
 use waterpark_bench::reads::Level;
 use waterpark_bench::run::{self, RunError, is_late, plan_seed};
+use waterpark_bench::skew::Skew;
 use waterpark_bench::workload::{Kind as Work, Workload};
 use waterpark_bench::{Pace, Plan, Report, Target, Verdict};
 
@@ -232,6 +233,7 @@ pub(crate) fn of_peer(
         seed: plan_seed(),
         warm: plan.actors,
         prefix: "",
+        skew: None,
     });
     let mut stage = Stage { peer, load, go_on };
     let gentle = Setting {
@@ -281,6 +283,7 @@ pub(crate) fn of_waterpark(
             timeout_ms: TIMEOUT_MS,
             warm: true,
             level: Level::Session,
+            skew: Skew::Even,
         },
         say,
         go_on,
@@ -386,6 +389,7 @@ mod tests {
         seed: 3,
         warm: 10,
         prefix: "",
+        skew: None,
     };
 
     /// What is found where each of these serials is held by so many servers.

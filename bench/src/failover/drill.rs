@@ -102,6 +102,7 @@ pub fn workload(keys: u64) -> Workload {
         seed: plan_seed(),
         warm: 0,
         prefix: PREFIX,
+        skew: None,
     }
 }
 

@@ -129,6 +129,7 @@ fn one(
         seed: run::plan_seed(),
         warm: 0,
         prefix: "",
+        skew: None,
     };
     let groups: Vec<u32> = (0..plan.keys)
         .map(|key| {

@@ -374,6 +374,7 @@ mod tests {
             seed: 5,
             warm: 0,
             prefix: "",
+            skew: None,
         };
         let lane = |(key, ends): (u64, &[End])| Lane {
             rows: (0..)

@@ -89,6 +89,7 @@ pub fn refill(plan: RefillPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> b
         seed: run::plan_seed(),
         warm: 0,
         prefix: "",
+        skew: None,
     };
     let mut options = run::generators_options();
     // Nobody waits for the default of ten seconds who wants to know what a lost node costs.

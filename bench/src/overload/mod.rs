@@ -207,6 +207,7 @@ impl Stage {
             seed: run::plan_seed(),
             warm: plan.actors,
             prefix,
+            skew: None,
         };
         let mut crowd = Crowd::connect(plan.sessions, entries, cluster.key(), workload, plan.timeout_ms)?;
         say(&format!("{} actors get their first message", plan.actors));

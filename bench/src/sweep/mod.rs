@@ -256,6 +256,7 @@ pub(crate) mod tests {
                 timeout_ms: 1,
                 warm: false,
                 level: crate::reads::Level::Session,
+                skew: crate::skew::Skew::Even,
             },
             from,
             to,

@@ -75,6 +75,7 @@ pub(super) fn measure(
         seed: run::plan_seed(),
         warm: 0,
         prefix: "",
+        skew: None,
     };
     let options = run::generators_options();
     let client = Polled::new(cluster.addresses(), cluster.key(), &options)?;
@@ -150,6 +151,7 @@ fn written_by(nodes: &[u16], topology: &Topology) -> Chosen {
         seed: 0,
         warm: 0,
         prefix: "",
+        skew: None,
     };
     let mut text = KeyText::default();
     let writer = |group: GroupId| topology.birth().writer(group).0;
@@ -198,6 +200,7 @@ mod tests {
             seed: 9,
             warm: 0,
             prefix: "",
+            skew: None,
         };
         let mut text = KeyText::default();
         let mut writers = std::collections::BTreeSet::new();

@@ -10,6 +10,7 @@ use crate::overload::{self, Confined, Cores, OverloadPlan};
 use crate::reads::Level;
 use crate::report::{Figure, Report, per};
 use crate::run::{self, IN_FLIGHT, Pace, Plan, RunError, Target, Verdict};
+use crate::skew::Skew;
 use crate::workload::Kind;
 
 /// Actors of all works but those that have a reason for another number.
@@ -100,6 +101,7 @@ fn run_plan(plan: &FiguresPlan, kind: Kind, pace: Pace) -> Plan {
         timeout_ms: TIMEOUT_MS,
         warm: kind == Kind::W128,
         level: Level::Session,
+        skew: Skew::Even,
     }
 }
 

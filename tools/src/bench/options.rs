@@ -10,6 +10,7 @@ use clap::Args;
 use waterpark::config::{self, ConfigError, Duration};
 use waterpark_bench::Target;
 use waterpark_bench::arrivals::{Arrivals, BURST, LISTED_MAX, Trace};
+use waterpark_bench::skew::{EXPONENT_MAX, Skew};
 use waterpark_bench::workload::MESSAGE_BYTES_MIN;
 use waterpark_core::config::Limits;
 
@@ -160,6 +161,12 @@ impl How {
 #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
 const LISTED: f64 = LISTED_MAX as f64;
 
+/// How messages are spread over groups.
+pub(super) fn skew(text: &str) -> Result<Skew, String> {
+    Skew::parse(text)
+        .ok_or_else(|| format!("a skew is even, or zipf:S with a number S above 0, at most {EXPONENT_MAX}: zipf:1.2"))
+}
+
 /// How many there are of something: at least one.
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| *count > 0);
@@ -213,6 +220,9 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(message_bytes(text).ok(), bytes, "{text}");
+        }
+        for (text, fits) in [("even", true), ("zipf:1.2", true), ("zipf:0", false), ("zipf", false)] {
+            assert_eq!(skew(text).is_ok(), fits, "{text}");
         }
         for (text, count) in [("1", Some(1)), ("0", None), ("-1", None), ("1.5", None)] {
             assert_eq!(at_least_one(text).ok(), count, "{text}");

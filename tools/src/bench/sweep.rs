@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use waterpark::config::Duration;
 use waterpark_bench::reads::Level;
+use waterpark_bench::skew::Skew;
 use waterpark_bench::sweep::{SweepPlan, TIMES, sweep};
 use waterpark_bench::workload::Kind;
 use waterpark_bench::{Pace, Plan};
@@ -107,6 +108,7 @@ fn plan(arguments: &Sweep) -> Result<SweepPlan, ExitCode> {
             timeout_ms: arguments.load.timeout_ms(),
             warm: kind == Kind::W128 && !arguments.load.cold,
             level: Level::Session,
+            skew: Skew::Even,
         },
         from: arguments.from,
         to: arguments.to,

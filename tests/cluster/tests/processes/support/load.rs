@@ -90,6 +90,7 @@ impl Load {
             seed: u64::from(std::process::id()) << 32 | u64::from(rand_word()),
             warm: 0,
             prefix: "",
+            skew: None,
         };
         let mut load = Load {
             client,
