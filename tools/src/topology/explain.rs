@@ -38,6 +38,8 @@ struct Member {
     name: String,
     presence: String,
     shard: Option<u16>,
+    /// Why it is on that shard, where its number does not say so.
+    seat: Option<String>,
     role: String,
     last_seq: Option<u64>,
     commit: Option<u64>,
@@ -145,6 +147,7 @@ fn members_of(
             name: cluster.name(said.node),
             presence: presence.map_or_else(|| "unknown".to_owned(), |row| row.presence.clone()),
             shard: None,
+            seat: seat_of(topology, said.node, group.active.group),
             role: String::new(),
             last_seq: None,
             commit: None,
@@ -164,6 +167,22 @@ fn members_of(
         }
     })
     .collect()
+}
+
+/// Why a group lives on the shard of a node on which it does, if the topology log says so.
+fn seat_of(topology: &TopologyBody, node: u16, group: u32) -> Option<String> {
+    let mut seats = topology.seats.iter();
+    let seat = seats.find(|seat| seat.node == node && seat.group == group)?;
+    let why = topology
+        .history
+        .iter()
+        .rev()
+        .find(|row| row.what == "seated" && row.position == seat.position && row.group == group);
+    let held = if seat.pinned { "held there" } else { "moved there" };
+    Some(match why {
+        Some(row) => format!("{held} on {}: {}", show::instant(row.wall_ms), row.why),
+        None => format!("{held} at position {}", seat.position),
+    })
 }
 
 fn text(
@@ -219,6 +238,11 @@ fn text(
         ]);
     }
     lines.push(show::table(&table));
+    for member in members {
+        if let (Some(shard), Some(seat)) = (member.shard, &member.seat) {
+            lines.push(format!("on shard {shard} of {}: {seat}", member.name));
+        }
+    }
     if group.lost {
         lines.push(
             "lost: too few of its processes can ever answer; `waterpark cluster recover` says what is left of it"
@@ -266,7 +290,7 @@ fn object(
         let (dc, zone) = place(&member.name);
         json!({
             "node": member.name, "dc": dc, "zone": zone, "presence": member.presence, "shard": member.shard,
-            "role": member.role, "last_seq": member.last_seq, "commit": member.commit,
+            "seat": member.seat, "role": member.role, "last_seq": member.last_seq, "commit": member.commit,
         })
     };
     let centres: BTreeMap<&String, Value> = (outlook.centres.iter())
@@ -295,6 +319,7 @@ mod tests {
             name: (*name).to_owned(),
             presence: (*presence).to_owned(),
             shard: None,
+            seat: None,
             role: String::new(),
             last_seq: None,
             commit: None,

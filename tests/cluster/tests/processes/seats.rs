@@ -9,6 +9,7 @@ use crate::support::{How, Load, Machine, Nodes, eventually, five};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHARDS: u16 = 2;
+const KEY: &str = "patient/1001,facility=HOSPX";
 
 /// Tells a node that groups shall live on a shard of one of the nodes.
 fn seat(nodes: &Nodes, place: usize, groups: &[u32], shard: u16, pinned: bool) -> OrderedBody {
@@ -188,6 +189,19 @@ fn an_operator_holds_a_group_on_a_shard_and_lets_it_go_and_the_log_says_so() {
     ] {
         assert!(log.text().contains(&format!("group {group}: {line}")), "{}", log.all());
     }
+    // The same of a key, at the node that writes its group.
+    let pinned = nodes
+        .ask(&["placement", "pin", KEY, "--shard", "1", "--reason", "near its card"])
+        .ends(0);
+    assert!(pinned.text().contains("is held on shard 1 of "), "{}", pinned.all());
+    let explained = nodes.ask(&["explain", KEY]).ends(0);
+    let is_seat = |line: &&str| line.starts_with("on shard 1 of ") && line.contains("held there");
+    let lines: Vec<&str> = explained.text().lines().filter(is_seat).collect();
+    assert!(
+        lines.len() == 1 && lines[0].ends_with("near its card"),
+        "{}",
+        explained.all()
+    );
     for (arguments, why) in [
         (
             &["pin", "--group", "70000"][..],
