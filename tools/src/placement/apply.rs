@@ -41,9 +41,12 @@ pub(crate) struct Wish {
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(super) wish: Wish,
-    /// What came of it is looked at after so long; 0s for not at all
+    /// What came of it is looked at after so long
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = latency::time)]
     watch: Duration,
+    /// It is not looked at
+    #[arg(long, conflicts_with = "watch")]
+    no_watch: bool,
     /// Do so again and again, as long later, until Ctrl-C: what has become uneven is made even
     #[arg(long, value_name = "TIME", value_parser = latency::time)]
     every: Option<Duration>,
@@ -143,7 +146,7 @@ fn apply_once(arguments: &Apply) -> Result<u8, Failure> {
         seat::order(&looked.cluster, node, &seats, &reason, until(&wish.reach))?;
     }
     let moved = looked.plans.iter().map(|plan| plan.moves.len()).sum::<usize>();
-    let measured = (moved > 0 && arguments.watch.as_us() > 0).then(|| {
+    let measured = (moved > 0 && !arguments.no_watch).then(|| {
         thread::sleep(std::time::Duration::from_micros(arguments.watch.as_us()));
         look(&wish.reach, &looked.cluster, wish.time)
     });
