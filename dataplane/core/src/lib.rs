@@ -36,6 +36,7 @@ mod registry;
 mod reporting;
 mod retention;
 pub mod rules;
+pub mod seat_plan;
 mod seats;
 mod shard;
 mod sight;

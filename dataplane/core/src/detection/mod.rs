@@ -42,7 +42,7 @@ mod rule_tests;
 #[cfg(test)]
 mod split_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod trace_tests;
 

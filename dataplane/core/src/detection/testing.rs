@@ -1,4 +1,4 @@
-//! What the tests of detection share: a seeded random source and instants by the millisecond.
+//! What the tests of detection, and some others, share: a seeded random source and instants by the millisecond.
 
 use super::lived::{LIVED_PER_TURN_NS_MAX, Lived, LivedClock};
 use crate::ids::{Incarnation, Member, NodeId};
@@ -6,10 +6,10 @@ use crate::time::MS;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): equal seeds, equal numbers, on every machine.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03)
     }
 
@@ -26,7 +26,7 @@ impl Random {
     }
 
     /// An index into something that long.
-    pub(super) fn below(&mut self, length: usize) -> usize {
+    pub(crate) fn below(&mut self, length: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(length).unwrap()).unwrap()
     }
 
