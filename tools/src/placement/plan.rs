@@ -1,20 +1,31 @@
-//! Which groups should move between the shards of a node, so that none has much more to do than the others.
+//! What was measured as the figures from which moves between shards are planned, and the plan in the words of the command.
 //!
-//! Pure calculation on what was measured. What an entry costs is fitted over all shards: a shard that does nothing costs something too, and that
-//! does not move. **Invariant:** a plan names each group once, none that is held where it is, and leaves no shard busier than the busiest was.
+//! Pure calculation; the plan itself is [`seat_plan`]'s. What an entry costs is fitted over all shards: a shard that does nothing costs something
+//! too, and that does not move. **Invariant:** the groups of a shard never cost more than it does.
+
+use waterpark_core::ids::GroupId;
+use waterpark_core::seat_plan::{self, GroupWork, Rule, SeatMove, ShardWork};
 
 use super::load::{FOLLOWED_BY_WRITTEN, GroupLoad, NodeLoad, ShardLoad};
-
-/// A move, or two groups that change places, has to take so much of the mean off the busiest shard.
-const GAIN_MIN: f64 = 0.005;
 
 /// What a plan may do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Aim {
-    /// Nothing is moved where the busiest shard has less than this of the mean, and no more than it takes to come below it.
+    /// Nothing is moved where the busiest shard has this of the mean at most. Where it has more, moves go half as far above the mean.
     pub(super) goal: f64,
     /// Groups that are moved at most, on one node.
     pub(super) moves_max: usize,
+}
+
+impl Aim {
+    fn rule(self) -> Rule {
+        Rule {
+            moves_max: self.moves_max,
+            bound: self.goal,
+            goal: f64::midpoint(1.0, self.goal),
+            ..Rule::default()
+        }
+    }
 }
 
 /// One group that should move.
@@ -36,19 +47,14 @@ pub(super) struct Plan {
     pub(super) before: Vec<f64>,
     /// And would do.
     pub(super) after: Vec<f64>,
+    imbalance: (f64, f64),
 }
 
 impl Plan {
     /// The busiest shard by the mean, before and after.
     pub(super) fn imbalance(&self) -> (f64, f64) {
-        (imbalance(&self.before), imbalance(&self.after))
+        self.imbalance
     }
-}
-
-fn imbalance(loads: &[f64]) -> f64 {
-    let sum: f64 = loads.iter().sum();
-    let most = loads.iter().copied().fold(0.0, f64::max);
-    if sum > 0.0 { most * count_of(loads) / sum } else { 1.0 }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shards are counted in 16 bits")]
@@ -80,61 +86,60 @@ pub(super) fn cost_of_entry<'a>(shards: impl Iterator<Item = &'a ShardLoad>) -> 
 
 /// What should be done on a node.
 pub(super) fn plan_of(node: &NodeLoad, cost: f64, is_held: impl Fn(u32) -> bool, aim: Aim) -> Plan {
-    let before: Vec<f64> = node.shards.iter().map(|shard| shard.cpu).collect();
-    let mut plan = Plan {
-        node: node.name.clone(),
-        moves: Vec::new(),
-        after: before.clone(),
-        before,
+    let group = |group: &GroupLoad, scale: f64| GroupWork {
+        group: GroupId(group.group),
+        ns: in_ns(work_of(group) * cost * scale),
+        pinned: is_held(group.group),
     };
-    let movable = |shard: &ShardLoad| -> Vec<(u32, f64)> {
-        let free = shard.groups.iter().filter(|group| !is_held(group.group));
-        let costs = free.map(|group| (group.group, work_of(group) * cost));
-        costs.filter(|(_, cpu)| *cpu > 0.0).collect()
-    };
-    let mut groups: Vec<Vec<(u32, f64)>> = node.shards.iter().map(movable).collect();
-    while imbalance(&plan.after) >= aim.goal && plan.moves.len() < aim.moves_max {
-        let Some(step) = best_step(&plan.after, &groups, aim.moves_max - plan.moves.len()) else {
-            break;
+    let shard = |shard: &ShardLoad| {
+        let of_groups = work(shard) * cost;
+        // What was fitted over all shards may be more than this one did.
+        let scale = if of_groups > shard.cpu {
+            shard.cpu / of_groups
+        } else {
+            1.0
         };
-        for (from, to, at) in step {
-            // Who has moved stays, so a plan ends.
-            let (group, cpu) = groups[from].remove(at);
-            plan.after[from] -= cpu;
-            plan.after[to] += cpu;
-            plan.moves.push(Moving {
-                group,
-                from: node.shards[from].shard,
-                to: node.shards[to].shard,
-                cpu,
-            });
+        let groups: Vec<GroupWork> = shard.groups.iter().map(|one| group(one, scale)).collect();
+        ShardWork {
+            ns: in_ns(shard.cpu).max(groups.iter().map(|group| group.ns).sum()),
+            groups,
         }
+    };
+    let shards: Vec<ShardWork> = node.shards.iter().map(shard).collect();
+    let found = seat_plan::plan(&shards, &aim.rule());
+    let cpu_of = |one: &SeatMove| {
+        let groups = &shards[usize::from(one.from)].groups;
+        let moved = groups.iter().find(|group| group.group == one.group);
+        of_core(moved.expect("a plan moves what is there").ns)
+    };
+    let moving = |one: &SeatMove| Moving {
+        group: one.group.0,
+        from: node.shards[usize::from(one.from)].shard,
+        to: node.shards[usize::from(one.to)].shard,
+        cpu: cpu_of(one),
+    };
+    Plan {
+        node: node.name.clone(),
+        moves: found.moves.iter().map(moving).collect(),
+        before: found.before.iter().copied().map(of_core).collect(),
+        after: found.after.iter().copied().map(of_core).collect(),
+        imbalance: (seat_plan::imbalance(&found.before), seat_plan::imbalance(&found.after)),
     }
-    plan
 }
 
-/// One group from the busiest shard to the idlest, or two that change places, whatever leaves the busier of both with least: the moves, each from
-/// where, to where, and its place in the list there.
-fn best_step(loads: &[f64], groups: &[Vec<(u32, f64)>], left: usize) -> Option<Vec<(usize, usize, usize)>> {
-    let by_load = |a: &usize, b: &usize| loads[*a].total_cmp(&loads[*b]);
-    let from = (0..loads.len()).max_by(by_load)?;
-    let to = (0..loads.len()).min_by(by_load)?;
-    let gap = loads[from] - loads[to];
-    let mean = loads.iter().sum::<f64>() / count_of(loads);
-    let gain = |moved: f64| moved.min(gap - moved);
-    let mut best = (mean * GAIN_MIN, None);
-    for (at, (_, cpu)) in groups[from].iter().enumerate() {
-        if gain(*cpu) > best.0 {
-            best = (gain(*cpu), Some(vec![(from, to, at)]));
-        }
-        for (back, (_, other)) in groups[to].iter().enumerate().filter(|_| left >= 2) {
-            // Two moves have to be worth more than one.
-            if gain(cpu - other) > best.0 * 1.2 {
-                best = (gain(cpu - other), Some(vec![(from, to, at), (to, from, back)]));
-            }
-        }
-    }
-    best.1
+/// A part of a core in ns a second.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a part of a core is positive and 1 at most"
+)]
+fn in_ns(cpu: f64) -> u64 {
+    (cpu * 1e9) as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a core has 10^9 ns a second")]
+fn of_core(ns: u64) -> f64 {
+    ns as f64 / 1e9
 }
 
 #[cfg(test)]
@@ -258,6 +263,17 @@ mod tests {
             }
         }
         assert!(even > 300, "{even} of 500 became even");
+    }
+
+    #[test]
+    fn what_was_fitted_over_all_shards_never_makes_groups_cost_more_than_their_shard_did() {
+        let mut node = node(&[&[9_000.0, 5_000.0], &[1_000.0, 500.0]]);
+        node.shards[0].cpu = 0.1;
+        let plan = plan_of(&node, COST, |_| false, AIM);
+        let moved: f64 = plan.moves.iter().map(|one| one.cpu).sum();
+        let (before, after) = (plan.before[0], plan.after[0]);
+        assert!(!plan.moves.is_empty() && moved <= 0.1, "{plan:?}");
+        assert!((before - 0.1).abs() < 1e-8 && after < before, "{plan:?}");
     }
 
     #[test]

@@ -125,9 +125,12 @@ fn what_no_group_causes_moves_nothing_back_and_forth() {
     assert_eq!(check(&shards, &ALL).moves, []);
 }
 
+/// Shards, how many groups may be moved, and which move: each from where, to where.
+type Case<'a> = (&'a [ShardWork], usize, &'a [(u32, u16, u16)]);
+
 #[test]
 fn few_moves_are_enough_and_more_are_not_made() {
-    let table: [(&[ShardWork], usize, &[(u32, u16, u16)]); 7] = [
+    let table: [Case<'_>; 7] = [
         // Even enough.
         (&[shard(0, 0, &[540, 0]), shard(10, 0, &[460])], 32, &[]),
         // One that is as large as half of what one has more.
@@ -170,6 +173,11 @@ fn what_is_held_stays() {
 }
 
 /// Groups by Zipf's law, strewn over shards.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive, and less than 2^53"
+)]
 fn zipf(random: &mut Random, groups: u32, shards: usize) -> Vec<ShardWork> {
     let mut of_shard = vec![Vec::new(); shards];
     for rank in 1..=groups {
