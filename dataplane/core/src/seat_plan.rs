@@ -40,6 +40,8 @@ pub struct Rule {
     pub goal: f64,
     /// What a plan gains at least: so much less of the busiest shard, by the mean.
     pub gain_min: f64,
+    /// And in ns a second: shards that hardly do anything differ by much of next to nothing.
+    pub gain_ns_min: u64,
 }
 
 impl Default for Rule {
@@ -49,6 +51,8 @@ impl Default for Rule {
             bound: 1.10,
             goal: 1.05,
             gain_min: 0.01,
+            // A hundredth of a core.
+            gain_ns_min: 10_000_000,
         }
     }
 }
@@ -142,7 +146,7 @@ pub fn plan(shards: &[ShardWork], rule: &Rule) -> SeatPlan {
         }
     }
     let gained = before.iter().copied().max().unwrap_or(0) - best.0;
-    if gained < part(&before, rule.gain_min).max(1) {
+    if gained < part(&before, rule.gain_min).max(rule.gain_ns_min).max(1) {
         return stays;
     }
     let mut moved = desk.moved(&best.1);

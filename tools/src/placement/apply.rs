@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use waterpark::config::Duration;
 use waterpark_wire::body::{SeatBody, TopologyBody};
 
-use super::plan::{Aim, Plan, cost_of_entry, plan_of};
+use super::plan::{Aim, Plan, cost_of_entries, plan_of};
 use super::undo::PLANNED;
 use super::{Seen, look, percent, seat};
 use crate::connect::{Cluster, Reach};
@@ -74,7 +74,7 @@ fn looked(wish: &Wish) -> Result<Looked, Failure> {
     }
     let seen = look(&wish.reach, &cluster, wish.time);
     let topology = newest(&cluster, wish.reach.timeout_ms())?;
-    let cost = cost_of_entry(seen.nodes.iter().flat_map(|node| &node.shards));
+    let cost = cost_of_entries(&seen.nodes);
     let aim = Aim {
         goal: wish.goal,
         moves_max: wish.moves.into(),

@@ -6,6 +6,7 @@ const ALL: Rule = Rule {
     bound: 1.10,
     goal: 1.05,
     gain_min: 0.01,
+    gain_ns_min: 0,
 };
 
 /// A shard whose groups are numbered on from a first one, with what no group causes.
