@@ -1,7 +1,7 @@
 //! What a writer answers: replies that wait for a commit, repeats, and refusals.
 //!
 //! It runs nothing and changes no lane. **Invariant:** an answer that was computed from what is logged waits for the commit of all that is
-//! logged then.
+//! logged then; that of a number which is committed was computed before, and waits for nothing.
 
 use waterpark_wire::item::ItemHeader;
 use waterpark_wire::reply::{HAS_TOKEN, MAYBE, Outcome, ReplyHeader};
@@ -14,9 +14,10 @@ use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::waiting::{Origin, Ready, Waiting};
+use crate::writer::BUSY_RETRY_MS;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
-    /// A number that took effect gets its reply, after the commit of everything up to now.
+    /// A number that took effect gets its reply: at once if it is committed, else after the commit of everything up to now.
     pub(crate) fn repeat(
         &mut self,
         index: usize,
@@ -25,13 +26,19 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         deadline_ns: u64,
         seq: Seq,
     ) {
-        let group = &mut self.groups[index];
+        let group = &self.groups[index];
         let writes = group.role == Role::Writer;
-        if !writes && seq > group.commit {
+        let is_committed = seq <= group.commit;
+        if !writes && !is_committed {
             // It may be rolled back, or commit under another writer, who knows then.
-            return self.refuse_in_doubt(origin, request, Outcome::NotWriter);
+            return self.refuse_in_doubt(origin, request, Outcome::NotWriter, 0);
+        }
+        if !is_committed && self.is_full(group.waiting.len()) {
+            // Copies come as often as somebody sends them: each that waits is a row like any other.
+            return self.refuse_in_doubt(origin, request, Outcome::Busy, BUSY_RETRY_MS);
         }
         self.counters.repeats += 1;
+        let group = &mut self.groups[index];
         // An entry of the open run is not readable yet; its turn's seal makes it so, and the commit waits for that anyway.
         group.log.seal(&mut self.memory, group.log_view);
         let entry = group.log.entry(&self.memory, seq);
@@ -44,7 +51,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let view = self.view_of(index, seq);
         let header = reply_header(&self.groups[index], view, seq, outcome, request);
-        if !writes {
+        if is_committed {
+            self.counters.acked += u64::from(writes);
             return self.send_reply(origin, &header, &body);
         }
         self.wait(index, origin, deadline_ns, Ready { header, body });
@@ -118,8 +126,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// The same where another copy may have been logged.
-    fn refuse_in_doubt(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome) {
-        self.send_refusal(origin, request, outcome, 0, true);
+    fn refuse_in_doubt(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome, detail: u32) {
+        self.send_refusal(origin, request, outcome, detail, true);
     }
 
     fn send_refusal(&mut self, origin: Origin, request: &RequestView<'_>, outcome: Outcome, detail: u32, maybe: bool) {

@@ -88,6 +88,12 @@ impl Reads {
         }
     }
 
+    /// Reads among what waits for rounds.
+    pub(crate) fn waiting(&self) -> usize {
+        let is_read = |confirming: &&Confirming| matches!(confirming.asker, Asker::Read { .. });
+        self.confirming.iter().filter(is_read).count()
+    }
+
     /// Nothing is known of how fresh this member is.
     pub(crate) fn forget_freshness(&mut self) {
         self.fresh_ns = 0;

@@ -67,8 +67,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     ) {
         let origin = arrival.origin;
         let group = &self.groups[index];
-        let waiting = group.waiting.len() + group.reads.confirming.len();
-        if waiting >= self.admission.per_group || self.waiting >= self.admission.per_shard {
+        if self.is_full(group.waiting.len() + group.reads.confirming.len()) {
             return self.refuse(origin, request, Outcome::Busy, BUSY_RETRY_MS);
         }
         let confirms = match (level, request.freshness) {

@@ -34,6 +34,10 @@ pub struct Burden {
     pub held: usize,
     /// Requests of one group that wait for a view to open.
     pub queued: usize,
+    /// Answers of one group that wait for their commit.
+    pub waiting: usize,
+    /// Reads of one group that wait for a confirmation.
+    pub confirming: usize,
     /// Rows of lanes in one group.
     pub lanes: usize,
     /// Bytes that wait for one client.
@@ -94,6 +98,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         for group in &self.groups {
             load.held = load.held.max(group.held.len());
             load.queued = load.queued.max(group.queued.len());
+            load.waiting = load.waiting.max(group.waiting.len());
+            load.confirming = load.confirming.max(group.reads.waiting());
             load.lanes = load.lanes.max(group.lanes.len());
         }
         for client in self.clients.values() {

@@ -261,7 +261,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if R::breaks(Rule::NoRepeatTable) && matches!(standing, Standing::Known(_) | Standing::Old) {
             standing = Standing::New;
         }
-        // The row is looked at first: a number that it knows gets its reply, never a refusal.
+        // The row is looked at first: a number that it knows gets its reply, and is never refused for certain.
         if let Standing::Known(seq) = standing {
             return self.repeat(index, request, origin, deadline_ns, seq);
         }
@@ -333,7 +333,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if full_rows || !admits && (self.has_pressure() || self.followers_press(index)) {
             return Some((Outcome::Full, 0));
         }
-        if group.waiting.len() >= self.admission.per_group || self.waiting >= self.admission.per_shard {
+        if self.is_full(group.waiting.len()) {
             return Some((Outcome::Busy, BUSY_RETRY_MS));
         }
         match standing {
@@ -349,6 +349,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             Births::TopologyLog if group.role == Role::Writer => None,
             Births::TopologyLog => Some(self.writer_of(group.id).unwrap_or(self.settings.node)),
         }
+    }
+
+    /// Whether no answer more may wait in a group in which so many do.
+    pub(crate) fn is_full(&self, waiting: usize) -> bool {
+        waiting >= self.admission.per_group || self.waiting >= self.admission.per_shard
     }
 
     /// Whether this shard's memory takes no new data.

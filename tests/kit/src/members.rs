@@ -51,6 +51,12 @@ pub fn judge_burden(burden: &Burden, usage: Usage, limits: &Limits) -> Option<Vi
             burden.queued,
             limits.held_per_group_max + 2 * limits.waiting_per_group_max,
         ),
+        ("answers that wait", burden.waiting, limits.waiting_per_group_max),
+        (
+            "reads that wait for a confirmation",
+            burden.confirming,
+            limits.waiting_per_group_max,
+        ),
         ("lanes", burden.lanes, limits.lanes_per_group_max),
         (
             "bytes for a client",
@@ -130,6 +136,14 @@ mod tests {
         let over = Burden { link_frames: 5, ..full };
         let named = judge_burden(&over, usage, &limits);
         assert_eq!(named, Some(Violation::OverBound("un-acked frames", 5)));
+        let most = limits.waiting_per_group_max;
+        let over = Burden {
+            waiting: most + 1,
+            confirming: most,
+            ..full
+        };
+        let named = judge_burden(&over, usage, &limits);
+        assert_eq!(named, Some(Violation::OverBound("answers that wait", most as u64 + 1)));
         let usage = Usage { used: 3, budget: 2 };
         assert_eq!(
             judge_burden(&full, usage, &limits),

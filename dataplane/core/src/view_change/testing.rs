@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use waterpark_ring::{ClusterId, Key, NodeSpec, Topology, TopologySpec};
 use waterpark_wire::frame::FRAME_BYTES_MAX;
 use waterpark_wire::item::{ItemHeader, Items};
-use waterpark_wire::reply::{Outcome, ReplyView};
+use waterpark_wire::reply::{MAYBE, Outcome, ReplyView};
 use waterpark_wire::request::{self, Freshness, Operation, ReadLevel, RequestHeader};
 use waterpark_wire::{FrameView, ItemKind};
 
@@ -394,6 +394,11 @@ impl Three {
         self.read(node, kind, id, ReadLevel::Session, freshness.bytes());
     }
 
+    /// The same, and it has to be newer than what any other writer may have acked.
+    pub(super) fn read_now(&mut self, node: usize, kind: &str, id: u32) {
+        self.read(node, kind, id, ReadLevel::Linearizable, &[]);
+    }
+
     fn read(&mut self, node: usize, kind: &str, id: u32, level: ReadLevel, freshness: &[u8]) {
         let key = Key::new(kind, &[("id", id.to_string().as_bytes())]).unwrap();
         let header = RequestHeader {
@@ -419,13 +424,21 @@ impl Three {
 
     /// The same with the bodies.
     pub(super) fn replies(&mut self, node: usize) -> Vec<(Outcome, Vec<u8>)> {
+        self.replies_as(node, |reply| (reply.outcome, reply.body.to_vec()))
+    }
+
+    /// The same, each with whether another copy of its request may have taken effect.
+    pub(super) fn doubts(&mut self, node: usize) -> Vec<(Outcome, bool)> {
+        self.replies_as(node, |reply| (reply.outcome, reply.header.item.flags & MAYBE != 0))
+    }
+
+    fn replies_as<T>(&mut self, node: usize, seen: impl Fn(&ReplyView<'_>) -> T) -> Vec<T> {
         let mut bytes = Vec::new();
         self.shards[node].take_local_replies(&mut bytes);
         let mut walk = Items::new(&bytes);
         let mut replies = Vec::new();
         while let Some(item) = walk.step().unwrap() {
-            let reply = ReplyView::new_checked(&item).unwrap();
-            replies.push((reply.outcome, reply.body.to_vec()));
+            replies.push(seen(&ReplyView::new_checked(&item).unwrap()));
         }
         replies
     }

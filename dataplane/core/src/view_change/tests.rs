@@ -349,9 +349,10 @@ fn who_waits_with_a_session_that_is_over_is_not_sent_on_under_another_ones_name(
     three.send_as(old, 1, 0, "note", actor, b"of the old session");
     three.settle();
     assert_eq!(three.outcomes(0), [Outcome::Done]);
-    // Nothing is committed any more: who asks for the reply again waits.
+    // Nothing is committed any more: who asks for the reply again waits too.
     three.send_as(session(WALL_S, 3), 1, 0, "note", actor, b"of which nobody knows");
-    three.send_as(old, 1, 0, "note", actor, b"of the old session");
+    three.send_as(old, 2, 0, "note", actor, b"of the old session too");
+    three.send_as(old, 2, 0, "note", actor, b"of the old session too");
     three.pass_if(|sent| sent.to != 0);
     three.wait(150);
     three.send_as(new, 1, 0, "note", actor, b"of the new session");
@@ -365,7 +366,95 @@ fn who_waits_with_a_session_that_is_over_is_not_sent_on_under_another_ones_name(
     assert_eq!(three.outcomes(0), []);
     three.turn(0, |shard, now| shard.on_seal(now, member(1), GROUP, View(99), false));
     // The two others are kept for the next writer.
-    assert_eq!(three.outcomes(0), [Outcome::Unknown]);
+    assert_eq!(three.outcomes(0), [Outcome::Unknown, Outcome::Unknown]);
+}
+
+/// One answer may wait for its commit, and one request for an earlier number or a view.
+fn narrow() -> Limits {
+    Limits {
+        waiting_per_group_max: 1,
+        held_per_group_max: 1,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn a_repeat_takes_no_more_room_than_there_is_and_what_is_committed_is_told_at_once() {
+    let mut three = Three::new(&[0, 1, 2], &narrow());
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    let session = Session::new(WALL_S, false, [1; 8]);
+    three.send_as(session, 1, 0, "note", actor, b"acked");
+    three.settle();
+    assert_eq!(three.doubts(0), [(Outcome::Done, false)]);
+    // Its followers do not hear of the next one, and its client asks for both again and again.
+    three.send_as(session, 2, 0, "note", actor, b"under way");
+    three.sent.clear();
+    for _ in 0..5 {
+        three.send_as(session, 2, 0, "note", actor, b"under way");
+        assert_eq!(three.doubts(0), [(Outcome::Busy, true)], "it may take effect yet");
+        three.send_as(session, 1, 0, "note", actor, b"acked");
+        assert_eq!(three.doubts(0), [(Outcome::Done, false)]);
+        assert_eq!(three.group(0, GROUP).waiting.len(), 1);
+    }
+    // Another is refused for certain: nothing of it was logged.
+    three.send_as(session, 3, 0, "note", actor, b"too many");
+    assert_eq!(three.doubts(0), [(Outcome::Busy, false)]);
+    let index = three.shards[0].row_of(GROUP).unwrap();
+    three.shards[0].groups[index].followers[0].accepted = Seq(2);
+    three.turn(0, |shard, now| shard.advance(now, index));
+    assert_eq!(three.doubts(0), [(Outcome::Done, false)], "the first copy of it");
+    three.send_as(session, 2, 0, "note", actor, b"under way");
+    assert_eq!(three.doubts(0), [(Outcome::Done, false)]);
+    assert_eq!(three.group(0, GROUP).log.last_seq(), Seq(2), "each took effect once");
+}
+
+#[test]
+fn what_waits_for_a_view_is_what_waited_at_its_opener_and_no_more_than_that_may() {
+    let limits = narrow();
+    let bound = limits.held_per_group_max + 2 * limits.waiting_per_group_max;
+    let mut three = Three::new(&[0, 1, 2], &limits);
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    let session = Session::new(WALL_S, false, [1; 8]);
+    // The two others hold the log of a view that does not open; the writer knows nothing of it.
+    three.propose(&[GROUP], &[1, 0, 2]);
+    for _ in 0..4 {
+        three.pass_if(|sent| sent.from != 0 && sent.to != 0);
+        three.wait(50);
+    }
+    three.pass_if(|sent| sent.from != 0 && sent.to != 0);
+    three.proposed.clear();
+    assert_eq!(three.holds(1, GROUP).0, three.holds(2, GROUP).0);
+    assert!(three.holds(1, GROUP).0 > three.holds(0, GROUP).0);
+    assert_eq!(three.group(0, GROUP).role, Role::Writer);
+    three.read_now(0, "note", actor);
+    for _ in 0..4 {
+        three.send_as(session, 1, 0, "note", actor, b"under way");
+    }
+    // It opens the next one itself, from their log: what it logged goes, and who waits for it waits on.
+    three.propose(&[GROUP], &[0, 2, 1]);
+    let mut most = 0;
+    for step in 0..10 {
+        three.wait(50);
+        if step == 0 {
+            three.send_as(session, 2, 0, "note", actor, b"another");
+        }
+        while let Some(sent) = three.next() {
+            three.arrive(&sent);
+            most = most.max(three.group(0, GROUP).queued.len());
+        }
+    }
+    assert!(most > 1 && most <= bound, "{most} wait, and {bound} may");
+    three.settle();
+    assert_eq!(three.group(0, GROUP).role, Role::Writer);
+    let told = three.doubts(0);
+    let busy = |in_doubt| (Outcome::Busy, in_doubt);
+    assert_eq!(told[..3], [busy(true); 3], "repeats of what was logged");
+    assert_eq!(
+        told[3..5],
+        [busy(false); 2],
+        "the other message, and the read when its turn came"
+    );
+    assert_eq!(told[5..], [(Outcome::Done, false)], "by the view that opened");
 }
 
 #[test]
