@@ -119,7 +119,6 @@ fn groups_move_between_shards_under_load_and_nothing_is_lost_doubled_refused_or_
         assert!(left == taken && taken > 100, "{left} left, {taken} came");
     }
     nodes.assert_all_live();
-    nodes.stop();
 }
 
 #[test]
@@ -145,7 +144,6 @@ fn a_group_that_is_held_on_a_shard_is_there_again_after_its_node_started_anew() 
         let refused = seat(&nodes, 2, groups, shard, false);
         assert!(!refused.taken && refused.why.contains(why), "{refused:?}");
     }
-    nodes.stop();
 }
 
 #[test]
@@ -219,7 +217,6 @@ fn an_operator_holds_a_group_on_a_shard_and_lets_it_go_and_the_log_says_so() {
     nodes
         .ask(&["placement", "unpin", "--group", "1", "--node", "TN-A-9"])
         .ends(2);
-    nodes.stop();
 }
 
 #[test]
@@ -285,7 +282,6 @@ fn a_skewed_load_is_spread_by_a_plan_that_says_what_it_expects_and_is_undone() {
     });
     let said = nodes.ask(&["placement", "undo"]).ends(1);
     assert!(said.all().contains("remembers no plan"), "{}", said.all());
-    nodes.stop();
 }
 
 fn sorted(mut shards: Vec<Vec<u32>>) -> Vec<Vec<u32>> {
