@@ -62,9 +62,9 @@ fn a_node_that_is_killed_and_comes_back_costs_patients_a_moment_and_nothing_else
     let (object, code, stderr) = demo(&[
         "--for",
         "16s",
-        // So many that some patient of the node's groups has something to say in any half second.
+        // So many that some patient of the groups of the node has something to say in any tenth of a second.
         "--rate",
-        "600",
+        "1500",
         "--json",
         "--fault",
         "4s:kill:FL-A-1",
