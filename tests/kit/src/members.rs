@@ -45,7 +45,8 @@ pub fn judge_burden(burden: &Burden, usage: Usage, limits: &Limits) -> Option<Vi
     let rows = [
         ("requests passed on", burden.pending, limits.pending_max),
         ("requests held", burden.held, limits.held_per_group_max),
-        // At a writer that opens the next view there come on top what it logged, and the reads that waited for a confirmation.
+        // At a writer that opens the next view there come on top the answers that waited for a commit, those to repeats among them, and the
+        // reads that waited for a confirmation.
         (
             "requests queued",
             burden.queued,
