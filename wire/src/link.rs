@@ -222,11 +222,12 @@ fixed_items! {
         /// Zero.
         reserved: U64,
     }
-    /// A follower asks the writer of a view for a round of confirmations that begins from now on.
+    /// A follower asks the writer of a view for a round of confirmations that begins from now on; without a stamp, to tell it each commit at
+    /// once for a while.
     Echo(Echo) {
         /// The view.
         view: U64,
-        /// The follower's own clock, monotonic ns: given back, and read by nobody else.
+        /// The follower's own clock, monotonic ns: given back, and read by nobody else. Or [`NO_STAMP`].
         stamp_ns: U64,
     }
     /// A round that began after an Echo came is over: the writer's view stood.
@@ -408,6 +409,8 @@ pub fn join_hash(halves: [U64; 2]) -> u128 {
 pub const HEARTBEAT_PRESSURE: u8 = 1;
 /// The sender's process is out: it serves as mailroom only.
 pub const HEARTBEAT_OUT: u8 = 2;
+/// An Echo without a stamp: no round is wanted, and there is no answer.
+pub const NO_STAMP: u64 = 0;
 /// The sender has asked nobody else: a writer stops in order.
 pub const SEAL_FIRST: u8 = 1;
 /// The first part of an item.

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use waterpark_wire::FrameError;
 use waterpark_wire::item::{Item, ItemHeader};
-use waterpark_wire::link::{self, Echo, Echoed, GroupView};
+use waterpark_wire::link::{self, Echo, Echoed, GroupView, NO_STAMP};
 use waterpark_wire::reply::{Outcome, ReplyHeader};
 
 use crate::behaviour::Behaviour;
@@ -27,6 +27,8 @@ use crate::waiting::{Held, Origin, Ready};
 
 /// A round that was not answered is asked for again after this: frames with questions are not acked.
 const ROUND_AGAIN_MS: u64 = 150;
+/// A writer that was asked to tells each commit at once for so long.
+const TELLS_MS: u64 = 2_000;
 
 /// What waits for a round.
 #[derive(Debug)]
@@ -77,6 +79,10 @@ pub(crate) struct Reads {
     pub(crate) fresh_at: Option<(Seq, u64)>,
     /// When the writer was last asked for a round, monotonic ns; 0 if nothing was since it answered.
     pub(crate) echoed_ns: u64,
+    /// The view whose writer was last asked to tell commits at once, and when, monotonic ns.
+    pub(crate) asked_commits: Option<(View, u64)>,
+    /// Until when a writer tells its followers each commit at once, monotonic ns.
+    tells_until_ns: u64,
 }
 
 impl Reads {
@@ -92,6 +98,11 @@ impl Reads {
     pub(crate) fn waiting(&self) -> usize {
         let is_read = |confirming: &&Confirming| matches!(confirming.asker, Asker::Read { .. });
         self.confirming.iter().filter(is_read).count()
+    }
+
+    /// Whether a commit leaves for the followers although nothing else does: they are read.
+    pub(crate) fn tells_at_once(&self, now: Now) -> bool {
+        now.monotonic_ns < self.tells_until_ns
     }
 
     /// Nothing is known of how fresh this member is.
@@ -312,6 +323,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if !self.is_open(index) || group.log_view != View(echo.view.get()) || !is_member {
             return Ok(());
         }
+        let stamp_ns = echo.stamp_ns.get();
+        if stamp_ns == NO_STAMP {
+            self.groups[index].reads.tells_until_ns = now.after_ms(TELLS_MS);
+            return Ok(());
+        }
         // One that asks again has given up what it asked before.
         let commit = group.commit;
         let is_same =
@@ -320,7 +336,6 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .reads
             .confirming
             .retain(|confirming| !is_same(confirming));
-        let stamp_ns = echo.stamp_ns.get();
         self.confirm(now, index, commit, Asker::Follower { member: from, stamp_ns });
         Ok(())
     }

@@ -9,7 +9,7 @@
 
 use waterpark_wire::FrameError;
 use waterpark_wire::item::{Item, ItemHeader};
-use waterpark_wire::link::{Echo, Echoed};
+use waterpark_wire::link::{Echo, Echoed, NO_STAMP};
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::{HERE, ReadLevel, RequestView};
 
@@ -29,6 +29,8 @@ use crate::writer::{BUSY_RETRY_MS, held_request};
 const HOLD_MS: u64 = 100;
 /// A writer that has not answered an echo is asked again after this.
 const ECHO_AGAIN_MS: u64 = 150;
+/// While this member is read, its writer is asked to tell commits at once so often: twice in the time for which it does.
+const COMMITS_AGAIN_MS: u64 = 1_000;
 
 /// How a log stands to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return self.redirect(now, index, request, arrival);
         }
         self.apply_committed(index);
+        if level == ReadLevel::Session {
+            self.ask_for_commits(now, index);
+        }
         match self.serves(now, index, request, level) {
             Stands::Reached => {
                 self.answer_settled(now, index, request, arrival);
@@ -262,25 +267,42 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Asks the writer how fresh this member is, unless it was asked lately and has not answered.
     fn echo(&mut self, now: Now, index: usize) {
-        let group = &mut self.groups[index];
-        let asked_ns = group.reads.echoed_ns;
-        let is_asked = asked_ns != 0 && now.monotonic_ns.saturating_sub(asked_ns) < ECHO_AGAIN_MS * MS;
-        let Some(source) = group.source.filter(|_| group.role == Role::Follower && !is_asked) else {
-            return;
+        let reads = &mut self.groups[index].reads;
+        let is_asked = reads.echoed_ns != 0 && now.monotonic_ns.saturating_sub(reads.echoed_ns) < ECHO_AGAIN_MS * MS;
+        if !is_asked && self.push_echo(index, now.monotonic_ns) {
+            self.groups[index].reads.echoed_ns = now.monotonic_ns;
+        }
+    }
+
+    /// Asks the writer to tell each commit at once for a while, unless it was asked lately: session reads come here, and wait for no tick.
+    fn ask_for_commits(&mut self, now: Now, index: usize) {
+        let group = &self.groups[index];
+        let view = group.log_view;
+        let is_asked = |(of, asked_ns): (View, u64)| {
+            of == view && now.monotonic_ns.saturating_sub(asked_ns) < COMMITS_AGAIN_MS * MS
         };
-        group.reads.echoed_ns = now.monotonic_ns;
+        if !group.reads.asked_commits.is_some_and(is_asked) && self.push_echo(index, NO_STAMP) {
+            self.groups[index].reads.asked_commits = Some((view, now.monotonic_ns));
+        }
+    }
+
+    /// Whether there was a way to a writer that this member follows.
+    fn push_echo(&mut self, index: usize, stamp_ns: u64) -> bool {
+        let group = &self.groups[index];
+        let Some(source) = group.source.filter(|_| group.role == Role::Follower) else {
+            return false;
+        };
         let echo = Echo {
             item: ItemHeader {
                 group: group.id.0.into(),
                 ..ItemHeader::default()
             },
             view: group.log_view.0.into(),
-            stamp_ns: now.monotonic_ns.into(),
+            stamp_ns: stamp_ns.into(),
         };
         let id = group.id;
-        if let Some(bytes) = self.item_to(source, id) {
-            echo.push(bytes, &[]);
-        }
+        let bytes = self.item_to(source, id);
+        bytes.map(|bytes| echo.push(bytes, &[])).is_some()
     }
 
     /// The writer says that its view stood after this member had asked.

@@ -225,6 +225,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) folded: Vec<u8>,
     /// Groups that this shard writes and whose followers may have a commit to be told.
     pub(crate) untold: Vec<u32>,
+    /// This turn ends with a frame for each commit that nothing took along.
+    pub(crate) tells: bool,
     /// Records of an ack that is being counted; kept for its memory.
     pub(crate) records: Vec<crate::link::Record>,
     /// Groups whose committed entries wait to take effect.
@@ -300,6 +302,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             touched: Vec::new(),
             folded: Vec::new(),
             untold: Vec::new(),
+            tells: false,
             records: Vec::new(),
             lagging: Vec::new(),
             round: 0,

@@ -51,6 +51,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub fn next_tick_ns(&self) -> u64 {
         let waits = self.pendings.first_due_ns != u64::MAX
             || !self.lagging.is_empty()
+            || !self.untold.is_empty()
             || self.links.iter().any(|link| !link.transfers.is_empty())
             || self.groups.iter().any(|group| {
                 let reads = &group.reads;
@@ -68,6 +69,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Time has passed.
     pub fn on_tick(&mut self, now: Now) {
         let before_ns = std::mem::replace(&mut self.ticked_ns, now.monotonic_ns);
+        self.tells = !self.untold.is_empty();
         self.catch_up();
         self.expire_pendings(now);
         self.tick_links(now, before_ns);

@@ -130,9 +130,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
 
     /// Whatever can leave leaves, link by link in the order of their places.
     fn flush_links(&mut self, now: Now) {
-        // A commit that a follower was not told goes over its link, once that is at rest.
         for local in &self.untold {
             let group = &self.groups[*local as usize];
+            if !self.tells && !group.reads.tells_at_once(now) {
+                continue;
+            }
             let untold = group
                 .followers
                 .iter()
@@ -151,6 +153,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             }
             from = index + 1;
         }
+        self.tells = false;
         debug_assert!({
             let mut unmarked = self
                 .links
@@ -170,6 +173,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         self.push_asks(index);
         let records = self.add_runs(index);
+        self.tell_commits(now, index);
         self.add_pieces(now, index, records > 0);
         let link = &mut self.links[index];
         if !link.outbox.has_items() {
@@ -254,7 +258,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 link.queue.push_back(local);
             }
         }
-        records + self.tell_commits(index)
+        records
     }
 
     /// Takes groups off the list whose commit every follower was told.
@@ -273,16 +277,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         });
     }
 
-    /// Followers learn a commit with the next run; one that no run follows is told when its link is at rest.
-    fn tell_commits(&mut self, index: usize) -> u32 {
-        if self.links[index].unacked() > 0
-            || !self.links[index].queue.is_empty()
-            || self.links[index].outbox.has_items()
-        {
-            return 0;
+    /// A follower learns a commit with the next run. One that no run takes along goes with any frame that leaves while nothing waits on the
+    /// link, at the latest with the tick; in a frame of its own at once only where followers are read: a frame costs as much as a message.
+    fn tell_commits(&mut self, now: Now, index: usize) {
+        let link = &self.links[index];
+        let is_quiet = link.unacked() == 0 && link.queue.is_empty();
+        if !self.tells && !is_quiet {
+            return;
         }
+        let is_due = self.tells || link.outbox.has_items();
         for local in &self.untold {
             let group = &mut self.groups[*local as usize];
+            if !is_due && !group.reads.tells_at_once(now) {
+                continue;
+            }
             let (commit, item) = (group.commit, group.commit_item());
             for progress in group
                 .followers
@@ -295,7 +303,6 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 }
             }
         }
-        0
     }
 }
 

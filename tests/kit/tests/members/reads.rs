@@ -55,7 +55,16 @@ fn with_entries(entries: u64) -> (Three, Vec<usize>) {
     }
     three.pass(|_, _, _| ());
     assert_eq!(three.replies.len() as u64, entries);
+    three.wait(10);
+    three.pass(|_, _, _| ());
     (three, members)
+}
+
+/// How many words of a commit pass, until nobody has anything more to say.
+fn commits(three: &mut Three) -> usize {
+    let mut told = 0;
+    three.pass(|_, _, items| told += items.iter().filter(|item| is(item, ItemKind::Commit)).count());
+    told
 }
 
 #[test]
@@ -161,8 +170,42 @@ fn any_member_answers_from_what_it_has_and_says_that_it_knows_no_age() {
 fn a_session_read_is_answered_by_a_follower_that_has_its_token() {
     let (mut three, members) = with_entries(3);
     three.read(members[1], &[(&key(7), at(ReadLevel::Session), session(3))]);
-    three.pass(|_, _, _| panic!("nobody else is asked"));
-    assert_eq!(three.answers, [(Outcome::Done, 3, NO_AGE)]);
+    assert_eq!(three.answers, [(Outcome::Done, 3, NO_AGE)], "nobody else is asked");
+}
+
+#[test]
+fn a_commit_that_nothing_takes_along_is_told_with_the_tick_and_at_once_where_followers_are_read() {
+    let (mut three, members) = with_entries(1);
+    let send = |three: &mut Three| {
+        let id = three.ask(&key(7), b"more");
+        three.send(members[0], id);
+    };
+    send(&mut three);
+    assert_eq!(commits(&mut three), 0, "nobody waits for it");
+    assert_eq!(three.replies.len(), 2, "but the client, who has its reply");
+    // The next run says it, and no other word does.
+    send(&mut three);
+    assert_eq!(commits(&mut three), 0);
+    three.wait(10);
+    assert_eq!(commits(&mut three), 2, "one for each follower");
+    three.wait(10);
+    assert_eq!(commits(&mut three), 0, "it was told");
+    three.read(members[1], &[(&key(7), here(ReadLevel::Session), session(3))]);
+    assert_eq!(commits(&mut three), 0, "there is nothing to tell");
+    send(&mut three);
+    assert_eq!(commits(&mut three), 2, "it is read");
+    three.read(members[1], &[(&key(7), here(ReadLevel::Session), session(4))]);
+    assert_eq!(three.answers, [(Outcome::Done, 3, NO_AGE), (Outcome::Done, 4, NO_AGE)]);
+    // Nobody has read for a while.
+    three.wait(2_000);
+    commits(&mut three);
+    send(&mut three);
+    assert_eq!(commits(&mut three), 0);
+    // A read that is the first asks the writer, who tells it then.
+    three.read(members[1], &[(&key(7), here(ReadLevel::Session), session(5))]);
+    assert_eq!(three.answers.len(), 2);
+    assert_eq!(commits(&mut three), 2);
+    assert_eq!(three.answers[2..], [(Outcome::Done, 5, NO_AGE)]);
 }
 
 #[test]
