@@ -188,6 +188,8 @@ impl<'a> RequestView<'a> {
     ///
     /// # Errors
     /// `ItemLength`, `Request` or `Operation`.
+    // Not called but inlined: taken apart from a result in memory, a view waits for every store before it, also for those to far logs.
+    #[inline]
     pub fn new_checked(item: &Item<'a>) -> Result<RequestView<'a>, FrameError> {
         let (header, rest) = item.fixed::<RequestHeader>()?;
         let operation = *Operation::ALL

@@ -329,10 +329,8 @@ impl<S: Default + core::fmt::Debug> Group<S> {
     ) -> Result<(), Contradiction> {
         let count = self.unapplied.committed(upto);
         // Rows of a million actors are far away: asked for together they come together.
-        let near = self
-            .unapplied
-            .touch(memory, count, |actor| self.registry.touch_row(actor));
-        std::hint::black_box(near);
+        let row = |actor| self.registry.ask_row::<M>(actor);
+        self.unapplied.ask(memory, count, row);
         let mut unapplied = std::mem::take(&mut self.unapplied);
         let mut left = count;
         let mut result = Ok(());

@@ -11,6 +11,7 @@ use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::shard::Shard;
 use crate::time::Now;
+use crate::waiting::Origin;
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Takes requests, one item behind the other, in order. A request may be longer than what a frame holds.
@@ -26,7 +27,13 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             let request = request.expect("local items are requests of clients");
             self.counters.requests += 1;
             let aim = self.aim_of(request.key);
-            self.on_client_request(now, ClientId::LOCAL, &request, aim.as_ref());
+            self.on_client_request(
+                now,
+                ClientId::LOCAL,
+                &Origin::Client(ClientId::LOCAL),
+                &request,
+                aim.as_ref(),
+            );
         }
     }
 

@@ -31,8 +31,8 @@ const SWEPT_CHUNK_BYTES_MIN: usize = 32 << 10;
 const SWEPT_PART: usize = 4;
 /// Books that are set aside for one log at the most, in chunks: a shard of that much memory can afford to ask for more.
 const BOOKS_MAX: usize = 4_096;
-/// A cache line.
-const LINE: u32 = 64;
+/// Of a run that comes so much of its place is asked for while it is checked: the rest comes as a stream.
+const AHEAD_BYTES: usize = 8 << 10;
 
 /// Where a run begins. Good until messages are dropped from the log: chunks then change their numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -252,17 +252,15 @@ impl Log {
     /// Asks for the memory that the next `bytes` bytes of entries will be written to. Far lines come together when they are asked for
     /// together; one store after the other in the midst of other work waits for each.
     #[inline]
-    pub fn warm<M: Memory>(&mut self, memory: &mut M, bytes: u32) {
+    pub fn warm<M: Memory>(&mut self, memory: &M, bytes: u32) {
         let Some(chunk) = self.chunks.last() else { return };
         let end = chunk.used + self.open.as_ref().map_or(0, |open| open.bytes);
-        let from = self.warmed.max(end).next_multiple_of(LINE);
-        let until = (self.warmed.max(end) + bytes).min(chunk.marks.at());
-        if from >= until {
-            return;
+        let from = self.warmed.max(end);
+        let until = (from + bytes).min(chunk.marks.at());
+        if from < until {
+            self.warmed = until;
+            M::ask_ahead(&memory.bytes(chunk.id)[from as usize..until as usize]);
         }
-        self.warmed = until;
-        let room = &mut memory.bytes_mut(chunk.id)[from as usize..until as usize];
-        room.iter_mut().step_by(LINE as usize).for_each(|byte| *byte = 0);
     }
 
     fn fits_open_run(&self, length: usize, time_ms: u64) -> bool {
@@ -397,6 +395,10 @@ impl Log {
         // Runs are cut once, by the writer: one that begins inside what is held is not of this log.
         if first <= self.sealed_seq.0 || run.header.prev_hash.get() != low(self.last_hash) {
             return Err(NotTaken::Contradicts);
+        }
+        if let Some(chunk) = self.chunks.last().filter(|chunk| chunk.has_room(bytes.len())) {
+            let at = chunk.used as usize;
+            M::ask_ahead(&memory.bytes(chunk.id)[at..at + bytes.len().min(AHEAD_BYTES)]);
         }
         let run = RunView::new_checked(bytes).map_err(NotTaken::Malformed)?;
         let hash = run.header.chain_hash.get();

@@ -58,6 +58,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let mut aims = std::mem::take(&mut self.aims);
         let mut items = frame.items();
+        // Made once for all of them: one that is made in parts and copied whole waits for every store before it, also for those to far logs.
+        let origin = Origin::Client(client);
         // What a client that was cut has sent besides is not run.
         while result.is_ok() && self.clients.contains_key(&client) {
             let portion = items.clone().take(PORTION);
@@ -66,7 +68,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 break;
             }
             for (item, aim) in portion.zip(&aims) {
-                result = result.and_then(|()| self.on_client_item(now, client, &item, aim.as_ref()));
+                result = result.and_then(|()| self.on_client_item(now, client, &origin, &item, aim.as_ref()));
                 items.next();
             }
         }
@@ -86,12 +88,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         aims.clear();
         aims.extend(items.clone().map(aim));
-        // One step for all of them, then the next: what a step reads is far, and where the next one reads depends on it.
+        // One step for all of them, then the next: what a step reads is far, was asked for by the one before, and says what the next one asks for.
         let registry = |aim: &Aim| Some(&self.groups[self.group_index(aim.group)?].registry);
-        let near = |aim: &Aim| registry(aim).map_or(0, |registry| registry.touch_index(aim.hash));
-        std::hint::black_box(aims.iter().flatten().fold(0, |sum, aim| sum ^ near(aim)));
-        for aim in aims.iter_mut().flatten() {
-            aim.place = registry(aim).and_then(|registry| registry.glance(aim.hash));
+        for aim in aims.iter().flatten() {
+            if let Some(registry) = registry(aim) {
+                registry.ask_index::<M>(aim.hash);
+            }
         }
         for (item, aim) in items.zip(aims.iter()) {
             let index = aim.as_ref().and_then(|aim| self.group_index(aim.group));
@@ -100,16 +102,21 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             {
                 // An entry is a little shorter than its request.
                 let bytes = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX).min(WARM_BYTES_MAX);
-                group.log.warm(&mut self.memory, bytes);
+                group.log.warm(&self.memory, bytes);
             }
         }
         let registry = |aim: &Aim| Some(&self.groups[self.group_index(aim.group)?].registry);
-        let found = |aim: &Aim| aim.place.zip(registry(aim));
-        let row = |aim: &Aim| found(aim).map_or(0, |(place, registry)| registry.touch(place));
-        let key = |aim: &Aim| found(aim).map_or(0, |(place, registry)| registry.touch_key(place));
-        let near = aims.iter().flatten().fold(0, |sum, aim| sum ^ row(aim));
-        let near = aims.iter().flatten().fold(near, |sum, aim| sum ^ key(aim));
-        std::hint::black_box(near);
+        for aim in aims.iter_mut().flatten() {
+            if let Some(registry) = registry(aim) {
+                aim.place = registry.glance(aim.hash);
+                aim.place.into_iter().for_each(|place| registry.ask::<M>(place));
+            }
+        }
+        for aim in aims.iter().flatten() {
+            if let Some((place, registry)) = aim.place.zip(registry(aim)) {
+                registry.ask_key::<M>(place);
+            }
+        }
     }
 
     /// What a request with this key is about; `None` if the key is malformed.
@@ -143,6 +150,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         &mut self,
         now: Now,
         client: ClientId,
+        origin: &Origin,
         item: &Item<'_>,
         aim: Option<&Aim>,
     ) -> Result<(), FrameError> {
@@ -153,7 +161,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                     return Err(FrameError::Request);
                 }
                 self.counters.requests += 1;
-                self.on_client_request(now, client, &request, aim);
+                self.on_client_request(now, client, origin, &request, aim);
                 Ok(())
             }
             ItemKind::Part => {
@@ -170,7 +178,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 }
                 let request = RequestView::new_checked(&item)?;
                 let aim = self.aim_of(request.key);
-                self.on_client_item(now, client, &item, aim.as_ref())
+                self.on_client_item(now, client, origin, &item, aim.as_ref())
             }
             ItemKind::ReadBack => self.on_read_back(client, item),
             ItemKind::Ask => self.on_ask(now, client, item),
@@ -182,10 +190,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         &mut self,
         now: Now,
         client: ClientId,
+        origin: &Origin,
         request: &RequestView<'_>,
         aim: Option<&Aim>,
     ) {
-        let origin = Origin::Client(client);
+        let origin = *origin;
         let Some(aim) = aim else {
             return self.refuse(origin, request, Outcome::BadRequest, 0);
         };

@@ -79,6 +79,12 @@ pub trait Memory {
     /// # Panics
     /// If it was not given away: a bug in this process.
     fn take_back(&mut self, chunk: ChunkId);
+
+    /// A hint that a value is about to be read or written: its cache lines are asked for, and nobody waits for them. Changes nothing.
+    #[inline]
+    fn ask_ahead<T: ?Sized>(value: &T) {
+        let _ = value;
+    }
 }
 
 /// Bytes on their way out: `bytes`, with ranges of chunks spliced in. Each gather holds one pin on its chunk; whoever finishes the

@@ -13,6 +13,7 @@ mod keys;
 
 use crate::behaviour::KindId;
 use crate::ids::Seq;
+use crate::memory::Memory;
 use index::Index;
 use keys::Keys;
 
@@ -83,12 +84,10 @@ impl<S: Default> Registry<S> {
         self.index.find(hash, is_meant)
     }
 
-    /// Reads the line of the index in which a hash is looked for first, so that it is near then.
-    ///
-    /// Nothing here or in the other `touch_*` branches on what was read: a guess that turns out wrong throws away the reads behind it.
+    /// Asks for the line of the index in which a hash is looked for first.
     #[inline]
-    pub(crate) fn touch_index(&self, hash: u64) -> u64 {
-        self.index.touch(hash)
+    pub(crate) fn ask_index<M: Memory>(&self, hash: u64) {
+        self.index.ask::<M>(hash);
     }
 
     /// Where an actor with this hash probably lies. Reads the index alone.
@@ -97,23 +96,26 @@ impl<S: Default> Registry<S> {
         self.index.find(hash, |_| true).map(Place)
     }
 
-    /// Reads both ends of an actor's row.
+    /// Asks for an actor's row.
     #[inline]
-    pub(crate) fn touch(&self, place: Place) -> u64 {
-        self.touch_row(place.0)
+    pub(crate) fn ask<M: Memory>(&self, place: Place) {
+        self.ask_row::<M>(place.0);
     }
 
-    /// Reads the ends of an actor's key, whose row is near.
+    /// Asks for an actor's key. Reads its row.
     #[inline]
-    pub(crate) fn touch_key(&self, place: Place) -> u64 {
-        self.actor(place.0).map_or(0, |actor| self.keys.touch(actor.key_at))
+    pub(crate) fn ask_key<M: Memory>(&self, place: Place) {
+        if let Some(actor) = self.actor(place.0) {
+            self.keys.ask::<M>(actor.key_at);
+        }
     }
 
-    /// The same for an actor whose number is known.
+    /// Asks for the row of an actor whose number is known.
     #[inline]
-    pub(crate) fn touch_row(&self, number: u32) -> u64 {
-        let row = self.actor(number);
-        row.map_or(0, |actor| actor.last_seq.0 ^ u64::from(actor.kind.0))
+    pub(crate) fn ask_row<M: Memory>(&self, number: u32) {
+        if let Some(actor) = self.actor(number) {
+            M::ask_ahead(actor);
+        }
     }
 
     /// Adds an actor under the next number; `None` if the tables of this group are full.
@@ -189,15 +191,11 @@ mod tests {
             assert_eq!(registry.find(hash(number), &key(number)), Some(number));
             let place = registry.glance(hash(number)).unwrap();
             assert_eq!(place.0 / 3, number / 3, "one of those with this hash");
-            registry.touch(place);
-            registry.touch_key(place);
-            registry.touch_index(hash(number));
             let actor = registry.actor(number).unwrap();
             assert_eq!((actor.state, actor.kind), (u64::from(number) + 7, KIND));
         }
         assert_eq!(registry.find(hash(5), b"key/none"), None);
         assert!(registry.actor(1_000).is_none() && registry.actor(NO_ACTOR).is_none());
-        assert_eq!(registry.touch_row(NO_ACTOR), 0);
     }
 
     #[test]

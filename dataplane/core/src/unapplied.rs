@@ -82,19 +82,18 @@ impl Unapplied {
         runs.map(|run| usize::from(run.count)).sum()
     }
 
-    /// Reads the first bytes of so many entries, and calls `row` with the actor of each.
-    pub(crate) fn touch<M: Memory>(&self, memory: &M, count: usize, row: impl Fn(u32) -> u64) -> u64 {
-        let mut near = 0;
+    /// Asks for the beginnings of so many entries, and tells `row` the actor of each.
+    pub(crate) fn ask<M: Memory>(&self, memory: &M, count: usize, row: impl Fn(u32)) {
         let mut entries = self.entries.iter().take(count);
         for run in &self.runs {
             let Some(bytes) = (entries.len() > 0).then(|| memory.bytes(run.chunk)) else {
                 break;
             };
             for entry in entries.by_ref().take(usize::from(run.count)) {
-                near ^= row(entry.actor) ^ u64::from(bytes[entry.offset as usize]);
+                row(entry.actor);
+                M::ask_ahead(&bytes[entry.offset as usize]);
             }
         }
-        near
     }
 
     /// Takes the first run out, with the offsets of its entries, in the order of their seqs.

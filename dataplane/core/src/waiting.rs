@@ -96,7 +96,7 @@ impl WaitingQueue {
         if self.front == self.rows.len() {
             self.rows.clear();
             self.front = 0;
-        } else if self.front >= FRONT_MAX {
+        } else if self.front >= FRONT && self.front >= self.len() {
             self.rows.drain(..self.front);
             self.front = 0;
         }
@@ -133,8 +133,9 @@ impl WaitingQueue {
 
 /// Answers that a queue has room for from the beginning.
 const ROWS: usize = 256;
-/// Taken places at the front of a queue that never runs empty are given back at this many.
-const FRONT_MAX: usize = 4_096;
+/// Taken places at the front of a queue that never runs empty are used again when they are so many, and no fewer than those that wait: then
+/// each row moves once at the most, and the queue stays in few lines.
+const FRONT: usize = 32;
 
 /// An answer with a body, or about another entry than the last.
 #[derive(Debug)]

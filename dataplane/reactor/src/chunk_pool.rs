@@ -16,6 +16,7 @@ use waterpark_core::memory::{ChunkId, Memory, MemoryFull, Usage};
 
 use crate::buddy::{BLOCK, Buddy, Extent, PAGE};
 use crate::mapping::Mapping;
+use crate::prefetch;
 
 /// Huge pages are 2 MiB on the machines that have them; a base aligned to it lets the first one be used.
 const HUGE: usize = 2 << 20;
@@ -349,6 +350,11 @@ impl Memory for PoolMemory {
         if row.pins == 0 {
             self.vacate(chunk);
         }
+    }
+
+    #[inline]
+    fn ask_ahead<T: ?Sized>(value: &T) {
+        prefetch::lines_of(value);
     }
 }
 

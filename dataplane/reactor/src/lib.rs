@@ -28,6 +28,7 @@ pub mod event_loop;
 pub mod inbox;
 mod linger;
 mod mapping;
+mod prefetch;
 mod send_op;
 mod socket;
 pub mod spin;

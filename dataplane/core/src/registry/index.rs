@@ -9,6 +9,7 @@
 //! with the first line that is not full.
 
 use super::NO_ACTOR;
+use crate::memory::Memory;
 
 /// Places in one line.
 const LINE_PLACES: usize = 8;
@@ -20,7 +21,7 @@ const DOUBLING_LINES: usize = 16;
 
 /// One cache line of places. Hashes and numbers stand apart, so that all hashes are compared at once.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 struct Line {
     tags: [u32; LINE_PLACES],
     /// [`NO_ACTOR`] where nothing stands.
@@ -166,12 +167,13 @@ impl Index {
         }
     }
 
-    /// Reads the line in which a hash is looked for first.
+    /// Asks for the line in which a hash is looked for first.
     #[inline]
-    pub(super) fn touch(&self, hash: u64) -> u64 {
+    pub(super) fn ask<M: Memory>(&self, hash: u64) {
         let tag = tag_of(hash);
-        let table = self.tables.get(self.table_of(tag));
-        table.map_or(0, |table| u64::from(table.lines[table.home(tag)].tags[0]))
+        if let Some(table) = self.tables.get(self.table_of(tag)) {
+            M::ask_ahead(&table.lines[table.home(tag)]);
+        }
     }
 
     /// Adds a number under a hash.

@@ -3,6 +3,8 @@
 //! It knows neither actors nor hashes. The first block begins small and doubles until it is a whole one. **Invariant:** a key lies in one
 //! block, with its length in two bytes before it, and stays where it was put in it; a block holds no more than was set aside for it.
 
+use crate::memory::Memory;
+
 /// Bytes of a block. Longer than any key, and short enough that the one that is being filled costs little.
 const BLOCK_BYTES: usize = 1 << BLOCK_BITS;
 const BLOCK_BITS: u32 = 15;
@@ -77,12 +79,11 @@ impl Keys {
         &rest[..usize::from(u16::from_le_bytes(*length))]
     }
 
-    /// Reads a byte at either end of a short key: most are shorter than half a line, so that all of it is near then.
+    /// Asks for a key of which nothing is known: most are shorter than half a line.
     #[inline]
-    pub(super) fn touch(&self, at: u32) -> u64 {
+    pub(super) fn ask<M: Memory>(&self, at: u32) {
         let bytes = self.from(at);
-        let near = |at: usize| u64::from(bytes.get(at).copied().unwrap_or(0));
-        near(0) ^ near(31)
+        M::ask_ahead(&bytes[..bytes.len().min(32)]);
     }
 }
 
@@ -97,7 +98,6 @@ mod tests {
         let at: Vec<u32> = (0..3_000).map(|number| keys.put(&key(number)).unwrap()).collect();
         for (number, at) in at.iter().enumerate() {
             assert_eq!(keys.key(*at), key(number));
-            keys.touch(*at);
         }
         assert!(keys.blocks.len() > 20);
         assert!(keys.blocks.iter().all(|block| block.capacity() == BLOCK_BYTES));

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use io_uring::cqueue;
 
+use super::buffer_ring::BufferRing;
 use super::operation::Operation;
 use super::{Connection, Phase, Receive, UringDriver, group};
 use crate::connection::ConnectionId;
@@ -52,6 +53,7 @@ impl UringDriver {
             }
         }
         self.completed = completed;
+        self.buffers.iter_mut().for_each(BufferRing::end_turn);
         if woken {
             events.push(Event::Woken);
         }
@@ -157,6 +159,7 @@ impl UringDriver {
                 }
             }
             Err(libc::ENOBUFS) => {
+                self.buffers[group(profile)].lacked();
                 let (_, connection) = self.connections.in_slot(slot);
                 if connection.wants_receive() {
                     connection.receive = Receive::Starved;
