@@ -55,12 +55,37 @@ pub struct Gaps {
     pub never: u64,
     /// Of the keys that a victim wrote, by round.
     pub by_round: Vec<Histogram<u64>>,
-    /// What session reads of the keys that a victim wrote took at most, beyond the slowest in the calm before.
-    pub reads: Histogram<u64>,
-    /// The same of the other keys: what more reads, and the machine, make of the slowest.
-    pub reads_others: Histogram<u64>,
+    /// The slowest session reads of the keys that a victim wrote.
+    pub reads: SlowestReads,
+    /// Those of the other keys.
+    pub reads_others: SlowestReads,
     /// Session reads that were not answered.
     pub reads_failed: u64,
+}
+
+/// What the slowest session read of each key took, in µs, in two stretches of one length: the slowest of more reads is slower, whatever is done.
+#[derive(Debug)]
+pub struct SlowestReads {
+    /// From the fault on, of those that had begun and not ended then as well.
+    pub fault: Histogram<u64>,
+    /// In the calm, up to the fault.
+    pub calm: Histogram<u64>,
+}
+
+impl SlowestReads {
+    fn new() -> SlowestReads {
+        SlowestReads {
+            fault: histogram(),
+            calm: histogram(),
+        }
+    }
+}
+
+impl Round {
+    /// How long after the fault reads are looked at, and before it: to the end of the window, but no longer than the calm was.
+    fn reads_ns(&self) -> u64 {
+        (self.until_ns - self.fault_ns).min(self.fault_ns - self.calm_ns)
+    }
 }
 
 fn histogram() -> Histogram<u64> {
@@ -79,19 +104,20 @@ impl Gaps {
         self.reads_failed = reads().filter(|row| row.end != End::Acked).count() as u64;
         let answers = by_key(reads(), keys);
         for round in rounds {
+            let (fault_ns, for_ns) = (round.fault_ns, round.reads_ns());
             for (answers, touched) in answers.iter().zip(&round.touched) {
+                let of = match touched {
+                    true => &mut self.reads,
+                    false => &mut self.reads_others,
+                };
                 let slowest = |is_within: &dyn Fn(&Ack) -> bool| {
                     let within = answers.iter().filter(|ack| is_within(ack));
-                    within.map(|ack| ack.ended_ns - ack.sent_ns).max().unwrap_or(0)
+                    within.map(|ack| ack.ended_ns - ack.sent_ns).max().unwrap_or(0) / 1_000
                 };
-                let usual_ns = slowest(&|ack| ack.sent_ns >= round.calm_ns && ack.ended_ns < round.fault_ns);
-                let cost_ns = slowest(&|ack| ack.ended_ns >= round.fault_ns && ack.sent_ns < round.until_ns);
-                let of = if *touched {
-                    &mut self.reads
-                } else {
-                    &mut self.reads_others
-                };
-                of.saturating_record(cost_ns.saturating_sub(usual_ns) / 1_000);
+                let met = |ack: &Ack| ack.ended_ns >= fault_ns && ack.sent_ns < fault_ns + for_ns;
+                let before = |ack: &Ack| ack.ended_ns < fault_ns && ack.ended_ns >= fault_ns - for_ns;
+                of.fault.saturating_record(slowest(&met));
+                of.calm.saturating_record(slowest(&before));
             }
         }
     }
@@ -120,8 +146,8 @@ pub(super) fn gaps(acks: &[Vec<Ack>], rounds: &[Round], is_direct: impl Fn(usize
         calm: histogram(),
         whole: histogram(),
         never: 0,
-        reads: histogram(),
-        reads_others: histogram(),
+        reads: SlowestReads::new(),
+        reads_others: SlowestReads::new(),
         reads_failed: 0,
         by_round: Vec::new(),
     };
@@ -226,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_read_costs_what_it_took_beyond_the_slowest_of_the_calm() {
+    fn the_slowest_reads_are_those_of_two_stretches_of_one_length() {
         let read = |key, sent_ms: u64, ended_ms: u64, end| Row {
             serial: key,
             sent_ns: sent_ms * MS,
@@ -237,10 +263,12 @@ mod tests {
             reads: vec![
                 read(0, 10, 12, End::Acked),
                 read(0, 20, 25, End::Acked),
-                // Under way when the fault came, and longer than any before it.
+                // Under way when the fault came.
                 read(0, 40, 60, End::Acked),
                 read(1, 10, 20, End::Acked),
                 read(1, 50, 58, End::Acked),
+                // Longer after the fault than the calm before it was.
+                read(1, 95, 195, End::Acked),
                 read(2, 50, 400, End::Acked),
                 read(1, 90, 95, End::Failed),
             ],
@@ -248,15 +276,25 @@ mod tests {
         };
         let mut gaps = gaps(&[Vec::new(), Vec::new(), Vec::new()], &[], |_| false);
         gaps.add_reads(&[lane], 3, &[round(&[true, true, false])]);
-        assert_eq!((gaps.reads.len(), gaps.reads_failed), (2, 1));
-        assert_eq!(gaps.reads.min(), 0, "no read of the second key took longer than before");
-        assert!(gaps.reads.max().abs_diff(15_000) < 15, "{}", gaps.reads.max());
-        assert_eq!(gaps.reads_others.len(), 1, "nobody hit the third key");
-        assert!(
-            gaps.reads_others.max().abs_diff(350_000) < 350,
-            "{}",
-            gaps.reads_others.max()
+        let ms = |us: u64| (us + 500) / 1_000;
+        let range = |of: &Histogram<u64>| (of.len(), ms(of.min()), ms(of.max()));
+        assert_eq!(range(&gaps.reads.fault), (2, 8, 20));
+        assert_eq!(range(&gaps.reads.calm), (2, 5, 10));
+        assert_eq!(
+            range(&gaps.reads_others.fault),
+            (1, 350, 350),
+            "nobody hit the third key"
         );
+        assert_eq!((gaps.reads_others.calm.max(), gaps.reads_failed), (0, 1));
+    }
+
+    #[test]
+    fn reads_are_looked_at_to_the_end_of_the_window_where_the_calm_was_long_enough() {
+        let round = Round {
+            until_ns: 60 * MS,
+            ..round(&[true])
+        };
+        assert_eq!(round.reads_ns(), 15 * MS);
     }
 
     #[test]

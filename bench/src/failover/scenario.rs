@@ -15,6 +15,8 @@ use crate::timeline::Event;
 
 /// How long nothing is done before a fault.
 const CALM: Duration = Duration::from_millis(1_500);
+/// The same before a drain, which reads are not to notice: so long that it takes no longer until all keys were acked again for a while.
+const CALM_BEFORE_DRAIN: Duration = Duration::from_secs(4);
 /// How long all keys may take until they are acked again.
 const AGAIN_MAX: Duration = Duration::from_secs(20);
 /// How long is looked for more gaps after that.
@@ -151,7 +153,7 @@ impl Times {
                 break;
             }
             let calm_ns = load.now_ns();
-            if !stage.wait(CALM) {
+            if !stage.wait(self.calm()) {
                 break;
             }
             let chosen = stage.choose(self.scenario);
@@ -195,6 +197,13 @@ impl Times {
             rounds,
             events: events.all,
             whole,
+        }
+    }
+
+    fn calm(self) -> Duration {
+        match self.scenario {
+            Scenario::Drain => CALM_BEFORE_DRAIN,
+            _ => CALM,
         }
     }
 

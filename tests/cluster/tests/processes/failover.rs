@@ -19,7 +19,7 @@ fn once(scenario: &str, folder: &Path) -> Value {
     let fault = ["bench", "failover", "--scenario", scenario, "--times", "1"];
     let load = ["--keys", "64", "--every", "50ms", "--save", &folder, "--json"];
     let report = type_in(&[&fault[..], &load[..]].concat()).ends(0).json();
-    assert_eq!(report["schema"], "waterpark.bench_failover.2");
+    assert_eq!(report["schema"], "waterpark.bench_failover.3");
     let figures = report["scenarios"][0].clone();
     assert_eq!(
         (&figures["scenario"], &figures["times"]),
