@@ -27,9 +27,6 @@ use crate::run::{RunError, Verdict};
 /// No repeat is begun that would probably end later than this after the beginning: the whole shall be over in 20 minutes.
 const REPEATS_UNTIL: Duration = Duration::from_secs(18 * 60);
 
-/// So long after a cluster has ended nothing is measured: the kernel takes back its memory behind it, and would be measured too.
-const REST: Duration = Duration::from_secs(3);
-
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct FiguresPlan {
@@ -93,13 +90,20 @@ pub fn measure(plan: &FiguresPlan, mut say: impl FnMut(&str), go_on: impl Fn() -
     let carry_out = |work: Work| {
         let name = work.name();
         if !std::mem::take(&mut is_first) {
-            std::thread::sleep(REST);
+            rest(work.rest(), &go_on);
         }
         works::carry_out(work, plan, &mut |what| say(&format!("{name}: {what}")), &go_on)
     };
     let mut lines = lines(&plan.only);
     repeat(&works, plan.times, carry_out, &go_on, &mut lines);
     lines
+}
+
+fn rest(time: Duration, go_on: &impl Fn() -> bool) {
+    let until = Instant::now() + time;
+    while go_on() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// A line for each part of these figures, in their order, without values.
