@@ -13,9 +13,9 @@ codes! {
         effect: NOT_SENT,
         remedy: "Caller: correct what the line names; `waterpark help` lists the commands, `--help` behind one its options.";
     OptionRange = 1702, "an option is out of range",
-        cause: "The option takes numbers between bounds, and this is another.",
+        cause: "The option takes numbers between bounds, and this is another; or it means nothing beside what else was asked for.",
         effect: NOT_SENT,
-        remedy: "Caller: choose a number between the bounds that are shown.";
+        remedy: "Caller: choose a number between the bounds that are shown, or leave the option out that is named.";
     LinesAndMessage = 1703, "--lines beside a message",
         cause: "With --lines the messages come from stdin or a file; which of both is meant cannot be known.",
         effect: NOT_SENT,
