@@ -210,7 +210,7 @@ impl ClientCore {
             && let Some(number) = lane.take_number()
         {
             self.number(index, lane_index, number);
-            self.dispatch(now_ns, index);
+            self.dispatch_first(now_ns, index, key.key.bytes(), message);
         } else {
             row.stage = Stage::Waiting;
             lane.waiting.push_back(index);

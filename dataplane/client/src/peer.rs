@@ -9,9 +9,10 @@ use waterpark_wire::frame::{FRAME_BYTES_MAX, FRAME_HEADER, FrameAddress, FrameBu
 use waterpark_wire::framer::Framer;
 use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::link::{Assembly, PART_BYTES, PART_FIRST, PART_LAST, PartHeader};
+use waterpark_wire::request::{REQUEST_HEADER, RequestHeader};
 use waterpark_wire::{checksum, padded};
-use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::routing::Address;
 
@@ -152,21 +153,68 @@ impl Peer {
             let bytes = [head, tail].concat();
             return self.long.push_back(Long { bytes, sent: 0 });
         }
+        self.make_room(length, frame_bytes);
+        self.item(head, tail);
+    }
+
+    /// Closes the frame where an item does not fit it any more.
+    #[inline]
+    fn make_room(&mut self, length: usize, frame_bytes: usize) {
         if self.frame.items() > 0 && self.out.len() - self.closed + padded(length) > frame_bytes {
             self.close();
         }
-        self.item(head, tail);
+    }
+
+    /// Takes a request: `put` writes its header, and its body lies in pieces.
+    ///
+    /// No byte of it is read that was just written. A load that spans two younger stores waits until these have left for the cache, and with them
+    /// all before, also those to a row that is far away; so a header is written in its place, and pieces are not put together before.
+    #[inline]
+    pub(crate) fn push_request<const N: usize>(
+        &mut self,
+        put: impl FnOnce(&mut RequestHeader),
+        body: [&[u8]; N],
+        frame_bytes: usize,
+    ) {
+        let length = REQUEST_HEADER + body.iter().map(|piece| piece.len()).sum::<usize>();
+        if length > PART_BYTES {
+            let mut header = RequestHeader::default();
+            put(&mut header);
+            return self.push(header.as_bytes(), &body.concat(), frame_bytes);
+        }
+        self.make_room(length, frame_bytes);
+        self.begin(length);
+        let at = self.out.len();
+        self.out.resize(at + REQUEST_HEADER, 0);
+        let place = RequestHeader::mut_from_bytes(&mut self.out[at..]).expect("its place has its size");
+        put(place);
+        for piece in body {
+            self.out.extend_from_slice(piece);
+        }
+        self.pad(length);
     }
 
     #[inline]
     fn item(&mut self, head: &[u8], tail: &[u8]) {
+        let length = head.len() + tail.len();
+        self.begin(length);
+        self.out.extend_from_slice(head);
+        self.out.extend_from_slice(tail);
+        self.pad(length);
+    }
+
+    /// Begins an item: a frame header where it is the first.
+    #[inline]
+    fn begin(&mut self, length: usize) {
         if self.frame.items() == 0 {
             self.out.resize(self.closed + FRAME_HEADER, 0);
         }
-        let length = head.len() + tail.len();
         self.out.reserve(padded(length));
-        self.out.extend_from_slice(head);
-        self.out.extend_from_slice(tail);
+    }
+
+    /// Ends it.
+    #[inline]
+    fn pad(&mut self, length: usize) {
         self.out.extend_from_slice(&[0; 16][..padded(length) - length]);
         self.frame.pushed();
     }

@@ -9,7 +9,7 @@ use waterpark_wire::request::{Operation, ReadLevel};
 use crate::completion::Ticket;
 
 const INDEX_BITS: u32 = 24;
-/// A row's buffer above this is given back with the row.
+/// A request larger than this takes its buffer with it.
 const BUFFER_KEPT: usize = 2 << 10;
 
 /// Where a request stands.
@@ -53,20 +53,12 @@ pub(crate) enum Target {
     Anyone,
 }
 
-/// One request.
+/// One request. What its end reads stands together, in one cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Request {
     generation: u32,
-    pub(crate) stage: Stage,
-    pub(crate) asks: Asks,
-    pub(crate) target: Target,
-    /// The caller does not know of it: the core asked itself.
-    pub(crate) internal: bool,
-    pub(crate) hold_unknown: bool,
-    /// The fate of an earlier copy is not known: a refusal is not definite any more.
-    pub(crate) dirty: bool,
     pub(crate) attempts: u32,
-    pub(crate) attempts_max: u32,
     pub(crate) tag: u64,
     pub(crate) group: u32,
     /// Its lane, if it is numbered.
@@ -74,27 +66,40 @@ pub(crate) struct Request {
     /// Its number in the session `serial`; 0 for none.
     pub(crate) number: u32,
     pub(crate) serial: u32,
-    /// Its lane counts it as live.
-    pub(crate) counted: bool,
     /// The connection on which a copy is under way.
     pub(crate) peer: u32,
-    /// Monotonic ns.
-    pub(crate) deadline_ns: u64,
-    /// The last refusal and its detail.
-    pub(crate) refusal: Option<(Outcome, u32)>,
-    /// The session that the number is of.
-    pub(crate) session: [u8; 16],
     /// The mark that the newest copy carries.
     pub(crate) mark: u32,
-    /// Bytes of the key, without padding.
-    pub(crate) key_length: u16,
-    pub(crate) operation: Operation,
-    pub(crate) level: ReadLevel,
+    pub(crate) stage: Stage,
+    pub(crate) asks: Asks,
+    /// The caller does not know of it: the core asked itself.
+    pub(crate) internal: bool,
+    pub(crate) hold_unknown: bool,
+    /// The fate of an earlier copy is not known: a refusal is not definite any more.
+    pub(crate) dirty: bool,
+    /// Its lane counts it as live.
+    pub(crate) counted: bool,
     /// The member that it goes to shall answer itself.
     pub(crate) here: bool,
+    pub(crate) operation: Operation,
+    pub(crate) level: ReadLevel,
+    /// Bytes of the key, without padding.
+    pub(crate) key_length: u16,
+    /// As many of `bytes` as are counted among those of all open requests.
+    counted_bytes: u32,
+    /// Monotonic ns.
+    pub(crate) deadline_ns: u64,
     /// Key, padding and message; a question for a document whole.
     pub(crate) bytes: Vec<u8>,
+    /// The session that the number is of.
+    pub(crate) session: [u8; 16],
+    pub(crate) target: Target,
+    pub(crate) attempts_max: u32,
+    /// The last refusal and its detail.
+    pub(crate) refusal: Option<(Outcome, u32)>,
 }
+
+const _: () = assert!(size_of::<Request>() == 128, "two cache lines");
 
 impl Request {
     fn new() -> Request {
@@ -120,6 +125,7 @@ impl Request {
             session: [0; 16],
             mark: 0,
             key_length: 0,
+            counted_bytes: 0,
             operation: Operation::Send,
             level: ReadLevel::Linearizable,
             here: false,
@@ -128,12 +134,54 @@ impl Request {
     }
 }
 
+/// The rows that are not in use, taken in the order of their numbers, round and round.
+///
+/// What was sent first ends first, more or less. So neighbours come free together and are used again one after the other, and the processor has
+/// fetched a row by the time it is asked for; the one that came free last would be anywhere.
+#[derive(Debug, Default)]
+struct FreeRows {
+    /// A bit for each row that is free.
+    words: Vec<u64>,
+    /// The word from which the next one is looked for.
+    at: usize,
+    count: usize,
+}
+
+impl FreeRows {
+    fn take(&mut self) -> Option<u32> {
+        if self.count == 0 {
+            return None;
+        }
+        while self.words[self.at] == 0 {
+            self.at = if self.at + 1 == self.words.len() {
+                0
+            } else {
+                self.at + 1
+            };
+        }
+        let word = &mut self.words[self.at];
+        let bit = word.trailing_zeros();
+        *word &= *word - 1;
+        self.count -= 1;
+        Some(u32::try_from(self.at * 64).expect("at most 2^24 rows") + bit)
+    }
+
+    fn put(&mut self, index: u32) {
+        let word = index as usize / 64;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << (index % 64);
+        self.count += 1;
+    }
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Requests {
     rows: Vec<Request>,
     due_ns: Vec<u64>,
-    free: Vec<u32>,
+    free: FreeRows,
     limit: usize,
     bytes_max: usize,
     /// Bytes of all open requests.
@@ -147,7 +195,7 @@ impl Requests {
         Requests {
             rows: Vec::new(),
             due_ns: Vec::new(),
-            free: Vec::new(),
+            free: FreeRows::default(),
             limit: limit.min(1 << INDEX_BITS) as usize,
             bytes_max,
             bytes: 0,
@@ -156,7 +204,7 @@ impl Requests {
     }
 
     pub(crate) fn open(&self) -> usize {
-        self.rows.len() - self.free.len()
+        self.rows.len() - self.free.count
     }
 
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
@@ -165,12 +213,13 @@ impl Requests {
 
     /// Opens a row; the caller fills in what matters and has asked [`Requests::has_room`]. Its buffer is empty.
     pub(crate) fn insert(&mut self, deadline_ns: u64) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
+        let index = self.free.take().unwrap_or_else(|| {
             self.rows.push(Request::new());
             self.due_ns.push(u64::MAX);
             u32::try_from(self.rows.len() - 1).expect("at most 2^24 rows")
         });
         let row = &mut self.rows[index as usize];
+        row.bytes.clear();
         row.generation = row.generation.wrapping_add(1);
         row.dirty = false;
         row.internal = false;
@@ -189,26 +238,33 @@ impl Requests {
 
     /// Counts the bytes of a row whose buffer was filled.
     pub(crate) fn count(&mut self, index: u32) {
-        self.bytes += self.rows[index as usize].bytes.len();
+        let row = &mut self.rows[index as usize];
+        row.counted_bytes = u32::try_from(row.bytes.len()).expect("messages are bounded far below 4 GiB");
+        self.bytes += row.bytes.len();
     }
 
+    /// Takes a row out of use. A small buffer stays as it is, and is not so much as looked at: it has left the caches.
     pub(crate) fn remove(&mut self, index: u32) {
         let row = &mut self.rows[index as usize];
         row.stage = Stage::Free;
-        self.bytes -= row.bytes.len();
-        row.bytes.clear();
-        if row.bytes.capacity() > BUFFER_KEPT {
+        let bytes = std::mem::take(&mut row.counted_bytes) as usize;
+        self.bytes -= bytes;
+        if bytes > BUFFER_KEPT {
             row.bytes = Vec::new();
         }
         self.due_ns[index as usize] = u64::MAX;
-        self.free.push(index);
+        self.free.put(index);
     }
 
     /// Cuts a request to its first bytes: its message is dropped.
     pub(crate) fn truncate(&mut self, index: u32, length: usize) {
         let row = &mut self.rows[index as usize];
-        self.bytes -= row.bytes.len() - length;
         row.bytes.truncate(length);
+        if row.bytes.capacity() > BUFFER_KEPT {
+            row.bytes.shrink_to_fit();
+        }
+        self.bytes -= row.counted_bytes as usize;
+        self.count(index);
     }
 
     pub(crate) fn row(&self, index: u32) -> &Request {
@@ -245,6 +301,14 @@ impl Requests {
         // A ticket has 56 bits.
         let index = self.find(Ticket(correlation >> 8))?;
         Some((index, correlation == self.correlation(index)))
+    }
+
+    /// Reads a little of the row that a correlation names, if there is one: it comes near while others are read.
+    #[inline]
+    pub(crate) fn glance(&self, correlation: u64) -> u32 {
+        let index = (correlation >> 8) & ((1 << INDEX_BITS) - 1);
+        let row = usize::try_from(index).ok().and_then(|index| self.rows.get(index));
+        row.map_or(0, |row| row.generation)
     }
 
     /// Collects the rows that are due.
@@ -315,6 +379,45 @@ mod tests {
         assert!(!requests.has_room(0));
         requests.remove(index);
         assert!(requests.has_room(100));
+    }
+
+    #[test]
+    fn rows_that_came_free_are_used_again_in_the_order_of_their_numbers() {
+        let mut requests = Requests::new(1_000, 1_000);
+        let all: Vec<u32> = (0..200).map(|_| requests.insert(5)).collect();
+        assert_eq!(all, (0..200).collect::<Vec<u32>>());
+        for index in [150, 3, 70, 71, 199, 64] {
+            requests.remove(index);
+        }
+        assert_eq!(requests.open(), 194);
+        let again: Vec<u32> = (0..6).map(|_| requests.insert(5)).collect();
+        assert_eq!(again, [3, 64, 70, 71, 150, 199]);
+        // Where it went on, not at the first one.
+        for index in [5, 130, 198] {
+            requests.remove(index);
+        }
+        assert_eq!([(); 3].map(|()| requests.insert(5)), [198, 5, 130]);
+        assert_eq!(requests.insert(5), 200, "none is free: one more");
+        assert_eq!(requests.open(), 201);
+    }
+
+    #[test]
+    fn a_row_that_is_used_again_has_nothing_of_what_it_was_before() {
+        let mut requests = Requests::new(10, 10_000);
+        for bytes in [90, 3 * BUFFER_KEPT] {
+            let index = requests.insert(1);
+            requests.row_mut(index).bytes.extend_from_slice(&vec![7; bytes]);
+            requests.count(index);
+            assert_eq!(requests.bytes, bytes);
+            requests.truncate(index, 40);
+            assert_eq!(requests.bytes, 40, "its message was dropped");
+            assert!(requests.row(index).bytes.capacity() <= BUFFER_KEPT);
+            requests.remove(index);
+            assert_eq!((requests.bytes, requests.open()), (0, 0));
+            let again = requests.insert(1);
+            assert_eq!((again, requests.row(again).bytes.len()), (index, 0));
+            requests.remove(again);
+        }
     }
 
     #[test]

@@ -5,14 +5,16 @@
 
 use waterpark_wire::item::{ItemHeader, ItemKind};
 use waterpark_wire::link::Ask;
+use waterpark_wire::padded;
 use waterpark_wire::reply::Outcome;
 use waterpark_wire::request::{HERE, REQUEST_HEADER, RequestHeader, SENT_BEFORE};
+use zerocopy::FromBytes;
 use zerocopy::little_endian::{U16, U32};
-use zerocopy::{FromBytes, IntoBytes};
 
 use crate::client_core::{ClientCore, MS};
 use crate::completion::{Completion, Token};
 use crate::error::ClientError;
+use crate::peer::Peer;
 use crate::requests::{Asks, Request, Stage, Target};
 
 impl ClientCore {
@@ -78,8 +80,29 @@ impl ClientCore {
     }
 
     /// Sends a copy of a request, or parks it until there is a connection.
-    #[inline]
     pub(crate) fn dispatch(&mut self, now_ns: u64, index: u32) {
+        self.dispatch_by(now_ns, index, |peer, row, stamp, frame_bytes| match row.asks {
+            Asks::Document => {
+                let (ask, _) = Ask::mut_from_prefix(&mut row.bytes).expect("a question lies whole in its row");
+                ask.correlation = stamp.correlation.into();
+                peer.push(&row.bytes, &[], frame_bytes);
+            }
+            Asks::Effect | Asks::Read => peer.push_request(|header| stamp.put(row, header), [&row.bytes], frame_bytes),
+        });
+    }
+
+    /// Sends the first copy of a message, of which key and message are at hand. They lie in its row as well, where a far store may still be on
+    /// its way (see [`Peer::push_request`]).
+    #[inline]
+    pub(crate) fn dispatch_first(&mut self, now_ns: u64, index: u32, key: &[u8], message: &[u8]) {
+        let padding = &[0; 16][..padded(key.len()) - key.len()];
+        self.dispatch_by(now_ns, index, |peer, row, stamp, frame_bytes| {
+            peer.push_request(|header| stamp.put(row, header), [key, padding, message], frame_bytes);
+        });
+    }
+
+    #[inline]
+    fn dispatch_by(&mut self, now_ns: u64, index: u32, push: impl FnOnce(&mut Peer, &mut Request, &Stamp, usize)) {
         let row = self.requests.row(index);
         let (target, group, deadline_ns) = (row.target, row.group, row.deadline_ns);
         let Some(peer_index) = self.route(now_ns, target, group) else {
@@ -109,17 +132,11 @@ impl ClientCore {
         }
         peer.flying += 1;
         let row = self.requests.row_mut(index);
-        match row.asks {
-            Asks::Document => {
-                let (ask, _) = Ask::mut_from_prefix(&mut row.bytes).expect("a question lies whole in its row");
-                ask.correlation = correlation.into();
-                peer.push(&row.bytes, &[], self.options.frame_bytes);
-            }
-            Asks::Effect | Asks::Read => {
-                let header = header_of(row, correlation, deadline_ns.saturating_sub(now_ns).div_ceil(MS));
-                peer.push(header.as_bytes(), &row.bytes, self.options.frame_bytes);
-            }
-        }
+        let stamp = Stamp {
+            correlation,
+            left_ms: deadline_ns.saturating_sub(now_ns).div_ceil(MS),
+        };
+        push(peer, row, &stamp, self.options.frame_bytes);
         if !std::mem::replace(&mut peer.listed, true) {
             self.listed.push(peer_index);
         }
@@ -190,30 +207,38 @@ impl ClientCore {
     }
 }
 
-/// The header of the copy that is sent now.
-#[inline]
-fn header_of(row: &Request, correlation: u64, left_ms: u64) -> RequestHeader {
-    let small = |length: usize| U32::new(u32::try_from(length).expect("messages are bounded far below 4 GiB"));
-    let key_bytes = waterpark_wire::padded(row.key_length.into());
-    let flags = if row.dirty { SENT_BEFORE } else { 0 } | if row.here { HERE } else { 0 };
-    RequestHeader {
-        item: ItemHeader {
-            kind: ItemKind::Request as u8,
-            flags,
-            count: U16::new(row.key_length),
-            length: small(REQUEST_HEADER + row.bytes.len()),
-            group: U32::new(row.group),
-            aux: small(row.bytes.len() - key_bytes),
-        },
-        session: row.session,
-        correlation: correlation.into(),
-        key_hash: 0.into(),
-        number: row.number.into(),
-        mark: row.mark.into(),
-        timeout_ms: u32::try_from(left_ms).unwrap_or(u32::MAX).into(),
-        hops: 0,
-        operation: row.operation as u8,
-        level: row.level as u8,
-        reserved: 0,
+/// What tells a copy from others of its request.
+struct Stamp {
+    correlation: u64,
+    left_ms: u64,
+}
+
+impl Stamp {
+    /// Writes the header of this copy.
+    #[inline]
+    fn put(&self, row: &Request, header: &mut RequestHeader) {
+        let small = |length: usize| U32::new(u32::try_from(length).expect("messages are bounded far below 4 GiB"));
+        let key_bytes = padded(row.key_length.into());
+        let flags = if row.dirty { SENT_BEFORE } else { 0 } | if row.here { HERE } else { 0 };
+        *header = RequestHeader {
+            item: ItemHeader {
+                kind: ItemKind::Request as u8,
+                flags,
+                count: U16::new(row.key_length),
+                length: small(REQUEST_HEADER + row.bytes.len()),
+                group: U32::new(row.group),
+                aux: small(row.bytes.len() - key_bytes),
+            },
+            session: row.session,
+            correlation: self.correlation.into(),
+            key_hash: 0.into(),
+            number: row.number.into(),
+            mark: row.mark.into(),
+            timeout_ms: u32::try_from(self.left_ms).unwrap_or(u32::MAX).into(),
+            hops: 0,
+            operation: row.operation as u8,
+            level: row.level as u8,
+            reserved: 0,
+        };
     }
 }

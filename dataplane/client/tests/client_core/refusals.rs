@@ -17,7 +17,7 @@ fn script() -> Script {
 /// The second copy is the first one, but for what each copy writes anew.
 fn assert_same(first: &Seen, second: &Seen) {
     assert_eq!((first.session, first.number), (second.session, second.number));
-    assert_eq!(first.message, second.message);
+    assert_eq!((&first.key, &first.message), (&second.key, &second.message));
     assert_ne!(first.correlation, second.correlation, "a reply names its copy");
 }
 

@@ -39,6 +39,7 @@ pub(crate) struct Seen {
     pub(crate) level: u8,
     pub(crate) timeout_ms: u32,
     pub(crate) correlation: u64,
+    pub(crate) key: Vec<u8>,
     pub(crate) message: Vec<u8>,
     /// The document asked for, instead of all of the above.
     pub(crate) document: Option<u32>,
@@ -375,6 +376,7 @@ fn seen_of(peer: PeerId, item: &Item<'_>) -> Seen {
             level: 0,
             timeout_ms: 0,
             correlation: ask.correlation.get(),
+            key: Vec::new(),
             message: Vec::new(),
             document: Some(item.header.aux.get()),
         };
@@ -393,6 +395,7 @@ fn seen_of(peer: PeerId, item: &Item<'_>) -> Seen {
         level: request.header.level,
         timeout_ms: request.header.timeout_ms.get(),
         correlation: request.header.correlation.get(),
+        key: request.key.to_vec(),
         message: request.message.to_vec(),
         document: None,
     }
