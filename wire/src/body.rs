@@ -107,6 +107,23 @@ pub struct StatusBody {
     pub links: Vec<LinkBody>,
     /// Counters by name.
     pub counters: Vec<CounterBody>,
+    /// Actors that get most of the messages that this shard writes, in no order.
+    pub actors: Vec<ActorBody>,
+}
+
+/// What samples of the messages that a shard wrote, since its start, say of one actor. All samples are the counter `sampled`.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct ActorBody {
+    /// Its group.
+    pub group: u32,
+    /// Its canonical key.
+    pub key: Vec<u8>,
+    /// How many of the samples were its own, `others` more at the most. It only grows; where it does not, the actor was not counted meanwhile.
+    pub samples: u64,
+    /// So many of `samples` may be other actors', from before this one was counted.
+    pub others: u64,
+    /// Bytes of messages in its own samples.
+    pub bytes: u64,
 }
 
 /// One group on one member.

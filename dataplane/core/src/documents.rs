@@ -106,6 +106,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 .filter(|(_, info)| !info.left)
                 .map(|(row, _)| link(row))
                 .collect(),
+            actors: self.actor_bodies().collect(),
             counters: (self.counters.named().into_iter())
                 .chain(self.account().named())
                 .map(|(name, value)| CounterBody {

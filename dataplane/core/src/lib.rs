@@ -17,6 +17,7 @@ pub mod effects;
 mod follower;
 mod fresh;
 mod group;
+mod hot;
 pub mod ids;
 pub mod lane;
 mod link;

@@ -17,6 +17,7 @@ use crate::behaviour::{Answer, Behaviour, KindId};
 use crate::config::{Births, Config, Settings};
 use crate::effects::{Crossing, Cut, Effect, FrameOrigin};
 use crate::group::{Group, Progress, Role};
+use crate::hot::Hot;
 use crate::ids::{ClientId, GroupId, Incarnation, Lineage, LinkId, Member, NodeId, Seq, ShardId, View};
 use crate::link::{Ack, Up};
 use crate::links::Links;
@@ -62,6 +63,8 @@ pub struct Counters {
     pub requests: u64,
     /// Entries logged as writer.
     pub appended: u64,
+    /// Messages of these that were samples for which actors get most.
+    pub sampled: u64,
     /// Replies of committed entries.
     pub acked: u64,
     /// Refusals before execution.
@@ -115,6 +118,7 @@ impl Counters {
         vec![
             ("requests", self.requests),
             ("appended", self.appended),
+            ("sampled", self.sampled),
             ("acked", self.acked),
             ("refused", self.refused),
             ("unknown", self.unknown),
@@ -259,6 +263,7 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) snapshots: Snapshots,
     /// What rows have outside of their tables.
     pub(crate) census: Census,
+    pub(crate) hot: Hot,
     /// Groups that come from other shards of this node.
     pub(crate) arrivals: Vec<Arrival<B::State>>,
 }
@@ -322,6 +327,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             has_reported: false,
             snapshots: Snapshots::default(),
             census: Census::default(),
+            hot: Hot::default(),
             arrivals: Vec::new(),
         };
         let own = shard.settings.node;

@@ -476,6 +476,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let effect = group.take_effect(&self.behaviour, seq, time_ms, &header, introduced, session, event);
         effect.expect("the writer's own entry fits its own tables");
         self.counters.appended += 1;
+        if !bare {
+            let actor = header.actor.get();
+            let (id, view, bytes) = (group.id, group.log_view, request.message.len());
+            self.counters.sampled += u64::from(self.hot.wrote(id, view, seq, actor, bytes));
+        }
         let ready = (!self.answer.reply.is_empty()).then(|| {
             let header = reply_header(group, group.log_view, seq, outcome, request);
             Box::new(Ready {

@@ -1,8 +1,9 @@
 //! Valid bytes of every format, to be damaged. Built by the same writers that a node uses.
 
 use waterpark_wire::body::{
-    self, ConfigBody, CounterBody, FacilityBody, GroupBody, GroupStateBody, HappeningBody, LinkBody, MemberBody,
-    NodeBody, NodeStateBody, OrderBody, OrderedBody, SeatBody, SlotTableBody, StatusBody, TopologyBody, WhereBody,
+    self, ActorBody, ConfigBody, CounterBody, FacilityBody, GroupBody, GroupStateBody, HappeningBody, LinkBody,
+    MemberBody, NodeBody, NodeStateBody, OrderBody, OrderedBody, SeatBody, SlotTableBody, StatusBody, TopologyBody,
+    WhereBody,
 };
 use waterpark_wire::frame::{FRAME_HEADER, FrameAddress, FrameBuilder, FrameKind};
 use waterpark_wire::item::ItemHeader;
@@ -462,6 +463,11 @@ pub fn bodies() -> Vec<Vec<u8>> {
         counters: vec![CounterBody {
             name: "frames that straddled two receives".into(),
             value: 3,
+        }],
+        actors: vec![ActorBody {
+            group: 5,
+            key: vec![7; 40],
+            ..ActorBody::default()
         }],
         ..StatusBody::default()
     };

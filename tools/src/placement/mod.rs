@@ -33,7 +33,7 @@ const BUSIEST: usize = 10;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Show the cores of this host, what every shard does, and the groups that cost most
+    /// Show the cores of this host, what every shard does, and the groups and actors that cost most
     Show(Show),
     /// Say which groups should move between the shards of their nodes, and what that would bring; nothing moves
     Plan(apply::Wish),
@@ -232,6 +232,33 @@ fn text(seen: &Seen) -> String {
         }));
         out += &format!("\n\n{}", show::table(&rows));
     }
+    let hottest = hottest(&seen.nodes);
+    if !hottest.is_empty() {
+        let titles = [
+            "actor",
+            "group",
+            "node",
+            "shard",
+            "messages/s",
+            "of its shard's",
+            "bytes/s",
+            "of a core, by its messages",
+        ];
+        let mut rows = vec![titles.map(str::to_owned).to_vec()];
+        rows.extend(hottest.iter().map(|(node, shard, actor)| {
+            vec![
+                actor.key.clone(),
+                actor.group.to_string(),
+                node.name.clone(),
+                shard.shard.to_string(),
+                figures::count(whole(actor.messages_per_s)),
+                percent(actor.part),
+                figures::bytes(whole(actor.bytes_per_s)),
+                percent(actor.cpu),
+            ]
+        }));
+        out += &format!("\n\n{}", show::table(&rows));
+    }
     out.push('\n');
     for node in &seen.nodes {
         if let Some(imbalance) = node.imbalance() {
@@ -247,12 +274,25 @@ fn text(seen: &Seen) -> String {
     out.trim_end().to_owned()
 }
 
+fn shards_of(nodes: &[NodeLoad]) -> impl Iterator<Item = (&NodeLoad, &ShardLoad)> {
+    nodes
+        .iter()
+        .flat_map(|node| node.shards.iter().map(move |shard| (node, shard)))
+}
+
+/// The actors that get most, with where.
+fn hottest(nodes: &[NodeLoad]) -> Vec<(&NodeLoad, &ShardLoad, &load::ActorLoad)> {
+    let mut actors: Vec<_> = shards_of(nodes)
+        .flat_map(|(node, shard)| shard.actors.iter().map(move |actor| (node, shard, actor)))
+        .collect();
+    actors.sort_by(|a, b| b.2.messages_per_s.total_cmp(&a.2.messages_per_s));
+    actors.truncate(BUSIEST);
+    actors
+}
+
 /// The groups that cost most, with where.
 fn busiest(nodes: &[NodeLoad]) -> Vec<(&NodeLoad, &ShardLoad, &load::GroupLoad)> {
-    let shards = nodes
-        .iter()
-        .flat_map(|node| node.shards.iter().map(move |shard| (node, shard)));
-    let groups = shards.flat_map(|(node, shard)| shard.groups.iter().map(move |group| (node, shard, group)));
+    let groups = shards_of(nodes).flat_map(|(node, shard)| shard.groups.iter().map(move |group| (node, shard, group)));
     let mut groups: Vec<_> = groups.filter(|(_, _, group)| group.cpu > 0.0).collect();
     groups.sort_by(|a, b| b.2.cpu.total_cmp(&a.2.cpu));
     groups.truncate(BUSIEST);
@@ -273,11 +313,18 @@ fn object(seen: &Seen, arguments: &Show) -> Value {
             "bytes_per_s": group.bytes_per_s, "cpu": group.cpu,
         })
     };
+    let actor = |actor: &load::ActorLoad| {
+        json!({
+            "key": actor.key, "group": actor.group, "messages_per_s": actor.messages_per_s, "part_of_shard": actor.part,
+            "bytes_per_s": actor.bytes_per_s, "cpu": actor.cpu,
+        })
+    };
     let shard = |shard: &ShardLoad| {
         json!({
             "shard": shard.shard, "core": shard.core, "cpu": shard.cpu, "written_per_s": shard.written_per_s,
             "followed_per_s": shard.followed_per_s, "bytes_per_s": shard.bytes_per_s,
             "crossed_per_s": shard.crossed_per_s, "groups": shard.groups.iter().map(group).collect::<Vec<_>>(),
+            "actors": shard.actors.iter().map(actor).collect::<Vec<_>>(),
         })
     };
     let node = |node: &NodeLoad| {

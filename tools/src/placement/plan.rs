@@ -238,6 +238,7 @@ mod tests {
             bytes_per_s: 0.0,
             crossed_per_s: 0.0,
             groups: entries.iter().map(&mut group).collect(),
+            actors: Vec::new(),
         };
         NodeLoad {
             name: "FL-A-1".to_owned(),

@@ -109,6 +109,7 @@ mod tests {
             bytes_per_s: 1.0,
             crossed_per_s: 0.0,
             groups: vec![group(7, true, 0.3), group(9, false, 0.199), group(8, true, 0.001)],
+            actors: Vec::new(),
         };
         let node = NodeLoad {
             name: "<A>".to_owned(),

@@ -19,6 +19,7 @@ mod losses;
 mod mllp;
 mod mllp_configured;
 mod peers;
+mod placement;
 mod poor_hosts;
 mod refusals;
 mod results;
