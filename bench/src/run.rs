@@ -329,12 +329,13 @@ pub(crate) fn are_late(late: u64, sent: u64) -> bool {
     late * 100 > (sent + late) * LATE_PERCENT
 }
 
-/// A generator's client has room for whatever a schedule has under way.
+/// A generator's client has room for whatever a schedule has under way, also where all of it goes to one group: it stands for many clients.
 pub(crate) fn generators_options() -> ConnectOptions {
     ConnectOptions {
         client: ClientOptions {
             in_flight_max: 1 << 17,
             open_bytes_max: 1 << 30,
+            unordered_sessions_max: 1 << 9,
             ..ClientOptions::default()
         },
         ..ConnectOptions::default()

@@ -202,7 +202,12 @@ impl ClientCore {
         row.operation = Operation::Send;
         row.level = ReadLevel::Linearizable;
         row.here = false;
-        let lane_index = row.lane;
+        let first = row.lane;
+        let lane_index = if options.ordered {
+            first
+        } else {
+            self.unordered_lane(now_ns, first)
+        };
         let lane = &mut self.lanes[lane_index as usize];
         // Most often nothing waits in the lane, and its window is open.
         if lane.waiting.is_empty()
@@ -212,9 +217,9 @@ impl ClientCore {
             self.number(index, lane_index, number);
             self.dispatch_first(now_ns, index, key.key.bytes(), message);
         } else {
-            row.stage = Stage::Waiting;
-            lane.waiting.push_back(index);
-            self.feed_lane(now_ns, lane_index);
+            self.requests.row_mut(index).stage = Stage::Waiting;
+            self.lanes[first as usize].waiting.push_back(index);
+            self.feed_lane(now_ns, first);
         }
         Ok(self.requests.ticket(index))
     }
@@ -417,7 +422,7 @@ impl ClientCore {
             return Err(ClientError::NotReady);
         }
         let group = key.group.0;
-        if 2 * group as usize >= self.lanes.len() {
+        if group >= self.groups() {
             return Err(ClientError::NotMember { group });
         }
         let key_bytes = key.key.bytes();

@@ -28,6 +28,10 @@ pub(crate) struct Lane {
     ended: [u64; 4],
     /// The group's own time in seconds, and when it told that, monotonic ns.
     pub(crate) clock: Option<(u32, u64)>,
+    /// Of a further unordered lane of a group: its first one, in which requests of all of them wait; and which session of the client it has.
+    pub(crate) first: Option<(u32, usize)>,
+    /// The next unordered lane of the group.
+    pub(crate) further: Option<u32>,
     /// Requests that wait for a number, in the order of their calls.
     pub(crate) waiting: VecDeque<u32>,
     /// Requests whose session was refused before they took effect: (old number, request).
@@ -35,6 +39,14 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
+    /// A further unordered lane of the group whose first one this is, for that session of the client.
+    pub(crate) fn further(first: u32, which: usize) -> Lane {
+        Lane {
+            first: Some((first, which)),
+            ..Lane::default()
+        }
+    }
+
     /// Whether the lane's session takes new numbers at this time.
     pub(crate) fn has_session(&self, now_ns: u64) -> bool {
         now_ns < self.renew_ns
@@ -64,9 +76,14 @@ impl Lane {
         self.renew_ns == 0
     }
 
+    /// Whether the window has room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.next - self.mark < LANE_WINDOW
+    }
+
     /// The next number, if the window has room.
     pub(crate) fn take_number(&mut self) -> Option<u32> {
-        if self.next - self.mark >= LANE_WINDOW {
+        if !self.has_room() {
             return None;
         }
         let number = self.next;

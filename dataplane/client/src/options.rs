@@ -20,6 +20,9 @@ pub struct ClientOptions {
     /// A connection that leaves requests unanswered for so long is closed, in milliseconds. A request that is left unanswered for so long, though
     /// others are answered, goes to another node as well.
     pub silence_ms: u32,
+    /// Sessions for unordered messages to one group, at most, at least one. A session has 256 messages under way in a group: over a way of 60 ms that is
+    /// 4,000 a second. With more of them, another one is begun where all before are full. A group knows 4,096 sessions of all clients.
+    pub unordered_sessions_max: u16,
     /// Connects to the writers' shards. Without it, everything goes through the entry nodes, which pass it on.
     pub direct: bool,
 }
@@ -38,6 +41,7 @@ impl Default for ClientOptions {
             frame_bytes: 64 << 10,
             reply_bytes_max: 64 << 20,
             silence_ms: 10_000,
+            unordered_sessions_max: 1,
             direct: true,
         }
     }

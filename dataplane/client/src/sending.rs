@@ -14,8 +14,10 @@ use zerocopy::little_endian::{U16, U32};
 use crate::client_core::{ClientCore, MS};
 use crate::completion::{Completion, Token};
 use crate::error::ClientError;
+use crate::lane::Lane;
 use crate::peer::Peer;
 use crate::requests::{Asks, Request, Stage, Target};
+use crate::session::ORDERED;
 
 impl ClientCore {
     /// Gives numbers to what waits for them in a lane and sends it, as far as session and window allow.
@@ -27,29 +29,64 @@ impl ClientCore {
             }
             self.rebind(now_ns, lane_index);
         }
+        let first = self.lanes[lane_index as usize]
+            .first
+            .map_or(lane_index, |(first, _)| first);
         loop {
+            let waits = !self.lanes[first as usize].waiting.is_empty();
             let lane = &mut self.lanes[lane_index as usize];
-            if lane.waiting.is_empty() || !lane.has_session(now_ns) {
+            if !waits || !lane.has_session(now_ns) {
                 return;
             }
             let Some(number) = lane.take_number() else { return };
-            let index = lane.waiting.pop_front().expect("one waits");
+            let waiting = &mut self.lanes[first as usize].waiting;
+            let index = waiting.pop_front().expect("one waits");
             self.number(index, lane_index, number);
             self.dispatch(now_ns, index);
         }
     }
 
+    /// The lane of an unordered message: the group's first one, or the first after it that has room where that has none. Where something waits for a
+    /// number, it is behind that.
+    #[inline]
+    pub(crate) fn unordered_lane(&mut self, now_ns: u64, first: u32) -> u32 {
+        let lane = &self.lanes[first as usize];
+        if lane.has_room() || !lane.waiting.is_empty() || self.options.unordered_sessions_max <= 1 {
+            return first;
+        }
+        self.further_lane(now_ns, first).unwrap_or(first)
+    }
+
+    fn further_lane(&mut self, now_ns: u64, first: u32) -> Option<u32> {
+        let (mut at, mut count) = (first, 1);
+        while let Some(next) = self.lanes[at as usize].further {
+            (at, count) = (next, count + 1);
+            let lane = &self.lanes[at as usize];
+            let runs_empty = lane.live == 0 && lane.rebinds.is_empty();
+            if lane.has_room() && (lane.has_session(now_ns) || runs_empty && self.renew(now_ns, at)) {
+                return Some(at);
+            }
+        }
+        if count >= usize::from(self.options.unordered_sessions_max) {
+            return None;
+        }
+        let next = u32::try_from(self.lanes.len()).expect("groups and sessions are far fewer");
+        self.lanes.push(Lane::further(first, count + ORDERED));
+        self.lanes[at as usize].further = Some(next);
+        self.renew(now_ns, next).then_some(next)
+    }
+
     /// Begins the next session in a lane that has run empty.
     fn renew(&mut self, now_ns: u64, lane_index: u32) -> bool {
-        let ordered = lane_index % 2 == 1;
         let lane = &mut self.lanes[lane_index as usize];
+        let which = lane.first.map_or(lane_index as usize % 2, |(_, which)| which);
         // A group that disagrees about the time has its own sessions, born in its own time.
         let session = match lane.clock {
             Some((now_s, at_ns)) => {
                 let birth_s = u64::from(now_s) + now_ns.saturating_sub(at_ns) / (1000 * MS);
-                Some(self.births.open(now_ns, birth_s, ordered))
+                Some(self.births.open(now_ns, birth_s, which == ORDERED))
             }
-            None => self.births.shared(now_ns, ordered),
+            None => self.births.shared(now_ns, which),
         };
         let Some(session) = session else { return false };
         lane.adopt(&session);
@@ -73,6 +110,7 @@ impl ClientCore {
     pub(crate) fn number(&mut self, index: u32, lane_index: u32, number: u32) {
         let lane = &self.lanes[lane_index as usize];
         let row = self.requests.row_mut(index);
+        row.lane = lane_index;
         row.number = number;
         row.serial = lane.serial;
         row.session = lane.session;

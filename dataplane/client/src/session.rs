@@ -17,6 +17,9 @@ pub(crate) struct Session {
     pub(crate) renew_ns: u64,
 }
 
+/// Which of the shared sessions is ordered.
+pub(crate) const ORDERED: usize = 1;
+
 /// Opens sessions.
 #[derive(Debug)]
 pub(crate) struct Births {
@@ -24,8 +27,9 @@ pub(crate) struct Births {
     serial: u32,
     /// The cluster's wall clock in ms, and when that was, monotonic ns.
     clock: Option<(u64, u64)>,
-    /// The unordered and the ordered session that all lanes share unless their group disagrees about the time.
-    shared: [Option<Session>; 2],
+    /// The unordered and the ordered session that all lanes share unless their group disagrees about the time, and behind them those of further
+    /// unordered lanes.
+    shared: Vec<Option<Session>>,
 }
 
 impl Births {
@@ -36,7 +40,7 @@ impl Births {
             entropy: [word(low), word(high)],
             serial: 0,
             clock: None,
-            shared: [None; 2],
+            shared: Vec::new(),
         }
     }
 
@@ -49,15 +53,18 @@ impl Births {
         self.clock.is_some()
     }
 
-    /// The shared session, renewed if it is its time; `None` while the cluster's time is not known.
-    pub(crate) fn shared(&mut self, now_ns: u64, ordered: bool) -> Option<Session> {
-        let index = usize::from(ordered);
+    /// A shared session, renewed if it is its time; `None` while the cluster's time is not known. `index` is 0 for the first unordered one, 1 for
+    /// the ordered one, more for further unordered ones.
+    pub(crate) fn shared(&mut self, now_ns: u64, index: usize) -> Option<Session> {
+        if self.shared.len() <= index {
+            self.shared.resize(index + 1, None);
+        }
         if let Some(session) = self.shared[index].filter(|session| now_ns < session.renew_ns) {
             return Some(session);
         }
         let (wall_ms, at_ns) = self.clock?;
         let birth_s = (wall_ms + now_ns.saturating_sub(at_ns) / MS) / 1000;
-        let session = self.open(now_ns, birth_s, ordered);
+        let session = self.open(now_ns, birth_s, index == ORDERED);
         self.shared[index] = Some(session);
         Some(session)
     }
@@ -92,12 +99,14 @@ mod tests {
     #[test]
     fn a_session_reads_as_a_member_reads_it() {
         let mut births = Births::new([3; 16]);
-        assert!(births.shared(0, false).is_none(), "no birth without the cluster's time");
+        assert!(births.shared(0, 0).is_none(), "no birth without the cluster's time");
         births.set_clock(5 * MS, 1_700_000_000_900);
-        for ordered in [false, true] {
-            let session = births.shared(205 * MS, ordered).unwrap();
+        let mut halves = std::collections::BTreeSet::new();
+        for which in 0..5 {
+            let session = births.shared(205 * MS, which).unwrap();
             let read = lane::Session(session.bytes);
-            assert_eq!((read.birth_s(), read.is_ordered()), (1_700_000_001, ordered));
+            assert_eq!((read.birth_s(), read.is_ordered()), (1_700_000_001, which == ORDERED));
+            assert!(halves.insert(session.bytes[8..].to_vec()), "no two are the same");
         }
     }
 
@@ -105,9 +114,9 @@ mod tests {
     fn a_session_is_shared_until_its_renewal_and_never_again() {
         let mut births = Births::new([9; 16]);
         births.set_clock(0, 1_000_000);
-        let first = births.shared(0, false).unwrap();
-        let same = births.shared(SESSION_RENEWAL_MS * MS - 1, false).unwrap();
-        let next = births.shared(SESSION_RENEWAL_MS * MS, false).unwrap();
+        let first = births.shared(0, 0).unwrap();
+        let same = births.shared(SESSION_RENEWAL_MS * MS - 1, 0).unwrap();
+        let next = births.shared(SESSION_RENEWAL_MS * MS, 0).unwrap();
         assert_eq!(first.bytes, same.bytes);
         assert_ne!(first.bytes[8..], next.bytes[8..]);
         assert_eq!(lane::Session(next.bytes).birth_s(), 1_000 + SESSION_RENEWAL_MS / 1000);

@@ -83,6 +83,96 @@ fn the_257th_message_waits_for_the_mark_and_never_reuses_a_number() {
 }
 
 #[test]
+fn where_a_session_is_full_the_next_one_takes_what_comes_and_behind_the_last_messages_wait_in_their_order() {
+    let mut script = Script::ready(ClientOptions {
+        unordered_sessions_max: 3,
+        ..ClientOptions::default()
+    });
+    for tag in 0..800 {
+        script.send(5, b"m", &SendOptions { tag, ..options() }).unwrap();
+    }
+    let first = script.turn();
+    assert_eq!(first.len(), 3 * 256);
+    let sessions: Vec<[u8; 16]> = [0, 256, 512].map(|at: usize| first[at].session).into();
+    for (at, seen) in first.iter().enumerate() {
+        assert_eq!(seen.session, sessions[at / 256]);
+        assert_eq!(seen.number as usize, at % 256 + 1);
+        assert_eq!(seen.session[0] & 1, 0, "unordered");
+    }
+    assert!(sessions[0] != sessions[1] && sessions[1] != sessions[2] && sessions[0] != sessions[2]);
+    // A message of another group is in the first session, and an ordered one in one of its own.
+    let (_, other) = script.sent(6, &options());
+    assert_eq!((other.session, other.number), (sessions[0], 1));
+    let ordered = SendOptions {
+        ordered: true,
+        ..options()
+    };
+    let (_, other) = script.sent(5, &ordered);
+    assert!(!sessions.contains(&other.session) && other.number == 1);
+    // Whichever session has room takes the one that waits longest.
+    script.answer(&first[600], Outcome::Done, 1, b"");
+    assert!(script.turn().is_empty(), "its mark stands still");
+    script.answer(&first[512], Outcome::Done, 2, b"");
+    script.answer(&first[0], Outcome::Done, 3, b"");
+    let next = script.turn();
+    let taken: Vec<_> = next.iter().map(|seen| (seen.session, seen.number)).collect();
+    assert_eq!(taken, [(sessions[2], 257), (sessions[0], 257)]);
+    for (seq, seen) in (4..).zip(first.iter().chain(&next)) {
+        script.answer(seen, Outcome::Done, seq, b"");
+    }
+    let rest = script.turn();
+    assert_eq!(rest.len(), 30);
+    for (seq, seen) in (2_000..).zip(&rest) {
+        script.answer(seen, Outcome::Done, seq, b"");
+    }
+    let mut tags: Vec<u64> = script
+        .ends()
+        .into_iter()
+        .map(|end| end.tag)
+        .filter(|tag| *tag > 0)
+        .collect();
+    tags.sort_unstable();
+    assert_eq!(tags, (1..800).collect::<Vec<_>>(), "each ends once");
+}
+
+#[test]
+fn a_further_session_is_renewed_and_followed_like_the_first() {
+    let mut script = Script::ready(ClientOptions {
+        unordered_sessions_max: 2,
+        ..ClientOptions::default()
+    });
+    let fill = |script: &mut Script| {
+        for tag in 0..300 {
+            script.send(5, b"m", &SendOptions { tag, ..options() }).unwrap();
+        }
+        script.turn()
+    };
+    let before = fill(&mut script);
+    // The group says that the further session has expired: its requests go on in the next one, in their order.
+    for seen in &before[256..] {
+        script.refuse(seen, Outcome::SessionExpired, 1_000);
+    }
+    let again = script.turn();
+    assert_eq!(again.len(), 44);
+    for (at, seen) in again.iter().enumerate() {
+        assert_ne!(seen.session, before[256].session);
+        assert_eq!((seen.number as usize, seen.session[0] & 1), (at + 1, 0));
+    }
+    for (seq, seen) in (1..).zip(before[..256].iter().chain(&again)) {
+        script.answer(seen, Outcome::Done, seq, b"");
+    }
+    assert_eq!(script.ends().len(), 300);
+    // After 45 minutes both have followers.
+    script.pass(46 * 60 * 1_000);
+    let later = fill(&mut script);
+    assert_eq!(later.len(), 300);
+    for old in [&before[0], &again[0]] {
+        assert!(later.iter().all(|seen| seen.session != old.session));
+    }
+    assert_ne!(later[0].session, later[299].session);
+}
+
+#[test]
 fn a_refused_number_is_given_up_and_its_successor_says_so() {
     let mut script = Script::ready(ClientOptions::default());
     let (_, seen) = script.sent(3, &options());
