@@ -8,6 +8,7 @@ mod trace;
 use std::time::Duration;
 
 pub use self::trace::{LineFlaw, Trace, TraceError};
+use crate::share::Share;
 use crate::workload::mix;
 
 /// Messages of one burst where nothing else is said.
@@ -37,6 +38,8 @@ pub enum Instants {
         rate: f64,
         /// Messages of an instant.
         at_once: u64,
+        /// Which of them.
+        share: Share,
     },
     /// One after the other.
     Listed(Vec<u64>),
@@ -47,10 +50,11 @@ impl Arrivals {
     #[must_use]
     pub fn plan(&self, rate: f64, time: Duration, seed: u64) -> Instants {
         match self {
-            Arrivals::Constant => Instants::Even { rate, at_once: 1 },
+            Arrivals::Constant => Instants::constant(rate),
             Arrivals::Bursts(at_once) => Instants::Even {
                 rate,
                 at_once: *at_once,
+                share: Share::WHOLE,
             },
             Arrivals::Poisson => Instants::Listed(poisson(rate, time, seed)),
             Arrivals::Trace(trace) => Instants::Listed(trace.offsets().to_vec()),
@@ -70,16 +74,53 @@ impl Arrivals {
 }
 
 impl Instants {
+    /// One message at each instant, so many a second.
+    #[must_use]
+    pub const fn constant(rate: f64) -> Instants {
+        Instants::Even {
+            rate,
+            at_once: 1,
+            share: Share::WHOLE,
+        }
+    }
+
     /// When a message is planned; `u64::MAX` for one that is not.
     #[must_use]
     #[inline]
     pub fn at(&self, index: u64) -> u64 {
         match self {
-            Instants::Even { rate, at_once: 1 } => instant_ns(index, *rate),
-            Instants::Even { rate, at_once } => instant_ns(index - index % at_once, *rate),
+            Instants::Even {
+                rate,
+                at_once: 1,
+                share,
+            } => instant_ns(share.number(index), *rate),
+            Instants::Even { rate, at_once, share } => {
+                let number = share.number(index);
+                instant_ns(number - number % at_once, *rate)
+            }
             Instants::Listed(listed) => {
                 let at = usize::try_from(index).ok().and_then(|index| listed.get(index));
                 at.copied().unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    /// Those of one generator's share.
+    ///
+    /// # Panics
+    /// If these are a share already.
+    #[must_use]
+    pub fn shared(&self, share: Share) -> Instants {
+        match self {
+            Instants::Even { share: all, .. } if *all != Share::WHOLE => panic!("a share is not dealt out again"),
+            Instants::Even { rate, at_once, .. } => Instants::Even {
+                rate: *rate,
+                at_once: *at_once,
+                share,
+            },
+            Instants::Listed(listed) => {
+                let count = share.below(listed.len() as u64);
+                Instants::Listed((0..count).map(|own| self.at(share.number(own))).collect())
             }
         }
     }
@@ -88,14 +129,16 @@ impl Instants {
     #[must_use]
     pub fn count(&self, time: Duration) -> u64 {
         match self {
-            Instants::Even { rate, at_once: 1 } => count_of(time, *rate),
-            Instants::Even { rate, at_once } => {
-                let mut count = count_of(time, *rate) / at_once * at_once;
-                // Where the last burst is cut off, it was begun.
-                while Duration::from_nanos(self.at(count)) < time {
-                    count += at_once;
+            Instants::Even { rate, at_once, share } => {
+                let mut count = count_of(time, *rate);
+                if *at_once > 1 {
+                    count = count / at_once * at_once;
+                    // Where the last burst is cut off, it was begun.
+                    while Duration::from_nanos(instant_ns(count, *rate)) < time {
+                        count += at_once;
+                    }
                 }
-                count
+                share.below(count)
             }
             Instants::Listed(listed) => {
                 let count = listed.partition_point(|at| Duration::from_nanos(*at) < time);

@@ -7,18 +7,21 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use waterpark_client::polled::Polled;
-use waterpark_client::{ClientError, SendOptions};
+use waterpark_client::{ClientError, ReadOptions, SendOptions};
 use waterpark_wire::reply::Outcome;
 
 use crate::arrivals::Instants;
 use crate::ledger::{Fate, Ledger};
 use crate::reads::{ReadTally, Reads};
 use crate::recorder::{Recorder, histogram};
+use crate::share::Share;
 use crate::timeline::Timeline;
 use crate::workload::{KeyText, Workload};
 
 /// A send that leaves so much later than planned is late.
 pub const LATE_NS: u64 = 1_000_000;
+/// A sleep may end so much later than it was asked to.
+const WAKING_NS: u64 = 200_000;
 /// Messages that are made before the sockets are looked after again.
 const BURST: u64 = 256;
 
@@ -85,16 +88,41 @@ impl Measured {
             reasons: std::collections::BTreeMap::new(),
         }
     }
+
+    /// What another generator saw of the same stretch.
+    pub(crate) fn add(&mut self, other: Measured) {
+        self.sent += other.sent;
+        self.acked += other.acked;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.late += other.late;
+        self.repeats += other.repeats;
+        self.took = self.took.max(other.took);
+        self.recorder.add(&other.recorder);
+        self.over_time.append(&other.over_time, Duration::ZERO);
+        self.reads.add(other.reads);
+        for (reason, count) in other.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
+    }
+
+    /// Adds up what was recorded.
+    pub(crate) fn sum_up(&mut self) {
+        (self.response_us, self.service_us) = self.recorder.sums();
+        self.reads.sum_up();
+    }
 }
 
 /// What sends.
 pub struct Generator {
     client: Polled,
     workload: Workload,
+    /// By its own numbers.
     ledger: Ledger,
-    /// The next message's serial.
+    share: Share,
+    /// The next message's number among its own.
     next: u64,
-    /// When each message was sent, in units of 128 ns since the client began, wrapping after nine minutes.
+    /// When each of its messages was sent, in units of 128 ns since the client began, wrapping after nine minutes.
     sent_at: Vec<u32>,
     timeout_ms: u32,
     /// Of a workload with reads.
@@ -112,6 +140,7 @@ impl Generator {
             client,
             workload,
             ledger: Ledger::default(),
+            share: Share::WHOLE,
             next: 0,
             sent_at: Vec::new(),
             timeout_ms,
@@ -124,6 +153,39 @@ impl Generator {
     pub fn with_reads(mut self, reads: Reads) -> Generator {
         self.reads = Some(reads);
         self
+    }
+
+    /// It sends some of its workload's messages, and others the rest.
+    #[must_use]
+    pub fn with_share(mut self, share: Share) -> Generator {
+        self.share = share;
+        self
+    }
+
+    /// Goes on with the first of its messages behind all that lie below `serial`, in the same round as all other generators.
+    pub fn skip_to(&mut self, serial: u64) {
+        self.next = self.next.max(self.share.rounds(serial));
+        let numbers = usize::try_from(self.next).expect("serials count messages in memory");
+        self.sent_at.resize(numbers, 0);
+    }
+
+    /// Nanoseconds of its client's clock.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        self.client.now_ns()
+    }
+
+    /// Looks after its connections until then, by its client's clock.
+    pub fn wait_until(&mut self, until_ns: u64) {
+        loop {
+            let left_ns = until_ns.saturating_sub(self.client.now_ns());
+            if left_ns == 0 {
+                break;
+            }
+            // The last part is too short to be slept through in time.
+            let sleep_ns = left_ns.saturating_sub(WAKING_NS).min(10_000_000);
+            self.client.turn(Duration::from_nanos(sleep_ns), None);
+        }
     }
 
     /// Turns until the cluster's slot table is learnt.
@@ -145,10 +207,16 @@ impl Generator {
         Ok(())
     }
 
-    /// The ledger of everything that was sent.
+    /// The ledger of everything that was sent, by this generator's own numbers: serials, where it sends all.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// And the ledger alone.
+    #[must_use]
+    pub fn into_ledger(self) -> Ledger {
+        self.ledger
     }
 
     /// Sends for a time, or until `messages_max` were sent; then waits until everything has ended. `on_turn` is called about once a
@@ -158,11 +226,22 @@ impl Generator {
         schedule: Schedule<'_>,
         time: Duration,
         messages_max: u64,
+        on_turn: impl FnMut(&Measured) -> bool,
+    ) -> Measured {
+        self.run_from(self.client.now_ns(), schedule, time, messages_max, on_turn)
+    }
+
+    /// As [`Generator::run`], from an instant of its client's clock on. Where that has passed, what was planned since then goes late.
+    pub fn run_from(
+        &mut self,
+        begun_ns: u64,
+        schedule: Schedule<'_>,
+        time: Duration,
+        messages_max: u64,
         mut on_turn: impl FnMut(&Measured) -> bool,
     ) -> Measured {
         let mut measured = Measured::new(time);
         let first = self.next;
-        let begun_ns = self.client.now_ns();
         let end_ns = begun_ns.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         let mut message = Vec::with_capacity(self.workload.message_bytes);
         let mut key = KeyText::default();
@@ -205,7 +284,7 @@ impl Generator {
                 if matches!(schedule, Schedule::Open(_)) {
                     measured.late += u64::from(now_ns - planned(index) > LATE_NS);
                 }
-                let is_read = self.workload.is_read(self.next - 1);
+                let is_read = self.workload.is_read(self.share.number(self.next - 1));
                 *(if is_read {
                     &mut measured.reads.sent
                 } else {
@@ -242,14 +321,13 @@ impl Generator {
             let planned_all = messages_max.min(instants.count(sending));
             measured.late += planned_all.saturating_sub(measured.sent + measured.reads.sent);
         }
-        (measured.response_us, measured.service_us) = measured.recorder.sums();
-        measured.reads.sum_up();
+        measured.sum_up();
         measured.took = Duration::from_nanos(last_ns - begun_ns);
         measured
     }
 
     fn send(&mut self, now_ns: u64, message: &mut Vec<u8>, text: &mut KeyText, options: &SendOptions) -> bool {
-        let serial = self.next;
+        let serial = self.share.number(self.next);
         let actor = self.workload.actor(serial);
         let key = self
             .workload
@@ -259,7 +337,10 @@ impl Generator {
         let prepared = core.prepare(key).expect("the slot table was learnt");
         match &mut self.reads {
             Some(reads) if self.workload.is_read(serial) => {
-                let options = reads.ask(serial, actor, prepared.group.0, options.timeout_ms);
+                let options = ReadOptions {
+                    tag: self.next,
+                    ..reads.ask(serial, actor, prepared.group.0, options.timeout_ms)
+                };
                 if core.get(now_ns, prepared, &options).is_err() {
                     reads.take_back(serial);
                     return false;
@@ -268,7 +349,7 @@ impl Generator {
             _ => {
                 self.workload.write(serial, message);
                 let options = SendOptions {
-                    tag: serial,
+                    tag: self.next,
                     ..*options
                 };
                 if core.send(now_ns, prepared, message, &options).is_err() {
@@ -294,18 +375,20 @@ impl Generator {
         let (ledger, sent_at, reads, workload) = (&mut self.ledger, &self.sent_at, &mut self.reads, &self.workload);
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as it was written")]
         let now_units = (now_ns >> UNIT_SHIFT) as u32;
-        let times = |serial: u64| {
-            let at = usize::try_from(serial).expect("serials count messages in memory");
+        let share = self.share;
+        let times = |own: u64| {
+            let at = usize::try_from(own).expect("serials count messages in memory");
             let service_ns = u64::from(now_units.wrapping_sub(sent_at[at])) << UNIT_SHIFT;
             let response_ns = match schedule {
-                Schedule::Open(_) => now_ns.saturating_sub(planned(serial - first)),
+                Schedule::Open(_) => now_ns.saturating_sub(planned(own - first)),
                 Schedule::Closed { .. } => service_ns,
             };
             let since_ns = now_ns.saturating_sub(response_ns).saturating_sub(begun_ns);
             (since_ns, response_ns, service_ns)
         };
         self.client.core_mut().take_completions(|completion| {
-            let serial = completion.tag;
+            let own = completion.tag;
+            let serial = share.number(own);
             if let Some(reads) = reads
                 && workload.is_read(serial)
             {
@@ -317,7 +400,7 @@ impl Generator {
                         .entry(format!("a read: {}", reason_of(completion.result)))
                         .or_default() += 1;
                 } else if reads.answered(workload, serial, completion.body, tally) {
-                    let (since_ns, response_ns, service_ns) = times(serial);
+                    let (since_ns, response_ns, service_ns) = times(own);
                     tally.recorder.record(since_ns, response_ns / 1_000, service_ns / 1_000);
                 }
                 return;
@@ -333,7 +416,7 @@ impl Generator {
                 ) => Fate::Refused,
                 Err(_) => Fate::Unknown,
             };
-            ledger.note(serial, fate);
+            ledger.note(own, fate);
             measured.repeats += u64::from(completion.attempts.saturating_sub(1));
             match fate {
                 Fate::Acked => {
@@ -341,7 +424,7 @@ impl Generator {
                     if let (Some(reads), Some(token)) = (&mut *reads, completion.token) {
                         reads.acked(workload.actor(serial), token);
                     }
-                    let (since_ns, response_ns, service_ns) = times(serial);
+                    let (since_ns, response_ns, service_ns) = times(own);
                     measured
                         .recorder
                         .record(since_ns, response_ns / 1_000, service_ns / 1_000);

@@ -60,6 +60,24 @@ impl Ledger {
         self.0.iter().filter(|other| **other == fate).count() as u64
     }
 
+    /// Bytes of the fates, for another process.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.iter().map(|fate| *fate as u8).collect()
+    }
+
+    /// Of the ledgers of several generators, by their own numbers and in the order of their shares, the one of all. `None` if a byte is no fate.
+    pub(crate) fn of_shares(shares: &[Vec<u8>]) -> Option<Ledger> {
+        let longest = shares.iter().map(Vec::len).max().unwrap_or(0);
+        let mut all = vec![Fate::Open; longest * shares.len()];
+        for (which, share) in shares.iter().enumerate() {
+            for (own, byte) in share.iter().enumerate() {
+                let fates = [Fate::Open, Fate::Acked, Fate::Refused, Fate::Unknown];
+                all[own * shares.len() + which] = fates.into_iter().find(|fate| *fate as u8 == *byte)?;
+            }
+        }
+        Some(Ledger(all))
+    }
+
     fn fate(&self, serial: u64) -> Option<Fate> {
         let at = usize::try_from(serial).ok()?;
         self.0.get(at).copied()

@@ -8,6 +8,7 @@
 //! | [`cluster`] | processes of one local cluster, their CPU time and counters |
 //! | [`cuts`] | the ways between those processes, which can lose what is sent on them |
 //! | [`failover`] | what failures of nodes cost each key |
+//! | [`generators`] | several generator processes with a common start |
 //! | [`hl7`] | feeds of HL7 messages, from a seed alone |
 //! | [`generator`] | sends at planned instants or in a closed loop, measures, keeps the ledger |
 //! | [`ledger`] | what is known of each message, and its check against what members hold |
@@ -17,6 +18,7 @@
 //! | [`report`] | what was measured, with what was to be reached |
 //! | [`reads`] | reads beside writes, and whether their answers are fresh |
 //! | [`run`] | one measurement from start to verdict |
+//! | [`share`] | which of a run's messages are whose |
 //! | [`skew`] | groups that are asked for more often than others |
 //! | [`sweep`] | one rate after the other, until the cluster does not carry one |
 //! | [`timeline`] | latency over time |
@@ -32,6 +34,7 @@ pub mod cluster;
 pub mod cuts;
 pub mod failover;
 pub mod generator;
+pub mod generators;
 pub mod hl7;
 pub mod ledger;
 pub mod mllp;
@@ -41,6 +44,7 @@ pub mod reads;
 pub mod recorder;
 pub mod report;
 pub mod run;
+pub mod share;
 mod sight;
 pub mod skew;
 pub mod sweep;

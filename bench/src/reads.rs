@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use waterpark_client::{ReadOptions, Token};
 use waterpark_wire::request::ReadLevel;
@@ -19,7 +20,7 @@ use crate::workload::{Workload, mix};
 const DESCRIBED_MAX: usize = 8;
 
 /// How reads are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// Any member that has what this client was acked last in the group: each in turn.
     Session,
@@ -94,6 +95,19 @@ impl ReadTally {
         (self.response_us, self.service_us) = self.recorder.sums();
     }
 
+    /// What became of the reads of another generator.
+    pub(crate) fn add(&mut self, other: ReadTally) {
+        self.sent += other.sent;
+        self.right += other.right;
+        self.failed += other.failed;
+        self.stale += other.stale;
+        self.wrong += other.wrong;
+        self.recorder.add(&other.recorder);
+        for said in other.said {
+            self.say(|| said);
+        }
+    }
+
     /// Whether no answer was stale or wrong.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -135,13 +149,12 @@ impl Reads {
         &mut self.newest[usize::try_from(actor).expect("actors are counted in memory")]
     }
 
-    /// How a read is asked that is sent now.
+    /// How a read is asked that is sent now; its tag is for the sender to choose.
     pub(crate) fn ask(&mut self, serial: u64, actor: u64, group: u32, timeout_ms: u32) -> ReadOptions {
         let floor = *self.newest(actor);
         self.floors.insert(serial, floor);
         let options = ReadOptions {
             timeout_ms,
-            tag: serial,
             ..ReadOptions::default()
         };
         match self.level {
@@ -297,10 +310,7 @@ mod tests {
         // Another actor's write moves the session of the group on, and this actor not.
         reads.acked((actor + 1) % 100, token(20));
         let asked = reads.ask(read, actor, 3, 5);
-        assert_eq!(
-            (asked.token, asked.tag, asked.level),
-            (Some(token(20)), read, ReadLevel::Session)
-        );
+        assert_eq!((asked.token, asked.level), (Some(token(20)), ReadLevel::Session));
         assert!(asked.at.is_some_and(|node| [1, 2, 4].contains(&node)), "{asked:?}");
         reads.acked(actor, token(30));
         assert!(reads.answered(&WORK, read, &shown(10, actor), &mut tally));

@@ -71,6 +71,40 @@ impl Recorder {
         self.stretches[place].service.saturating_record(service_us);
     }
 
+    /// What another one recorded of the same run beside this one.
+    ///
+    /// # Panics
+    /// If their stretches are not equally long.
+    pub fn add(&mut self, other: &Recorder) {
+        assert_eq!(self.stretch_ns, other.stretch_ns, "stretches of one length");
+        let missing = other.stretches.len().saturating_sub(self.stretches.len());
+        self.stretches
+            .extend(std::iter::repeat_with(Stretch::new).take(missing));
+        for (stretch, other) in self.stretches.iter_mut().zip(&other.stretches) {
+            stretch.response.add(&other.response).expect("histograms of one shape");
+            stretch.service.add(&other.service).expect("histograms of one shape");
+        }
+        self.began = self.began.min(other.began);
+    }
+
+    /// All of its histograms, of each stretch the response times and the service times.
+    pub(crate) fn histograms(&self) -> Vec<&Histogram<u64>> {
+        let stretches = self.stretches.iter();
+        stretches
+            .flat_map(|stretch| [&stretch.response, &stretch.service])
+            .collect()
+    }
+
+    /// One for a run of so long whose histograms are these.
+    pub(crate) fn of(time: Duration, histograms: Vec<Histogram<u64>>) -> Recorder {
+        let mut recorder = Recorder::new(time);
+        let mut histograms = histograms.into_iter();
+        while let (Some(response), Some(service)) = (histograms.next(), histograms.next()) {
+            recorder.stretches.push(Stretch { response, service });
+        }
+        recorder
+    }
+
     /// Response and service times of the whole run.
     #[must_use]
     pub fn sums(&self) -> (Histogram<u64>, Histogram<u64>) {

@@ -30,7 +30,11 @@ pub struct Report {
     pub findings: Findings,
     /// CPU time of each node during the measurement, in ns; `None` for a cluster that runs elsewhere.
     pub cpu_ns_by_node: Option<Vec<u64>>,
-    /// CPU time of the generator.
+    /// Generators that sent.
+    pub generators: u64,
+    /// How long after the common start the last of them began.
+    pub began_late: Duration,
+    /// CPU time of all of them.
     pub generator_cpu_ns: u64,
     /// The driver that the nodes use.
     pub driver: String,
@@ -345,6 +349,8 @@ impl Report {
             "acked_per_s": self.acked_per_s(),
             "cpu_ns_per_msg": self.cpu_ns_per_message(),
             "cpu_ns_by_node": self.cpu_ns_by_node,
+            "generators": self.generators,
+            "generators_began_late_us": u64::try_from(self.began_late.as_micros()).unwrap_or(u64::MAX),
             "generator_cpu_ns_per_msg": per(self.generator_cpu_ns, acked),
             "ack_us": quantiles(&measured.response_us),
             "service_us": quantiles(&measured.service_us),
@@ -392,6 +398,13 @@ impl Report {
         let mut text = format!("{} on {}: {pace}\n", self.plan.kind.name(), self.driver);
         if let Some(skew) = self.plan.skew.name() {
             text += &format!("groups are asked for unevenly: {skew}\n");
+        }
+        if self.generators > 1 {
+            text += &format!(
+                "{} generator processes, the last begun {} us after their common start\n",
+                self.generators,
+                self.began_late.as_micros()
+            );
         }
         text += &format!(
             "{:.2} s: {} sent = {} acked + {} refused + {} unknown\n",

@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use waterpark_client::blocking::{Client, ClusterAddresses, ConnectOptions};
-use waterpark_client::polled::Polled;
 use waterpark_client::{ClientError, ClientOptions, ReadOptions};
 use waterpark_control::{ClusterConfig, History};
 use waterpark_ring::Topology;
 
 use crate::arrivals::Arrivals;
-use crate::cluster::{Cluster, ClusterError, ClusterPlan, Member, addresses, cpu_ns_of};
-use crate::generator::{Generator, Measured, Schedule};
+use crate::cluster::{Cluster, ClusterError, ClusterPlan, Member, addresses};
+use crate::generator::{Measured, Schedule};
+use crate::generators::{GeneratorLost, GeneratorProcesses, Processes, Senders, Task};
 use crate::ledger::Checker;
-use crate::reads::{Level, Reads};
+use crate::reads::Level;
 use crate::report::Report;
 use crate::sight::Sight;
-use crate::skew::{Ranks, Skew};
-use crate::workload::{Kind, Workload};
+use crate::skew::Skew;
+use crate::workload::Kind;
 
 /// Bytes that one message of W128 takes in a member's log, with its share of run headers: for planning memory.
 const LOG_BYTES_PER_MESSAGE: u64 = 260;
@@ -56,6 +56,8 @@ pub enum Target {
     Running {
         /// The configuration.
         config: Box<ClusterConfig>,
+        /// Its file.
+        path: PathBuf,
         /// Its key.
         key: [u8; 32],
     },
@@ -86,6 +88,8 @@ pub struct Plan {
     pub level: Level,
     /// How messages of W128 and kv are spread over groups.
     pub skew: Skew,
+    /// Processes that send; `None` where this one does.
+    pub generators: Option<GeneratorProcesses>,
 }
 
 impl Plan {
@@ -106,7 +110,7 @@ impl Plan {
         json!({
             "workload": self.kind.name(), "for_s": self.time.as_secs_f64(), "rate_per_s": rate, "closed_in_flight": in_flight,
             "arrivals": rate.map(|_| self.arrivals.name()), "actors": self.actors, "message_bytes": self.message_bytes, "timeout_ms": self.timeout_ms, "warm": self.warm, "skew": self.skew.name(),
-            "reads_percent": reads, "read_level": reads.map(|_| self.level.name()), "driver": driver, "running_nodes": nodes, "running_groups": groups,
+            "generators": self.generators.as_ref().map(|generators| generators.count), "reads_percent": reads, "read_level": reads.map(|_| self.level.name()), "driver": driver, "running_nodes": nodes, "running_groups": groups,
         })
     }
 }
@@ -163,6 +167,9 @@ pub enum RunError {
         /// Bytes that would be used.
         wanted: u64,
     },
+    /// A generator process did not do its part.
+    #[error(transparent)]
+    Generator(#[from] GeneratorLost),
     /// The host does not let this process choose among its own cores.
     #[error("the cores of this process cannot be chosen: {0}")]
     Cores(std::io::Error),
@@ -212,7 +219,7 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     };
     let (config, key) = match (&cluster, &plan.target) {
         (Some(cluster), _) => (cluster.config().clone(), cluster.key()),
-        (None, Target::Running { config, key }) => ((**config).clone(), *key),
+        (None, Target::Running { config, key, .. }) => ((**config).clone(), *key),
         (None, Target::Own { .. }) => unreachable!("its cluster was started above"),
     };
     let topology = config.topology();
@@ -220,32 +227,26 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     let control = Client::connect(entries(), &key, ConnectOptions::default())?;
 
     let seed = plan_seed();
-    let mut workload = Workload {
-        kind: plan.kind,
-        actors: plan.actors,
-        message_bytes: plan.message_bytes,
-        seed,
-        warm,
-        prefix: "",
-        skew: None,
-    };
-    if let Skew::Zipf(exponent) = plan.skew {
+    if plan.skew != Skew::Even {
         say(&format!("{} actors are told apart by their groups", plan.actors));
-        // A process measures one skewed run at most, and its table for as long as it lasts.
-        workload.skew = Some(Box::leak(Box::new(Ranks::of(&workload, &topology, exponent))));
     }
-    let options = generators_options();
-    let mut generator = Generator::new(Polled::new(entries(), key, &options)?, workload, plan.timeout_ms);
-    generator.connect(CONNECT)?;
-    let nodes: Vec<u16> = topology.nodes().iter().map(|node| node.id.0).collect();
-    if let Kind::Kv { .. } = plan.kind {
-        let members = Sight::look(&control, &nodes, config.groups, &Sight::default()).members();
-        generator = generator.with_reads(Reads::new(plan.level, members, plan.actors));
-    }
+    let task = Task::of(&plan, seed, warm);
+    let workload = task.workload(&config);
+    let mut senders = match &plan.generators {
+        None => Senders::Here(Box::new(task.generator(workload, &control, (&config, key))?)),
+        Some(processes) => {
+            say(&format!("{} generator processes", processes.count));
+            let path = match (&cluster, &plan.target) {
+                (Some(cluster), _) => cluster.config_path(),
+                (None, Target::Running { path, .. }) => path.clone(),
+                (None, Target::Own { .. }) => unreachable!("its cluster was started above"),
+            };
+            Senders::Processes(Processes::start(processes, &path, &task, &go_on)?)
+        }
+    };
     if warm > 0 {
         say(&format!("{warm} actors get their first message"));
-        let closed = Schedule::Closed { in_flight: IN_FLIGHT };
-        generator.run(closed, Duration::from_secs(600), warm, |_| go_on());
+        senders.warm(warm, &go_on)?;
     }
     let instants = plan.arrivals.plan(rate, plan.time, seed);
     say("measuring");
@@ -259,26 +260,27 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
     };
     let cpu = || each(Member::cpu_ns);
     let resident = || each(Member::resident_bytes).map(|bytes| bytes.iter().sum::<u64>());
-    let own = || cpu_ns_of(std::process::id());
     let before = totals(&control, &topology);
-    let (cpu_before, own_before, resident_before) = (cpu(), own(), resident());
-    let measured = generator.run(schedule, plan.time, messages_max, |_| go_on());
-    let (cpu_after, own_after) = (cpu(), own());
+    let (cpu_before, own_before, resident_before) = (cpu(), senders.cpu_ns(), resident());
+    let (measured, shortened) = senders.run(schedule, plan.time, messages_max, &go_on)?;
+    let (cpu_after, own_after) = (cpu(), senders.cpu_ns());
+    let (generators, began_late) = senders.started();
     // Counters are published with the next tick.
     std::thread::sleep(Duration::from_millis(150));
     let after = totals(&control, &topology);
     let resident_after = resident();
-    let shortened = measured.sent + measured.reads.sent >= messages_max;
 
     say("reading everything back from three members");
     let begun = Instant::now();
+    let ledger = senders.into_ledger()?;
+    let nodes: Vec<u16> = topology.nodes().iter().map(|node| node.id.0).collect();
     let sight = Sight::look(&control, &nodes, config.groups, &Sight::default());
     let checker = Checker {
         topology: &topology,
         members: sight.members(),
         key,
         workload,
-        ledger: generator.ledger(),
+        ledger: &ledger,
         keeps_all: config.history(workload.kind_name()) == History::All,
     };
     let findings = checker.check();
@@ -299,6 +301,8 @@ pub fn measure(plan: Plan, mut say: impl FnMut(&str), go_on: impl Fn() -> bool) 
         }),
         resident_before,
         resident_after,
+        generators,
+        began_late,
         generator_cpu_ns: own_after.saturating_sub(own_before),
         driver,
         seed,

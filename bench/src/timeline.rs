@@ -44,6 +44,19 @@ impl Timeline {
         self.intervals[place].saturating_record(response_us);
     }
 
+    /// Its histograms, one for each interval.
+    pub(crate) fn histograms(&self) -> Vec<&Histogram<u64>> {
+        self.intervals.iter().collect()
+    }
+
+    /// One for a run of so long whose histograms are these.
+    pub(crate) fn of(time: Duration, intervals: Vec<Histogram<u64>>) -> Timeline {
+        Timeline {
+            intervals,
+            ..Timeline::new(time)
+        }
+    }
+
     /// What another one holds, whose beginning lies so long after the beginning of this one.
     ///
     /// # Panics

@@ -3,12 +3,13 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
 use waterpark_ring::{KeyError, KeyRef};
 
 use crate::skew::Ranks;
 
 /// Which messages are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// 128 bytes to one of a million actors, uniformly where the run has no skew.
     W128,
@@ -26,7 +27,7 @@ pub enum Kind {
 }
 
 /// Some of the first thousand actors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chosen([u64; 16]);
 
 impl Chosen {

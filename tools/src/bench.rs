@@ -6,6 +6,7 @@ mod environment;
 mod error;
 mod failover;
 mod figures;
+mod generate;
 mod kept;
 mod ls;
 mod options;
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     Report(page::Arguments),
     /// List the results that were kept in a folder
     Ls(ls::Arguments),
+    /// Send a part of a run's messages, as whoever started this tells
+    #[command(hide = true)]
+    Generate(generate::Arguments),
     /// Run a program that ends when whoever started this does
     #[command(hide = true)]
     WithParent(with_parent::Arguments),
@@ -161,6 +165,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::Report(arguments) => return page::run(arguments),
         Command::Ls(arguments) => return ls::run(arguments),
         Command::Peers(arguments) => return peers::run(arguments),
+        Command::Generate(arguments) => return generate::run(arguments),
         Command::WithParent(arguments) => return with_parent::run(arguments),
     };
     let wanted = match arguments.workload {
@@ -252,6 +257,7 @@ fn overload_plan(arguments: &Run, workload: &str) -> Result<OverloadPlan, ExitCo
     }
     arguments.are_constant(workload)?;
     arguments.is_even(workload)?;
+    arguments.load.has_one_generator(workload)?;
     Ok(OverloadPlan {
         binary: own_binary()?,
         driver: arguments.load.driver.name().to_owned(),
@@ -279,6 +285,7 @@ fn hl7_plan(arguments: &Run) -> Result<Hl7Plan, ExitCode> {
     }
     arguments.are_constant("hl7")?;
     arguments.is_even("hl7")?;
+    arguments.load.has_one_generator("hl7")?;
     let pace = match arguments.rate {
         Some(rate) => mllp::Pace::Open { rate },
         None => mllp::Pace::Closed,
@@ -348,5 +355,6 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
             Fresh::Linearizable => Level::Linearizable,
         },
         skew: arguments.skew,
+        generators: arguments.load.generators(arguments.closed)?,
     })
 }

@@ -345,10 +345,7 @@ mod tests {
 
     use super::*;
 
-    const EVENLY: Instants = Instants::Even {
-        rate: 1_000.0,
-        at_once: 1,
-    };
+    const EVENLY: Instants = Instants::constant(1_000.0);
 
     /// A protocol of eight bytes: a serial, and the same back.
     struct Echo(Acks);

@@ -114,7 +114,7 @@ impl Stage<'_> {
             let (stream, dialect) = self.peer.connect(setting, at)?;
             connections.push(Connection::new(stream, dialect)?);
         }
-        let instants = rate.map(|rate| Instants::Even { rate, at_once: 1 });
+        let instants = rate.map(Instants::constant);
         let schedule = match &instants {
             Some(instants) => Schedule::Open(instants),
             None => Schedule::Closed {
@@ -284,6 +284,7 @@ pub(crate) fn of_waterpark(
             warm: true,
             level: Level::Session,
             skew: Skew::Even,
+            generators: None,
         },
         say,
         go_on,

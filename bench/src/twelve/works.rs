@@ -102,6 +102,7 @@ fn run_plan(plan: &FiguresPlan, kind: Kind, pace: Pace) -> Plan {
         warm: kind == Kind::W128,
         level: Level::Session,
         skew: Skew::Even,
+        generators: None,
     }
 }
 

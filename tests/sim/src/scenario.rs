@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use waterpark_core::Branch;
 use waterpark_core::config::Births;
 use waterpark_core::rules::{Production, Rules};
 use waterpark_kit::reach::{Counter, Expect, Fault, Rare, Reached};
@@ -84,10 +85,12 @@ impl Profile {
             ) => Expect::Reached,
             (Profile::Whole, Reached::Fault(Fault::NodeJoined | Fault::VoterWiped)) => Expect::Reached,
             (Profile::Whole, Reached::Rare(Rare::VoteGiven | Rare::FilesBegun | Rare::StateLearned)) => Expect::Reached,
-            (Profile::Large | Profile::Single, Reached::Fault(Fault::SeatsChanged)) => {
-                Expect::Never("each node has one shard")
-            }
-            (Profile::Large, Reached::Counter(Counter::Crossed)) => Expect::Never("each node has one shard"),
+            (
+                Profile::Large | Profile::Single,
+                Reached::Fault(Fault::SeatsChanged)
+                | Reached::Branch(Branch::MovedInViewChange | Branch::MovedOnward | Branch::MadeUp),
+            )
+            | (Profile::Large, Reached::Counter(Counter::Crossed)) => Expect::Never("each node has one shard"),
             (Profile::Single, reached) => match reached.expect(self.births()) {
                 never @ Expect::Never(_) => never,
                 _ => Expect::Seldom("where there are more groups"),

@@ -10,6 +10,7 @@ use clap::Args;
 use waterpark::config::{self, ConfigError, Duration};
 use waterpark_bench::Target;
 use waterpark_bench::arrivals::{Arrivals, BURST, LISTED_MAX, Trace};
+use waterpark_bench::generators::{GeneratorProcesses, PROCESSES_MAX};
 use waterpark_bench::skew::{EXPONENT_MAX, Skew};
 use waterpark_bench::workload::MESSAGE_BYTES_MIN;
 use waterpark_core::config::Limits;
@@ -53,6 +54,9 @@ pub(super) struct Load {
     /// Kernel interface for the sockets of its own nodes
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     pub(super) driver: Driver,
+    /// With `w128`, `hot-actor`, `cold-actors` and `kv`: processes that send, all from one instant on
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=PROCESSES_MAX))]
+    pub(super) generators: u64,
     /// Measure a cluster that runs, described by this configuration
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
@@ -70,6 +74,7 @@ impl Load {
                 Ok(loaded) => Target::Running {
                     key: loaded.key.as_ref().map_or([0; 32], |key| *key.as_bytes()),
                     config: Box::new(loaded.config),
+                    path: path.clone(),
                 },
                 Err(error) => {
                     eprintln!("{error}");
@@ -77,6 +82,31 @@ impl Load {
                 }
             },
         })
+    }
+
+    /// Processes that send, each with one message under way at least; none where this process does it alone.
+    pub(super) fn generators(&self, closed: Option<usize>) -> Result<Option<GeneratorProcesses>, ExitCode> {
+        let count = self.generators;
+        if closed.is_some_and(|in_flight| (in_flight as u64) < count) {
+            return usage(&format!(
+                "each of {count} generator processes has a message under way at least: choose a larger --closed, or fewer --generators"
+            ));
+        }
+        Ok(match count {
+            1 => None,
+            _ => Some(GeneratorProcesses {
+                binary: own_binary()?,
+                count,
+            }),
+        })
+    }
+
+    /// Workloads that have their own senders.
+    pub(super) fn has_one_generator(&self, workload: &str) -> Result<(), ExitCode> {
+        match self.generators {
+            1 => Ok(()),
+            _ => usage(&format!("{workload} has its own senders: leave out --generators")),
+        }
     }
 
     /// The whole call of one message.

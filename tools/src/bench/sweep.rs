@@ -109,6 +109,7 @@ fn plan(arguments: &Sweep) -> Result<SweepPlan, ExitCode> {
             warm: kind == Kind::W128 && !arguments.load.cold,
             level: Level::Session,
             skew: Skew::Even,
+            generators: arguments.load.generators(None)?,
         },
         from: arguments.from,
         to: arguments.to,

@@ -11,6 +11,7 @@ use waterpark::config::{
 use waterpark_bench::Verdict;
 use waterpark_bench::arrivals::TraceError;
 use waterpark_bench::cluster::ClusterError;
+use waterpark_bench::generators::ServeError;
 use waterpark_bench::run::RunError;
 use waterpark_client::ClientError;
 use waterpark_edge::hl7::Hl7Error;
@@ -341,6 +342,16 @@ impl Coded for RunError {
             RunError::Client(error) => error.code(),
             RunError::Memory { .. } => HostCode::MemoryFree.entry(),
             RunError::Cores(_) => MeasuringCode::ChosenCores.entry(),
+            RunError::Generator(_) => MeasuringCode::GeneratorLost.entry(),
+        }
+    }
+}
+
+impl Coded for ServeError {
+    fn code(&self) -> &'static Code {
+        match self {
+            ServeError::Client(error) => error.code(),
+            ServeError::Told(_) => MeasuringCode::GeneratorLost.entry(),
         }
     }
 }

@@ -7,6 +7,7 @@ use waterpark::{NodeError, VoterFileError};
 use waterpark_bench::Verdict;
 use waterpark_bench::arrivals::TraceError;
 use waterpark_bench::cluster::ClusterError;
+use waterpark_bench::generators::GeneratorLost;
 use waterpark_bench::run::RunError;
 use waterpark_client::ClientError;
 use waterpark_core::topology_log::consensus::VoterId;
@@ -344,6 +345,7 @@ fn runs() -> Vec<RunError> {
             wanted: 2,
         },
         RunError::Cores(refused()),
+        RunError::Generator(GeneratorLost::example()),
     ];
     clusters.map(RunError::Cluster).into_iter().chain(rest).collect()
 }

@@ -34,6 +34,10 @@ codes! {
         cause: "The host refused what it needs before the first message, or an option serves no measurement.",
         effect: NOT_MEASURED,
         remedy: "Operator: look at the cause that is named.";
+    GeneratorLost = 8007, "a generator process did not do its part",
+        cause: "It could not be started, was ended, or found no cluster; what it said itself stands above, with a code of its own.",
+        effect: "The others were ended, and nothing that they measured counts: a part of a measurement is none.",
+        remedy: "Operator: look that code up; if there is none, see whether the kernel ended the process for want of memory.";
 
     VerdictFail = 8011, "FAIL: acked messages are not held as they must be",
         cause: "Something acked was lost, doubled or changed, something refused is held, or a node did not end in order.",

@@ -11,6 +11,7 @@ mod end;
 mod failover;
 mod figures;
 mod garbage;
+mod generators;
 mod joins;
 mod limits;
 mod links;
