@@ -94,11 +94,13 @@ pub enum ItemKind {
     Echoed = 26,
     /// What one node's controller says to another's: opaque to shards ([`crate::link::push_control`]).
     Control = 27,
+    /// What a member's state was after an entry ([`crate::link::StateHash`]).
+    StateHash = 28,
 }
 
 impl ItemKind {
     /// Every kind there is.
-    pub const ALL: [ItemKind; 27] = [
+    pub const ALL: [ItemKind; 28] = [
         ItemKind::Append,
         ItemKind::Acked,
         ItemKind::Request,
@@ -126,6 +128,7 @@ impl ItemKind {
         ItemKind::Echo,
         ItemKind::Echoed,
         ItemKind::Control,
+        ItemKind::StateHash,
     ];
 
     /// The kind with this number.

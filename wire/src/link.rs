@@ -241,6 +241,18 @@ fixed_items! {
         /// Zero.
         reserved: U64,
     }
+    /// What a member's state was after an entry that is committed. `item.aux` is the form in which it was hashed: hashes of different forms say nothing
+    /// of each other.
+    StateHash(StateHash) {
+        /// The lineage of the log.
+        lineage: U64,
+        /// The entry.
+        seq: U64,
+        /// A hash of some actors and lanes as they were then.
+        hash: U64,
+        /// Zero.
+        reserved: U64,
+    }
 }
 
 /// A group and a view of it.

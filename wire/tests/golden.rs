@@ -15,7 +15,7 @@ use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
     self, Adopt, Adopted, Ask, BirthRefused, Commit, DOCUMENT_SLOT_TABLE, Document, Echo, Echoed, Exception, Fetch,
     GroupView, HEARTBEAT_OUT, Heartbeat, Mark, Nack, Out, PART_FIRST, PIECE_LAST, PIECE_STATE, PartHeader, Piece,
-    ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StatePart, push_acked,
+    ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StateHash, StatePart, push_acked,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, Freshness, HistoryRange, Operation, ReadLevel, RequestHeader, RequestView};
@@ -117,6 +117,25 @@ fn items_of_read_confirmations_have_the_bytes_of_the_page() {
         let item = Item::new_checked(&page).expect("the page's item is good");
         assert_eq!(link::confirm(&item), Ok((5, views)));
     }
+}
+
+#[test]
+fn a_hash_of_a_state_has_the_bytes_of_the_page() {
+    let item = ItemHeader {
+        group: U32::new(7),
+        aux: U32::new(1),
+        ..ItemHeader::default()
+    };
+    let said = StateHash {
+        item,
+        lineage: U64::new(2),
+        seq: U64::new(1_024),
+        hash: U64::new(0x0102_0304_0506_0708),
+        reserved: U64::ZERO,
+    };
+    let mut bytes = Vec::new();
+    said.push(&mut bytes, &[]);
+    assert_example("state_hash", &bytes);
 }
 
 #[test]

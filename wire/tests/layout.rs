@@ -9,7 +9,7 @@ use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
     self, Acked, Adopt, Adopted, Ask, BirthRefused, Commit, Confirm, Confirmed, DOCUMENT_SLOT_TABLE, DOCUMENT_STATUS,
     Document, Echo, Echoed, Exception, Fetch, GroupView, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Mark, Nack, Out,
-    PART_FIRST, PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StatePart,
+    PART_FIRST, PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StateHash, StatePart,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, Freshness, HistoryRange, Operation, ReadLevel, RequestHeader};
@@ -229,6 +229,13 @@ fn offsets_and_sizes_are_those_of_the_page() {
         view,
         stamp_ns,
         commit,
+        reserved
+    });
+    assert_layout!(StateHash {
+        item,
+        lineage,
+        seq,
+        hash,
         reserved
     });
     assert_layout!(Prefix {

@@ -186,7 +186,7 @@ mod tests {
 
     /// A group with so many actors, each with a text of so many bytes, and so many lanes that took a number.
     fn group(id: u32, actors: u64, bytes: usize, lanes: u8) -> Group<Vec<u8>> {
-        let mut group: Group<Vec<u8>> = Group::new(GroupId(id), Vec::new(), Vec::new());
+        let mut group: Group<Vec<u8>> = Group::new(GroupId(id), Vec::new(), Vec::new(), 1_024);
         for number in 0..actors {
             let hash = number.wrapping_mul(0xD6E8_FEB8_6659_FD93);
             let at = group

@@ -207,6 +207,8 @@ pub struct Limits {
     pub transfer_window_bytes_max: usize,
     /// Above so many bytes of states that are kept for those who ask for their parts no other one is made.
     pub states_kept_bytes_max: usize,
+    /// After each so many entries of a group a part of its state is hashed and compared between its members. A power of two.
+    pub state_hash_entries: u64,
 }
 
 impl Default for Limits {
@@ -234,6 +236,7 @@ impl Default for Limits {
             transfer_portion_bytes: 32 << 10,
             transfer_window_bytes_max: 8 << 20,
             states_kept_bytes_max: 64 << 20,
+            state_hash_entries: 1 << 10,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a shard wants done. The world does it and decides nothing.
 
 use crate::controller::GroupReport;
-use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, ShardId};
+use crate::ids::{ClientId, GroupId, Incarnation, LinkId, Member, NodeId, Seq, ShardId};
 use crate::memory::{ChunkId, Outgoing};
 use crate::seats::Moved;
 
@@ -187,7 +187,14 @@ pub enum Happened {
         /// The group.
         group: GroupId,
     },
-    /// A run contradicts the log of its group: the member took no more of it.
+    /// After an entry a quorum of the other members had another state than this one, which takes itself out.
+    StateDiffers {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        seq: Seq,
+    },
+    /// A run contradicts the log of its group, or its state is not that of the others: the member took no more of it.
     Quarantined {
         /// The group.
         group: GroupId,

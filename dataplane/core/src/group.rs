@@ -18,6 +18,7 @@ use crate::log::{Log, Position};
 use crate::memory::{ChunkId, Memory};
 use crate::registry::{NO_ACTOR, Registry};
 use crate::retention::Retained;
+use crate::state_hash::StateHashes;
 use crate::sweep::Sweep;
 use crate::time::Now;
 use crate::unapplied::Unapplied;
@@ -37,7 +38,7 @@ pub(crate) enum Role {
     Follower,
     /// It promised a view that it has not adopted: it takes no run, and answers for what it holds.
     Sealed,
-    /// Its log contradicts the writer's: it takes nothing more.
+    /// Its log contradicts the writer's, or its state those of the others: it takes nothing more.
     Quarantined,
 }
 
@@ -114,6 +115,7 @@ pub(crate) struct Group<S> {
     pub(crate) registry: Registry<S>,
     pub(crate) lanes: Lanes,
     pub(crate) retained: Retained,
+    pub(crate) state_hashes: StateHashes,
     /// The view, if it is this one, in which a member was found that can be helped only by a newer one.
     pub(crate) outrun: View,
     /// One per follower, as in `slot[1..]`.
@@ -141,7 +143,7 @@ pub(crate) struct Group<S> {
 pub(crate) struct Contradiction;
 
 impl<S: Default + core::fmt::Debug> Group<S> {
-    pub(crate) fn new(id: GroupId, slot: Vec<NodeId>, followers: Vec<Progress>) -> Group<S> {
+    pub(crate) fn new(id: GroupId, slot: Vec<NodeId>, followers: Vec<Progress>, hash_every: u64) -> Group<S> {
         // Answers wait at its writer, entries at the others.
         let (unapplied, waiting) = if followers.is_empty() {
             (Unapplied::with_room(), WaitingQueue::default())
@@ -171,6 +173,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             registry: Registry::default(),
             lanes: Lanes::default(),
             retained: Retained::default(),
+            state_hashes: StateHashes::new(hash_every),
             followers,
             waiting,
             first_deadline_ns: u64::MAX,
@@ -200,6 +203,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
             + self.log.book_bytes()
             + self.unapplied.kept_bytes()
             + self.waiting.kept_bytes()
+            + self.state_hashes.kept_bytes()
     }
 
     /// The names of the chunks of its log, then of the one that is collected beside it.
@@ -242,10 +246,11 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         if lineage != self.lineage {
             self.lineage = lineage;
             self.reads.forget_freshness();
+            self.state_hashes.forget();
         }
     }
 
-    /// An entry takes effect on actors and lanes.
+    /// An entry takes effect on actors and lanes, and what they are then may be hashed.
     ///
     /// `hash` is the hash of the key that the entry introduces, if it does.
     #[expect(
@@ -253,6 +258,26 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         reason = "the sections of one entry, named; a struct would only rename them"
     )]
     pub(crate) fn take_effect<B: Behaviour<State = S>>(
+        &mut self,
+        behaviour: &B,
+        seq: Seq,
+        time_ms: u64,
+        header: &EntryHeader,
+        introduces: Option<(&[u8], u64, KindId)>,
+        session: Option<&[u8; 16]>,
+        event: Option<&[u8]>,
+    ) -> Result<(), Contradiction> {
+        let before_ms = self.time_ms;
+        self.change_state(behaviour, seq, time_ms, header, introduces, session, event)?;
+        if self.state_hashes.is_due(seq, before_ms, self.time_ms) {
+            self.hash_state(behaviour, seq, header.actor.get(), header.lane.get());
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    #[inline(always)]
+    fn change_state<B: Behaviour<State = S>>(
         &mut self,
         behaviour: &B,
         seq: Seq,
@@ -302,6 +327,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         self.registry = Registry::default();
         self.lanes = Lanes::default();
         self.retained = Retained::default();
+        self.state_hashes.forget();
         self.time_ms = 0;
         self.applied = Seq::ZERO;
     }

@@ -103,6 +103,16 @@ impl Lane {
         }
     }
 
+    /// Writes it down.
+    pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
+        to.number(1);
+        to.bytes(&self.session.0);
+        to.number(self.mark.into());
+        to.number(self.next.into());
+        to.number(self.kept.len() as u64);
+        self.kept.iter().for_each(|seq| to.number(*seq));
+    }
+
     fn kept(&self, number: u32) -> Option<Seq> {
         if number < self.mark || (number - self.mark) as usize >= self.kept.len() {
             return None;
@@ -264,16 +274,10 @@ impl Lanes {
     pub(crate) fn save(&self, to: &mut StateWriter<'_>) {
         to.number(self.rows.len() as u64);
         for row in &self.rows {
-            let Some(lane) = row else {
-                to.number(0);
-                continue;
-            };
-            to.number(1);
-            to.bytes(&lane.session.0);
-            to.number(lane.mark.into());
-            to.number(lane.next.into());
-            to.number(lane.kept.len() as u64);
-            lane.kept.iter().for_each(|seq| to.number(*seq));
+            match row {
+                None => to.number(0),
+                Some(lane) => lane.save(to),
+            }
         }
         to.number(self.free.len() as u64);
         self.free.iter().for_each(|number| to.number((*number).into()));

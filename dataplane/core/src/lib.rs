@@ -42,6 +42,7 @@ mod seats;
 mod shard;
 mod sight;
 pub mod state_bytes;
+mod state_hash;
 mod sweep;
 mod tick;
 pub mod time;

@@ -47,10 +47,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
         let writer = self.writer_of(self.groups[index].id).unwrap_or(self.settings.node);
         let (outcome, detail) = match self.groups[index].role {
-            _ if self.out => (Outcome::GroupLost, 0),
+            _ if self.out || self.is_lost_here(&self.groups[index]) => (Outcome::GroupLost, 0),
             Role::Unborn | Role::Opening => (Outcome::NoQuorum, 0),
-            Role::Quarantined => (Outcome::GroupLost, 0),
-            Role::Writer | Role::Follower | Role::Sealed => (Outcome::NotWriter, u32::from(writer.0)),
+            Role::Writer | Role::Follower | Role::Sealed | Role::Quarantined => {
+                (Outcome::NotWriter, u32::from(writer.0))
+            }
         };
         self.refuse(arrival.origin, request, outcome, detail);
     }

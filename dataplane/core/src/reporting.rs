@@ -24,10 +24,11 @@ pub(crate) const CONTROL_BYTES_MAX: usize = (1 << 20) + (256 << 10);
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     /// Sends to the controller of a node, if a link to it is up. It leaves with the end of the turn, or gets lost with its link.
     pub fn send_control(&mut self, to: NodeId, message: &[u8]) {
-        let up = self.links_to[usize::from(to.0)]
-            .iter()
-            .find(|link| self.links[link.0 as usize].up.is_some());
-        let Some(link) = up.copied() else { return };
+        // The controller may know of a node that has joined before this shard does.
+        let links = self.links_to.get(usize::from(to.0)).into_iter().flatten();
+        let Some(link) = links.copied().find(|link| self.links[link.0 as usize].up.is_some()) else {
+            return;
+        };
         let outbox = &mut self.links[link.0 as usize].outbox;
         // A peer that does not read is not written to: what is wanted is said again.
         if outbox.backlog() > self.settings.limits.link_backlog_bytes_max + CONTROL_BYTES_MAX {
@@ -82,8 +83,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if let Some(report) = self.learner_report(index).or_else(|| collecting_report(group)) {
             return Some(report);
         }
-        let config = group.config.as_ref().filter(|_| group.role == Role::Writer)?;
-        let trouble = if !self.hears_quorum(now, index) {
+        let is_out_of_service = self.is_writer_out_of_service(index);
+        let writes = group.role == Role::Writer || is_out_of_service;
+        let config = group.config.as_ref().filter(|_| writes)?;
+        let trouble = if is_out_of_service || !self.hears_quorum(now, index) {
             Trouble::Stalled
         } else if group.outrun == config.view {
             Trouble::Outrun

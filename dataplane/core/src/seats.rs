@@ -247,7 +247,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let again = self.take_requests(now, index);
         let waiting = self.take_waiting(now, index);
         self.forget_row(index);
-        let fresh = Group::new(id, Vec::new(), Vec::new());
+        let fresh = Group::new(id, Vec::new(), Vec::new(), self.settings.limits.state_hash_entries);
         let mut group = std::mem::replace(&mut self.groups[index], fresh);
         self.group_at[id.0 as usize] |= AWAY;
         if R::breaks(Rule::MoveLosesLanes) {
@@ -457,7 +457,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let at = &mut self.group_at[id.0 as usize];
         if *at == NO_GROUP {
             *at = u32::try_from(self.groups.len()).expect("groups are counted in 32 bits");
-            self.groups.push(Group::new(id, Vec::new(), Vec::new()));
+            self.groups.push(Group::new(
+                id,
+                Vec::new(),
+                Vec::new(),
+                self.settings.limits.state_hash_entries,
+            ));
         }
         *at &= !AWAY;
         *at as usize

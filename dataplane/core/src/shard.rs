@@ -6,7 +6,7 @@ use waterpark_wire::body::{self, CounterBody};
 use waterpark_wire::item::{Item, ItemKind};
 use waterpark_wire::link::{
     self, Adopt, Adopted, BirthRefused, Commit, HEARTBEAT_OUT, HEARTBEAT_PRESSURE, Heartbeat, Nack, Out, SEAL_FIRST,
-    Seal, Sealed,
+    Seal, Sealed, StateHash,
 };
 use waterpark_wire::run::RunView;
 use waterpark_wire::{FrameError, FrameKind, FrameView};
@@ -77,6 +77,8 @@ pub struct Counters {
     pub runs_taken: u64,
     /// Runs not taken, listed in acks.
     pub runs_refused: u64,
+    /// Hashes of states that came from other members and were those of this one.
+    pub states_equal: u64,
     /// Numbered frames that came twice or outside the window.
     pub frames_repeated: u64,
     /// Requests passed on to another node.
@@ -125,6 +127,7 @@ impl Counters {
             ("repeats", self.repeats),
             ("runs_taken", self.runs_taken),
             ("runs_refused", self.runs_refused),
+            ("states_equal", self.states_equal),
             ("frames_repeated", self.frames_repeated),
             ("forwarded", self.forwarded),
             ("crossed", self.crossed),
@@ -356,7 +359,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 Vec::new()
             };
             self.group_at[id.0 as usize] = u32::try_from(self.groups.len()).expect("groups are counted in 32 bits");
-            self.groups.push(Group::new(id, slot, followers));
+            self.groups
+                .push(Group::new(id, slot, followers, self.settings.limits.state_hash_entries));
         }
         // Groups fill the memory unevenly: each has books for twice its share.
         let share = self.memory.usage().budget / self.groups.len().max(1) as u64;
@@ -769,6 +773,10 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             ItemKind::Commit => {
                 let (commit, _) = Commit::new_checked(item)?;
                 self.on_commit(group, from, View(commit.view.get()), Seq(commit.commit.get()));
+            }
+            ItemKind::StateHash => {
+                let (said, _) = StateHash::new_checked(item)?;
+                self.on_state_hash(now, group, from, said);
             }
             ItemKind::Confirm => self.on_confirm(from, item)?,
             ItemKind::Confirmed => self.on_confirmed(from, item)?,

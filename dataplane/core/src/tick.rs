@@ -43,6 +43,7 @@ fn is_quiet<S>(group: &Group<S>, now: Now) -> bool {
         && group.opener.is_none()
         && group.intake.is_none()
         && group.retained.is_everything()
+        && !group.state_hashes.has_news(group.commit)
 }
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
@@ -87,6 +88,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             if !minute && is_quiet(&self.groups[index], now) {
                 continue;
             }
+            self.tell_state_hashes(now, index);
             self.expire_waiting(now, index);
             self.expire_held(now, index);
             self.expire_queued(now, index);

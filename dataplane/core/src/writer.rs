@@ -302,7 +302,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if self.stopping {
             return Some((Outcome::Stopping, 0));
         }
-        if self.out || group.role == Role::Quarantined {
+        if self.out || self.is_lost_here(group) {
             return Some((Outcome::GroupLost, 0));
         }
         if let Some(writer) = self.other_writer(group) {
@@ -343,6 +343,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// Who is to be asked in the place of this member, if it does not write the group.
+    /// Whether nobody will ever answer for a group here, nor elsewhere: its log is contradicted, and no topology log names other members.
+    pub(crate) fn is_lost_here(&self, group: &Group<B::State>) -> bool {
+        group.role == Role::Quarantined && self.settings.births == Births::Writer
+    }
+
     fn other_writer(&self, group: &Group<B::State>) -> Option<NodeId> {
         match self.settings.births {
             Births::Writer => Some(group.slot[0]).filter(|writer| *writer != self.settings.node),

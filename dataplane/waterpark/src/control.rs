@@ -511,12 +511,14 @@ fn wrote(topology: &Topology, shard: u16, happened: Happened) {
                 "no memory for the group's log: another member has to hold it, or to write it"
             );
         }
+        Happened::StateDiffers { group, seq } => tracing::error!(
+            shard,
+            group = group.0,
+            seq = seq.0,
+            "a quorum of the group's members computed another state from the same log: this one takes itself out"
+        ),
         Happened::Quarantined { group } => {
-            tracing::error!(
-                shard,
-                group = group.0,
-                "a run contradicts the group's log: no more of it is taken here"
-            );
+            tracing::error!(shard, group = group.0, "no more of the group's log is taken here");
         }
     }
 }

@@ -10,8 +10,8 @@ use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::{
     Adopt, Adopted, Ask, BirthRefused, Commit, Document, Echo, Echoed, Exception, FETCH_ANEW, FETCH_DONE, FETCH_STATE,
     Fetch, GroupView, Heartbeat, MARKS_MAX, Mark, Nack, Out, PART_FIRST, PART_LAST, PIECE_LAST, PIECE_STATE,
-    PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StatePart, mark_bytes, push_acked, push_confirm,
-    push_confirmed, split_hash,
+    PartHeader, Piece, ReadBack, ReadBackEnd, Refusal, Seal, Sealed, StateHash, StatePart, mark_bytes, push_acked,
+    push_confirm, push_confirmed, split_hash,
 };
 use waterpark_wire::reply::{self, Outcome, ReplyHeader};
 use waterpark_wire::request::{self, Freshness, HistoryRange, Operation, ReadLevel, RequestHeader};
@@ -113,7 +113,7 @@ fn read_items() -> Vec<Vec<u8>> {
         })
         .collect();
     let (view, stamp_ns) = (U64::new(9), U64::new(77));
-    let mut items = vec![Vec::new(); 5];
+    let mut items = vec![Vec::new(); 6];
     push_confirm(&mut items[0], 1, &views);
     push_confirm(&mut items[1], 2, &views[..1]);
     push_confirmed(&mut items[2], 2, &views);
@@ -126,6 +126,14 @@ fn read_items() -> Vec<Vec<u8>> {
         reserved: U64::ZERO,
     };
     echoed.push(&mut items[4], &[]);
+    let said = StateHash {
+        item,
+        lineage: U64::ZERO,
+        seq: U64::new(1_024),
+        hash: U64::new(77),
+        reserved: U64::ZERO,
+    };
+    said.push(&mut items[5], &[]);
     items
 }
 

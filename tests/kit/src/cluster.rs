@@ -255,6 +255,7 @@ impl<R: Rules> Cluster<R> {
             transfer_portion_bytes: short(1_024),
             transfer_window_bytes_max: short(4_096),
             states_kept_bytes_max: short(16_384),
+            state_hash_entries: 1 << (seed % 4),
             ..defaults
         };
         let conditions = [

@@ -197,16 +197,19 @@ pub enum EventKind {
     NoRoom,
     /// A log was contradicted.
     Quarantined,
+    /// A state was not that of the others.
+    StateDiffers,
 }
 
 impl EventKind {
-    const ALL: [EventKind; 6] = [
+    const ALL: [EventKind; 7] = [
         EventKind::GroupOpened,
         EventKind::Out,
         EventKind::PeerOut,
         EventKind::BirthRefused,
         EventKind::NoRoom,
         EventKind::Quarantined,
+        EventKind::StateDiffers,
     ];
 
     /// The kind of an event.
@@ -219,6 +222,7 @@ impl EventKind {
             Happened::BirthRefused { .. } => EventKind::BirthRefused,
             Happened::NoRoom { .. } => EventKind::NoRoom,
             Happened::Quarantined { .. } => EventKind::Quarantined,
+            Happened::StateDiffers { .. } => EventKind::StateDiffers,
         }
     }
 }
@@ -230,6 +234,8 @@ pub enum Counter {
     Repeats,
     /// Runs not taken.
     RunsRefused,
+    /// Hashes of states that were equal.
+    StatesEqual,
     /// Frames that came twice or outside the window.
     FramesRepeated,
     /// Frames that left compressed.
@@ -250,9 +256,10 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Counter; 10] = [
+    pub const ALL: [Counter; 11] = [
         Counter::Repeats,
         Counter::RunsRefused,
+        Counter::StatesEqual,
         Counter::FramesRepeated,
         Counter::FramesFolded,
         Counter::Crossed,
@@ -269,6 +276,7 @@ impl Counter {
         match self {
             Counter::Repeats => counters.repeats,
             Counter::RunsRefused => counters.runs_refused,
+            Counter::StatesEqual => counters.states_equal,
             Counter::FramesRepeated => counters.frames_repeated,
             Counter::FramesFolded => counters.frames_folded,
             Counter::Crossed => counters.crossed,
@@ -395,7 +403,7 @@ impl Reached {
                     Expect::Reached
                 }
                 EventKind::NoRoom => Expect::Seldom("where groups change their members"),
-                EventKind::Quarantined => QUARANTINED,
+                EventKind::Quarantined | EventKind::StateDiffers => QUARANTINED,
             },
             Reached::Fault(
                 Fault::NodeCrashed
@@ -433,7 +441,7 @@ impl Reached {
                     Expect::Never("who is a member is the topology log's to say")
                 }
                 EventKind::NoRoom => Expect::Within(1_000),
-                EventKind::Quarantined => QUARANTINED,
+                EventKind::Quarantined | EventKind::StateDiffers => QUARANTINED,
             },
             Reached::Bytes(FrameError::Entry | FrameError::EntryFlags) => Expect::Within(1_000),
             Reached::Branch(_)

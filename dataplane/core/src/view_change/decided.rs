@@ -225,7 +225,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let slot = std::mem::take(&mut group.slot);
         // They are handed to the writer in time.
         let held = std::mem::take(&mut group.reads.held);
-        *group = Group::new(id, slot, Vec::new());
+        *group = Group::new(id, slot, Vec::new(), self.settings.limits.state_hash_entries);
         group.reads.held = held;
         group.promised = promised;
         group.role = Role::Sealed;

@@ -20,6 +20,8 @@ mod seal;
 mod snapshot;
 mod state;
 #[cfg(test)]
+mod state_hash_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

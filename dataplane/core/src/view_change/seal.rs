@@ -104,7 +104,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// A writer stops. Where it stops in order or opens the newer view itself, those who wait for its answers wait on; else they are sent elsewhere.
-    fn step_down(&mut self, now: Now, index: usize, view: View) {
+    pub(crate) fn step_down(&mut self, now: Now, index: usize, view: View) {
         let group = &mut self.groups[index];
         if group.role != Role::Writer {
             return;

@@ -131,6 +131,7 @@ impl<R: Rules> Cluster<R> {
                 let member = self.member(node);
                 self.steward.without_room.insert((group, member));
             }
+            Happened::StateDiffers { group, seq } => self.report.violations.push(Violation::StatesDiffer(group, seq.0)),
             Happened::Quarantined { group } => self.report.violations.push(Violation::Quarantined(group)),
             Happened::GroupOpened { group } => self.on_group_opened(node, group),
             Happened::Out { .. } | Happened::PeerOut { .. } | Happened::BirthRefused { .. } => {}
