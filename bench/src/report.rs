@@ -317,7 +317,23 @@ impl Report {
         }
     }
 
-    fn spectra(&self) -> Value {
+    /// Messages and reads that were sent, and those that were acked or answered.
+    #[must_use]
+    pub fn sent_and_done(&self) -> (u64, u64) {
+        let (measured, reads) = (&self.measured, &self.measured.reads);
+        (measured.sent + reads.sent, measured.acked + reads.right)
+    }
+
+    /// The 99th percentile of the response in µs: of reads beside writes, that of the slower ones.
+    #[must_use]
+    pub fn p99_us(&self) -> f64 {
+        let measured = &self.measured;
+        let all = [&measured.response_us, &measured.reads.response_us];
+        let p99 = all.map(|histogram| histogram.value_at_quantile(0.99));
+        per(p99.into_iter().max().unwrap_or(0), 1)
+    }
+
+    pub(crate) fn spectra(&self) -> Value {
         let measured = &self.measured;
         let (response, service) = (spectrum(&measured.response_us), spectrum(&measured.service_us));
         let writes = json!({ "response": response, "service": service });

@@ -26,14 +26,13 @@ use waterpark_bench::arrivals::Arrivals;
 use waterpark_bench::mllp::{self, Hl7Plan};
 use waterpark_bench::noisy::{self, NoisyPlan};
 use waterpark_bench::overload::{self, Cores, OverloadPlan};
-use waterpark_bench::reads::Level;
 use waterpark_bench::skew::{self, Skew};
-use waterpark_bench::workload::{KV_BYTES, Kind};
+use waterpark_bench::workload::Kind;
 use waterpark_bench::{Pace, Plan, measure};
 
 use crate::errors;
 use carry_out::{Measured, carry_out};
-use options::{How, Load, Output};
+use options::{How, Load, Output, Reading};
 
 #[cfg(test)]
 pub(crate) use error::Flaw;
@@ -89,12 +88,8 @@ pub(crate) struct Run {
     skew: Skew,
     #[command(flatten)]
     load: Load,
-    /// With `kv`: how many of a hundred are reads
-    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
-    reads: u8,
-    /// With `kv`: what a read has to see
-    #[arg(long, value_enum, default_value_t = Fresh::Session)]
-    read_level: Fresh,
+    #[command(flatten)]
+    reading: Reading,
     /// With `overload` and `noisy-neighbour`: who runs on which cores
     #[arg(long, value_enum, default_value_t = CoresOf::Split)]
     cores: CoresOf,
@@ -134,14 +129,6 @@ enum Work {
     Overload,
     /// The same beside others who send `--rate`, a thousand a second where nothing is said: what those notice
     NoisyNeighbour,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Fresh {
-    /// At any member, each in turn: what this client was acked before
-    Session,
-    /// At the writer: what anybody was acked before
-    Linearizable,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -312,16 +299,9 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
         Work::W128 | Work::Hl7 | Work::Overload | Work::NoisyNeighbour => Kind::W128,
         Work::HotActor => Kind::HotActor,
         Work::ColdActors => Kind::ColdActors,
-        Work::Kv => Kind::Kv { reads: arguments.reads },
+        Work::Kv => arguments.reading.kind(&arguments.load)?,
     };
     let is_kv = matches!(kind, Kind::Kv { .. });
-    if is_kv && !KV_BYTES.contains(&arguments.load.message_bytes) {
-        return usage(&format!(
-            "a message of kv has {} to {} bytes: it puts a value that a register takes, and that carries its number",
-            KV_BYTES.start(),
-            KV_BYTES.end()
-        ));
-    }
     let actors = arguments.load.actors.unwrap_or(if is_kv { KV_ACTORS } else { ACTORS });
     if !is_kv && kind != Kind::W128 {
         arguments.is_even(kind.name())?;
@@ -350,10 +330,7 @@ fn plan(arguments: &Run) -> Result<Plan, ExitCode> {
         message_bytes: arguments.load.message_bytes,
         timeout_ms: arguments.load.timeout_ms(),
         warm: (is_kv || kind == Kind::W128) && !arguments.load.cold,
-        level: match arguments.read_level {
-            Fresh::Session => Level::Session,
-            Fresh::Linearizable => Level::Linearizable,
-        },
+        level: arguments.reading.level(),
         skew: arguments.skew,
         generators: arguments.load.generators(arguments.closed)?,
     })

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::refill::RefillPlan;
 use crate::generator::Measured;
 use crate::ledger::Findings;
+use crate::recorder::interval_log;
 use crate::report::{DURABILITY, Figure, Target, figure, per, quantile_rows, quantiles, read_back, spectrum, with};
 use crate::run::Verdict;
 use crate::timeline::{Event, Timeline};
@@ -99,6 +100,14 @@ impl RefillReport {
             figures.push(figure("p99.9, by the calm", times(0.999), "", most));
         }
         figures
+    }
+
+    /// All times in full, as an interval log of HdrHistogram.
+    ///
+    /// # Errors
+    /// For want of memory.
+    pub fn to_log(&self) -> std::io::Result<Vec<u8>> {
+        interval_log(&[("", &self.measured.recorder)])
     }
 
     /// What was measured, as far as figures depend on it.

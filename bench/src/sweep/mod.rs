@@ -48,7 +48,7 @@ pub enum Short {
     Lost,
     /// The generator itself was late.
     Late,
-    /// Messages were refused, or nothing is known of them.
+    /// Messages were refused, or nothing is known of them, or reads have no answer.
     Unacked,
     /// Acks fell behind: the last one came long after the last message was planned.
     Behind,
@@ -156,16 +156,18 @@ impl Search {
 
 /// Why a rate was not carried.
 fn short_of(report: &Report, rate: f64, p99_max_us: f64) -> Option<Short> {
-    let measured = &report.measured;
-    let p99_us = per(measured.response_us.value_at_quantile(0.99), 1);
+    let (sent, done) = report.sent_and_done();
     // Where memory was full before the time was over, the plan ended with it.
-    let planned_s = (per(measured.sent, 1) / rate).min(report.plan.time.as_secs_f64());
+    let planned_s = (per(sent, 1) / rate).min(report.plan.time.as_secs_f64());
     let table = [
         (report.verdict == Verdict::Fail, Short::Lost),
         (report.verdict == Verdict::Invalid, Short::Late),
-        (measured.acked < measured.sent, Short::Unacked),
-        (measured.took.as_secs_f64() > planned_s * LAST_ACK_MAX, Short::Behind),
-        (p99_us > p99_max_us, Short::Slow),
+        (done < sent, Short::Unacked),
+        (
+            report.measured.took.as_secs_f64() > planned_s * LAST_ACK_MAX,
+            Short::Behind,
+        ),
+        (report.p99_us() > p99_max_us, Short::Slow),
     ];
     table.into_iter().find_map(|(is_so, short)| is_so.then_some(short))
 }
@@ -198,11 +200,10 @@ pub fn sweep(plan: SweepPlan, mut say: impl FnMut(&str), go_on: impl Fn() -> boo
         if !go_on() {
             break;
         }
-        let p99_us = |step: &Step| per(step.report.measured.response_us.value_at_quantile(0.99), 1);
         let least_us = steps
             .iter()
             .filter(|step| step.short.is_none())
-            .map(p99_us)
+            .map(|step| step.report.p99_us())
             .reduce(f64::min);
         let p99_max_us = match (plan.p99_max, least_us) {
             (Some(limit), _) => limit.as_secs_f64() * 1e6,

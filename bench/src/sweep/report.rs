@@ -6,8 +6,10 @@
 use serde_json::{Value, json};
 
 use super::{Short, Step, SweepPlan};
-use crate::report::{DURABILITY, Figure, figure, per, quantiles, spectrum, with};
+use crate::recorder::{Recorder, interval_log};
+use crate::report::{DURABILITY, Figure, figure, per, quantiles, with};
 use crate::run::Verdict;
+use crate::workload::Kind;
 
 /// Counts of the steps that are summed up.
 const COUNTS: [&str; 13] = [
@@ -117,6 +119,26 @@ impl SweepReport {
         format!("sweep-{}", self.plan.step.kind.name())
     }
 
+    /// All times in full, as an interval log of HdrHistogram: tags begin with the rate.
+    ///
+    /// # Errors
+    /// For want of memory.
+    pub fn to_log(&self) -> std::io::Result<Vec<u8>> {
+        let mut named = Vec::new();
+        for step in &self.steps {
+            let measured = &step.report.measured;
+            named.push((format!("{:.0}-", step.rate), &measured.recorder));
+            if let Kind::Kv { .. } = self.plan.step.kind {
+                named.push((format!("{:.0}-read-", step.rate), &measured.reads.recorder));
+            }
+        }
+        let named: Vec<(&str, &Recorder)> = named
+            .iter()
+            .map(|(name, recorder)| (name.as_str(), *recorder))
+            .collect();
+        interval_log(&named)
+    }
+
     /// For programs. Times are those of the fastest rate that was carried.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -148,8 +170,7 @@ impl SweepReport {
             .iter()
             .map(|step| step.report.measured.took.as_secs_f64())
             .sum();
-        let spectra =
-            measured.map(|of| json!({ "response": spectrum(&of.response_us), "service": spectrum(&of.service_us) }));
+        let spectra = knee.map(|(step, _)| step.report.spectra());
         let object = json!({
             "schema": "waterpark.bench_sweep.1",
             "complete": self.complete,
@@ -200,6 +221,12 @@ impl SweepReport {
             let verdict = step.report.verdict.name();
             text +=
                 &format!("{rate:>12.0}{acked:>12.0}{p50:>10}{p99:>10}{p999:>10}{late:>10}  {verdict:<8}{why}{again}\n");
+            if let Kind::Kv { .. } = self.plan.step.kind {
+                let reads = &measured.reads;
+                let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| reads.response_us.value_at_quantile(quantile));
+                let rate = per(reads.right, 1) / measured.took.as_secs_f64().max(1e-9);
+                text += &format!("{:>12}{rate:>12.0}{p50:>10}{p99:>10}{p999:>10}\n", "reads");
+            }
             for said in &step.report.findings.said {
                 text += &format!("  {said}\n");
             }

@@ -273,7 +273,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let hash_of = |key: &[u8]| Self::hash_of(topology, behaviour, key);
         let commit = self.groups[index].commit;
         if self.groups[index]
-            .apply_upto(behaviour, &self.memory, commit, hash_of)
+            .apply_upto(behaviour, &self.memory, commit, hash_of, &mut self.scratch)
             .is_err()
         {
             self.quarantine(index);

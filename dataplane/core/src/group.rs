@@ -18,7 +18,7 @@ use crate::log::{Log, Position};
 use crate::memory::{ChunkId, Memory};
 use crate::registry::{NO_ACTOR, Registry};
 use crate::retention::Retained;
-use crate::state_hash::StateHashes;
+use crate::state_hash::{Scratch, StateHashes, Touched};
 use crate::sweep::Sweep;
 use crate::time::Now;
 use crate::unapplied::Unapplied;
@@ -250,7 +250,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         }
     }
 
-    /// An entry takes effect on actors and lanes, and what they are then may be hashed.
+    /// An entry takes effect on actors and lanes. What it touched is said where the state is to be hashed after it.
     ///
     /// `hash` is the hash of the key that the entry introduces, if it does.
     #[expect(
@@ -266,32 +266,13 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         introduces: Option<(&[u8], u64, KindId)>,
         session: Option<&[u8; 16]>,
         event: Option<&[u8]>,
-    ) -> Result<(), Contradiction> {
+    ) -> Result<Option<Touched>, Contradiction> {
         let before_ms = self.time_ms;
-        self.change_state(behaviour, seq, time_ms, header, introduces, session, event)?;
-        if self.state_hashes.is_due(seq, before_ms, self.time_ms) {
-            self.hash_state(behaviour, seq, header.actor.get(), header.lane.get());
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "as above")]
-    #[inline(always)]
-    fn change_state<B: Behaviour<State = S>>(
-        &mut self,
-        behaviour: &B,
-        seq: Seq,
-        time_ms: u64,
-        header: &EntryHeader,
-        introduces: Option<(&[u8], u64, KindId)>,
-        session: Option<&[u8; 16]>,
-        event: Option<&[u8]>,
-    ) -> Result<(), Contradiction> {
         self.time_ms = self.time_ms.max(time_ms);
         let flags = header.flags.get();
         if flags & TICK != 0 {
+            // It names no actor and no lane.
             self.lanes.expire(time_ms);
-            return Ok(());
         }
         let number = header.actor.get();
         if let Some((key, hash, kind)) = introduces {
@@ -319,7 +300,12 @@ impl<S: Default + core::fmt::Debug> Group<S> {
                 behaviour.apply(actor.kind, &mut actor.state, event, seq.0, time_ms);
             }
         }
-        Ok(())
+        let is_due = self.state_hashes.is_due(seq, before_ms, self.time_ms);
+        Ok(is_due.then_some(Touched {
+            seq,
+            actor: number,
+            lane,
+        }))
     }
 
     /// Forgets what was computed from the log: it is computed anew, from its beginning.
@@ -352,6 +338,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         memory: &M,
         upto: Seq,
         hash_of: impl Fn(&[u8]) -> Option<(u64, KindId)>,
+        scratch: &mut Scratch,
     ) -> Result<(), Contradiction> {
         let count = self.unapplied.committed(upto);
         // Rows of a million actors are far away: asked for together they come together.
@@ -371,7 +358,9 @@ impl<S: Default + core::fmt::Debug> Group<S> {
                     .and_then(|bytes| EntryView::new_checked(bytes).ok());
                 result = result.and_then(|()| {
                     let (entry, _) = entry.ok_or(Contradiction)?;
-                    self.apply_entry(behaviour, Seq(seq), run.base_time_ms, &entry, &hash_of)
+                    let touched = self.apply_entry(behaviour, Seq(seq), run.base_time_ms, &entry, &hash_of)?;
+                    self.hash_state(behaviour, touched, scratch);
+                    Ok(())
                 });
             }
             left -= usize::from(run.count);
@@ -389,7 +378,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         base_time_ms: u64,
         entry: &EntryView<'_>,
         hash_of: &impl Fn(&[u8]) -> Option<(u64, KindId)>,
-    ) -> Result<(), Contradiction> {
+    ) -> Result<Option<Touched>, Contradiction> {
         let introduces = match entry.key {
             None => None,
             Some(key) => {

@@ -144,7 +144,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return;
         };
         let effect = group.take_effect(&self.behaviour, seq, time_ms, &header, None, None, None);
-        effect.expect("a tick touches no table by number");
+        let touched = effect.expect("a tick touches no table by number");
+        group.hash_state(&self.behaviour, touched, &mut self.scratch);
         let last = group.log.entry(&self.memory, upto);
         group.retained.upto_ms = last.map_or(group.retained.upto_ms, |(_, _, time_ms)| time_ms);
         group.retained.decided_ms = time_ms;

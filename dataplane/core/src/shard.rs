@@ -27,6 +27,7 @@ use crate::pending::Pendings;
 use crate::reporting::CONTROL_BYTES_MAX;
 use crate::rules::Rules;
 use crate::seats::{Arrival, Whereabouts, push_whole};
+use crate::state_hash::Scratch;
 use crate::time::Now;
 use crate::topology_log::{History, TopologyState};
 use crate::view_change::{Answer as SealAnswer, Branches, Snapshots};
@@ -247,6 +248,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     /// The group whose sweep goes on first with the next tick.
     pub(crate) sweeps_from: usize,
     pub(crate) answer: Answer,
+    /// Used again from hash to hash.
+    pub(crate) scratch: Scratch,
     /// What the requests of one frame are about; kept for its memory.
     pub(crate) aims: Vec<Option<crate::mailroom::Aim>>,
     pub(crate) counters: Counters,
@@ -318,6 +321,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             behind: Vec::new(),
             sweeps_from: 0,
             answer: Answer::default(),
+            scratch: Scratch::default(),
             aims: Vec::new(),
             counters: Counters::default(),
             world_counters: Vec::new(),

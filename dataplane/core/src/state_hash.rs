@@ -29,7 +29,7 @@ use crate::time::Now;
 /// releases can serve beside each other.
 const FORM: u32 = 1;
 /// Actors that are hashed beside the one that the entry touched.
-const ACTORS: u32 = 8;
+const ACTORS: u64 = 8;
 /// And with the first entry of each stretch of group time of so many ms, as a power of two: of a group in which little happens too.
 const STRETCH_MS_SHIFT: u32 = 16;
 /// Hashes that are kept of each member: one that is behind is compared as well.
@@ -37,6 +37,23 @@ const KEPT: usize = 4;
 
 /// A hash, and the entry after which the state was so.
 type At = (Seq, u64);
+
+/// What an entry touched after which the state is hashed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touched {
+    pub(crate) seq: Seq,
+    /// Or [`NO_ACTOR`].
+    pub(crate) actor: u32,
+    /// Or `NO_LANE`.
+    pub(crate) lane: u32,
+}
+
+/// Where a shard writes states down to hash them.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    bytes: Vec<u8>,
+    state: Vec<u8>,
+}
 
 /// The newest hashes of one group.
 #[derive(Debug)]
@@ -101,12 +118,18 @@ impl StateHashes {
         self.others.push((node, said));
     }
 
-    /// The newest of its own that are committed and were not told.
-    fn news(&mut self, commit: Seq) -> Vec<At> {
-        let own = self.own.iter().copied();
-        let news: Vec<At> = own.filter(|(seq, _)| *seq > self.told && *seq <= commit).collect();
-        self.told = news.last().map_or(self.told, |(seq, _)| *seq);
-        news
+    /// The next of its own that is committed and was not told.
+    fn news(&mut self, commit: Seq) -> Option<At> {
+        let mut own = self.own.iter().copied();
+        let news = own.find(|(seq, _)| *seq > self.told && *seq <= commit)?;
+        self.told = news.0;
+        Some(news)
+    }
+
+    /// What those said who are no members any more is forgotten.
+    fn keep(&mut self, members: &[Member]) {
+        let is_member = |node: NodeId| members.iter().any(|member| member.node == node);
+        self.others.retain(|(node, _)| is_member(*node));
     }
 
     /// The entry after which so many of these members agree on another state than its own.
@@ -132,41 +155,52 @@ impl StateHashes {
     }
 }
 
-/// Spreads a number over all 64 bits.
-fn mix(number: u64) -> u64 {
-    let word = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let word = (word ^ word >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    word ^ word >> 31
+/// The low half of a hash of bytes.
+fn hash_of(bytes: &[u8]) -> u64 {
+    u64::try_from(checksum::state(bytes) & u128::from(u64::MAX)).expect("64 bits")
 }
 
 impl<S: Default + core::fmt::Debug> Group<S> {
-    /// Hashes the state after an entry: group time, the actor and the lane that it touched, and some others.
+    /// Hashes the state where it is to be: group time, the actor and the lane that were touched, and some others.
+    #[inline]
+    pub(crate) fn hash_state<B: Behaviour<State = S>>(
+        &mut self,
+        behaviour: &B,
+        touched: Option<Touched>,
+        scratch: &mut Scratch,
+    ) {
+        if let Some(touched) = touched {
+            let hash = self.state_hash(behaviour, touched, scratch);
+            self.state_hashes.note(touched.seq, hash);
+        }
+    }
+
     #[cold]
-    pub(crate) fn hash_state<B: Behaviour<State = S>>(&mut self, behaviour: &B, seq: Seq, touched: u32, lane: u32) {
-        let (mut bytes, mut state) = (Vec::new(), Vec::new());
-        let actors = self.registry.len();
-        let mut to = StateWriter(&mut bytes);
+    fn state_hash<B: Behaviour<State = S>>(&self, behaviour: &B, touched: Touched, scratch: &mut Scratch) -> u64 {
+        let Scratch { bytes, state } = scratch;
+        bytes.clear();
+        let actors = u64::from(self.registry.len());
+        let mut to = StateWriter(bytes);
         to.number(self.time_ms);
-        to.number(actors.into());
-        let first = mix(seq.0) % u64::from(actors.max(1));
-        let others = (0..u64::from(ACTORS.min(actors))).map(|step| (first + step) % u64::from(actors));
+        to.number(actors);
+        let first = hash_of(&touched.seq.0.to_le_bytes()) % actors.max(1);
+        let others = (0..actors.min(ACTORS)).map(|step| (first + step) % actors);
         let others = others.map(|number| u32::try_from(number).expect("below the number of actors"));
-        for number in others.chain((touched != NO_ACTOR).then_some(touched)) {
+        for number in others.chain((touched.actor != NO_ACTOR).then_some(touched.actor)) {
             let (Some(actor), Some(key)) = (self.registry.actor(number), self.registry.key(number)) else {
                 continue;
             };
             state.clear();
-            behaviour.save(actor.kind, &actor.state, &mut state);
+            behaviour.save(actor.kind, &actor.state, state);
             to.number(number.into());
             to.bytes(key);
             to.number(actor.last_seq.0);
-            to.bytes(&state);
+            to.bytes(state);
         }
-        if let Some(lane) = self.lanes.lane(lane) {
+        if let Some(lane) = self.lanes.lane(touched.lane) {
             lane.save(&mut to);
         }
-        let hash = u64::try_from(checksum::state(&bytes) & u128::from(u64::MAX)).expect("the low half");
-        self.state_hashes.note(seq, hash);
+        hash_of(bytes)
     }
 }
 
@@ -175,13 +209,15 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn tell_state_hashes(&mut self, now: Now, index: usize) {
         let group = &mut self.groups[index];
         let takes_part = matches!(group.role, Role::Writer | Role::Follower | Role::Sealed);
-        let (id, lineage, own) = (group.id, group.lineage, self.settings.node);
-        let Some(config) = group.config.as_ref().filter(|_| takes_part) else {
+        if !takes_part || !group.state_hashes.has_news(group.commit) {
             return;
-        };
-        let members = config.members.clone();
-        let news = group.state_hashes.news(group.commit);
-        for (seq, hash) in news {
+        }
+        let (id, lineage, own) = (group.id, group.lineage, self.settings.node);
+        if let Some(config) = &group.config {
+            group.state_hashes.keep(&config.members);
+        }
+        let commit = group.commit;
+        while let Some((seq, hash)) = self.groups[index].state_hashes.news(commit) {
             let said = StateHash {
                 item: ItemHeader {
                     group: id.0.into(),
@@ -193,8 +229,16 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 hash: hash.into(),
                 reserved: 0.into(),
             };
-            for member in members.iter().filter(|member| member.node != own) {
-                if let Some(bytes) = self.item_to(*member, id) {
+            let member = |shard: &Self, place: usize| {
+                let config = shard.groups[index].config.as_ref();
+                config.and_then(|config| config.members.get(place).copied())
+            };
+            let mut place = 0;
+            while let Some(to) = member(self, place) {
+                place += 1;
+                if to.node != own
+                    && let Some(bytes) = self.item_to(to, id)
+                {
                     said.push(bytes, &[]);
                 }
             }

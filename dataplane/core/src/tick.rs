@@ -267,7 +267,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         if let Ok(seq) = group.log.append(&mut self.memory, group.log_view, &parts, time_ms) {
             let effect = group.take_effect(&self.behaviour, seq, time_ms, &header, None, None, None);
-            effect.expect("a tick touches no table by number");
+            let touched = effect.expect("a tick touches no table by number");
+            group.hash_state(&self.behaviour, touched, &mut self.scratch);
             if !std::mem::replace(&mut group.touched, true) {
                 self.touched
                     .push(u32::try_from(index).expect("groups are counted in 32 bits"));

@@ -479,7 +479,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         };
         let introduced = introduces.then_some((request.key, hash, kind));
         let effect = group.take_effect(&self.behaviour, seq, time_ms, &header, introduced, session, event);
-        effect.expect("the writer's own entry fits its own tables");
+        let touched = effect.expect("the writer's own entry fits its own tables");
+        group.hash_state(&self.behaviour, touched, &mut self.scratch);
         self.counters.appended += 1;
         if !bare {
             let actor = header.actor.get();

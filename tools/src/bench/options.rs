@@ -6,13 +6,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use waterpark::config::{self, ConfigError, Duration};
 use waterpark_bench::Target;
 use waterpark_bench::arrivals::{Arrivals, BURST, LISTED_MAX, Trace};
 use waterpark_bench::generators::{GeneratorProcesses, PROCESSES_MAX};
+use waterpark_bench::reads::Level;
 use waterpark_bench::skew::{EXPONENT_MAX, Skew};
-use waterpark_bench::workload::MESSAGE_BYTES_MIN;
+use waterpark_bench::workload::{KV_BYTES, Kind, MESSAGE_BYTES_MIN};
 use waterpark_core::config::Limits;
 
 use super::{own_binary, usage};
@@ -112,6 +113,46 @@ impl Load {
     /// The whole call of one message.
     pub(super) fn timeout_ms(&self) -> u32 {
         u32::try_from(self.timeout.as_us() / 1_000).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// Reads of keys beside what is put there.
+#[derive(Args)]
+pub(super) struct Reading {
+    /// With `kv`: how many of a hundred are reads
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(super) reads: u8,
+    /// With `kv`: what a read has to see
+    #[arg(long, value_enum, default_value_t = Fresh::Session)]
+    pub(super) read_level: Fresh,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Fresh {
+    /// At any member, each in turn: what this client was acked before
+    Session,
+    /// At the writer: what anybody was acked before
+    Linearizable,
+}
+
+impl Reading {
+    /// The kind of messages of `kv`, if what it puts has a length that a register takes.
+    pub(super) fn kind(&self, load: &Load) -> Result<Kind, ExitCode> {
+        if !KV_BYTES.contains(&load.message_bytes) {
+            return usage(&format!(
+                "a message of kv has {} to {} bytes: it puts a value that a register takes, and that carries its number",
+                KV_BYTES.start(),
+                KV_BYTES.end()
+            ));
+        }
+        Ok(Kind::Kv { reads: self.reads })
+    }
+
+    pub(super) fn level(&self) -> Level {
+        match self.read_level {
+            Fresh::Session => Level::Session,
+            Fresh::Linearizable => Level::Linearizable,
+        }
     }
 }
 

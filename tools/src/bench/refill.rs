@@ -6,7 +6,7 @@ use clap::Args;
 use waterpark::config::{Bytes, Duration};
 use waterpark_bench::failover::{RefillPlan, refill};
 
-use super::carry_out::carry_out;
+use super::carry_out::{Measured, carry_out};
 use super::options::{self, Output};
 use super::{own_binary, usage};
 use crate::node::Driver;
@@ -46,7 +46,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Err(code) => return code,
     };
     carry_out(&arguments.output, |say, go_on| {
-        refill(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict))
+        refill(plan, say, go_on).map(|report| {
+            let measured = Measured::from((report.to_json(), report.to_text(), report.verdict));
+            measured.with_log(&arguments.output, || report.to_log())
+        })
     })
 }
 

@@ -4,15 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use waterpark::config::Duration;
-use waterpark_bench::reads::Level;
 use waterpark_bench::skew::Skew;
 use waterpark_bench::sweep::{SweepPlan, TIMES, sweep};
 use waterpark_bench::workload::Kind;
 use waterpark_bench::{Pace, Plan};
 
-use super::carry_out::carry_out;
-use super::options::{self, How, Load, Output};
-use super::{ACTORS, usage};
+use super::carry_out::{Measured, carry_out};
+use super::options::{self, How, Load, Output, Reading};
+use super::{ACTORS, KV_ACTORS, usage};
 
 /// A shorter step than this says nothing.
 const STEP_MIN: Duration = Duration::from_us(100_000);
@@ -45,6 +44,8 @@ pub(crate) struct Sweep {
     #[arg(long, value_enum, default_value_t = Work::W128)]
     workload: Work,
     #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
     load: Load,
     #[command(flatten)]
     output: Output,
@@ -60,6 +61,8 @@ enum Work {
     HotActor,
     /// One message to each actor
     ColdActors,
+    /// Values put under keys, and got: a `register` for each key
+    Kv,
 }
 
 /// Exit codes are those of [`carry_out`], 2 for options that mean nothing, 3 for a configuration that does not serve.
@@ -69,7 +72,10 @@ pub(super) fn run(arguments: &Sweep) -> ExitCode {
         Err(code) => return code,
     };
     carry_out(&arguments.output, |say, go_on| {
-        sweep(plan, say, go_on).map(|report| (report.to_json(), report.to_text(), report.verdict()))
+        sweep(plan, say, go_on).map(|report| {
+            let measured = Measured::from((report.to_json(), report.to_text(), report.verdict()));
+            measured.with_log(&arguments.output, || report.to_log())
+        })
     })
 }
 
@@ -94,20 +100,22 @@ fn plan(arguments: &Sweep) -> Result<SweepPlan, ExitCode> {
         Work::W128 => Kind::W128,
         Work::HotActor => Kind::HotActor,
         Work::ColdActors => Kind::ColdActors,
+        Work::Kv => arguments.reading.kind(&arguments.load)?,
     };
+    let is_kv = matches!(kind, Kind::Kv { .. });
     Ok(SweepPlan {
         step: Plan {
             target: arguments.load.target()?,
             kind,
-            actors: arguments.load.actors.unwrap_or(ACTORS),
+            actors: arguments.load.actors.unwrap_or(if is_kv { KV_ACTORS } else { ACTORS }),
             // Each step has its own.
             pace: Pace::Open(arguments.from),
             arrivals: arguments.arrivals.arrivals((arguments.to, time))?,
             time,
             message_bytes: arguments.load.message_bytes,
             timeout_ms: arguments.load.timeout_ms(),
-            warm: kind == Kind::W128 && !arguments.load.cold,
-            level: Level::Session,
+            warm: (is_kv || kind == Kind::W128) && !arguments.load.cold,
+            level: arguments.reading.level(),
             skew: Skew::Even,
             generators: arguments.load.generators(None)?,
         },

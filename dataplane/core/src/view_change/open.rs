@@ -357,7 +357,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             return self.lacks_room(now, index);
         };
         let effect = group.take_effect(&self.behaviour, seq, time_ms, &header, None, None, None);
-        effect.expect("the first entry of a view touches no table");
+        let touched = effect.expect("the first entry of a view touches no table");
+        group.hash_state(&self.behaviour, touched, &mut self.scratch);
         group.log.seal(&mut self.memory, view);
         if R::breaks(Rule::OpenCommitsWholeLog) {
             group.commit = seq;
@@ -516,7 +517,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn run_upto(&mut self, index: usize, upto: Seq) -> bool {
         let (topology, behaviour) = (&self.topology, &self.behaviour);
         let hash_of = |key: &[u8]| Self::hash_of(topology, behaviour, key);
-        let result = self.groups[index].apply_upto(behaviour, &self.memory, upto, hash_of);
+        let result = self.groups[index].apply_upto(behaviour, &self.memory, upto, hash_of, &mut self.scratch);
         if result.is_err() {
             self.quarantine(index);
         }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 use crate::support::{Machine, Nodes, Running, Said, children, eventually, five, type_in};
 
@@ -49,22 +48,6 @@ fn are_gone(generators: &[Pid]) {
     }
 }
 
-/// Nothing that was acked is wrong, and all of it was looked for.
-fn assert_clean(said: &Said) -> Value {
-    let report = said.json();
-    for none in [
-        "lost",
-        "duplicated",
-        "differing",
-        "foreign",
-        "unreadable",
-        "refused_but_held",
-    ] {
-        assert_eq!(report[none], 0, "{none}: {}", said.all());
-    }
-    report
-}
-
 #[test]
 fn several_generators_send_what_one_would() {
     let _machine = Machine::take("several generators", LIMIT);
@@ -97,7 +80,7 @@ fn several_generators_send_what_one_would() {
         let said = run(&nodes, &[own, &["--generators", count]].concat());
         // A machine that does other things besides may be late, and says so.
         assert!([0, 11].contains(&said.code), "{}", said.all());
-        let report = assert_clean(&said);
+        let report = said.assert_clean();
         assert_eq!(report["generators"].to_string(), count);
         assert_eq!(report["settings"]["generators"].to_string(), count);
         assert_eq!(report["acked"], report["sent"], "{}", said.all());
@@ -138,7 +121,7 @@ fn one_generator_that_is_starved_makes_the_run_invalid_and_one_that_dies_ends_it
     std::thread::sleep(Duration::from_millis(100));
     running.signal(Signal::INT);
     let said = running.end().ends(11);
-    let report = assert_clean(&said);
+    let report = said.assert_clean();
     assert_eq!(report["verdict"], "INVALID");
     // Of the 800 that were planned meanwhile half were its own.
     let late = report["late"].as_u64();

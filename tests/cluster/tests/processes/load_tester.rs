@@ -31,21 +31,6 @@ fn us(report: &Value, of: &str, what: &str) -> u64 {
         .unwrap_or_else(|| panic!("{of}.{what}: {report:#}"))
 }
 
-/// Nothing that was acked is wrong.
-fn assert_clean(said: &Said) {
-    let report = said.json();
-    for none in [
-        "lost",
-        "duplicated",
-        "differing",
-        "foreign",
-        "unreadable",
-        "refused_but_held",
-    ] {
-        assert_eq!(report[none], 0, "{none}: {}", said.all());
-    }
-}
-
 #[test]
 fn a_cluster_that_stands_still_for_200_ms_is_seen_in_the_tail() {
     let _machine = Machine::take("a stall seen by the load tester", LIMIT);
@@ -57,8 +42,7 @@ fn a_cluster_that_stands_still_for_200_ms_is_seen_in_the_tail() {
     let said = running.end();
     // A machine that does other things besides may be late, and says so.
     assert!([0, 11].contains(&said.code), "{}", said.all());
-    assert_clean(&said);
-    let report = said.json();
+    let report = said.assert_clean();
     assert_eq!(report["acked"], report["sent"], "{}", said.all());
     // 400 of 6,000 messages were planned in those 200 ms. The slowest of a hundred and of a thousand are among the first of them: had the
     // generator waited for the cluster with what it planned, it would have been slow once for each message under way.
@@ -83,8 +67,7 @@ fn a_load_tester_that_gets_no_cpu_says_that_its_figures_are_worth_nothing() {
     let running = open_loop(&nodes, "2s");
     running.pause(Duration::from_millis(300));
     let said = running.end().ends(11);
-    assert_clean(&said);
-    let report = said.json();
+    let report = said.assert_clean();
     assert_eq!(report["verdict"], "INVALID");
     // 600 of 4,000 were planned meanwhile.
     assert!(report["late"].as_u64() >= Some(550), "{}", said.all());
@@ -109,7 +92,7 @@ fn a_load_tester_that_gets_no_cpu_says_that_its_figures_are_worth_nothing() {
     let said = Running::start(&[&load[..], &["--config", &config, "--json"]].concat())
         .end()
         .ends(11);
-    assert_clean(&said);
+    said.assert_clean();
     assert!(said.json()["late"].as_u64() >= Some(9_000_000), "{}", said.all());
     assert!(said.stderr.contains("error[WP-"), "{}", said.all());
     nodes.stop();
@@ -146,8 +129,7 @@ fn messages_arrive_as_they_were_planned_and_results_of_other_arrivals_are_not_co
         let said = run(&[rate, &["--arrivals", arrivals, "--save", &save]].concat());
         // A machine that does other things besides may be late, and says so.
         assert!([0, 11].contains(&said.code), "{}", said.all());
-        assert_clean(&said);
-        let report = said.json();
+        let report = said.assert_clean();
         let named = report["settings"]["arrivals"].as_str().expect("they are named");
         assert!(named.starts_with(said_so), "{named}");
         let sent = report["sent"].as_u64().expect("a number");
@@ -205,8 +187,7 @@ fn reads_beside_writes_see_what_was_acked_before_at_every_member() {
         let (config, percent) = (["--config", &config, "--json"], reads.to_string());
         let own = ["--actors", actors, "--read-level", level, "--reads", &percent];
         let said = type_in(&[&load[..], &config, &own].concat()).ends(0);
-        assert_clean(&said);
-        let report = said.json();
+        let report = said.assert_clean();
         let count = |name: &str| report["reads"][name].as_u64().expect("a number");
         assert_eq!(
             (count("failed"), count("stale"), count("wrong")),
@@ -275,8 +256,7 @@ fn quiet_senders_are_told_apart_from_a_noisy_one_before_and_beside_it() {
     let said = type_in(&[&load[..], &noise].concat());
     // A machine that does other things besides may be late, and says so.
     assert!([0, 11].contains(&said.code), "{}", said.all());
-    assert_clean(&said);
-    let report = said.json();
+    let report = said.assert_clean();
     for none in ["lost", "duplicated", "differing", "foreign", "unreadable"] {
         assert_eq!(report["noise"]["read_back"][none], 0, "{none}: {}", said.all());
     }

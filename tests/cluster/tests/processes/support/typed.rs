@@ -39,6 +39,23 @@ impl Said {
         assert_eq!(self.code, code, "{}", self.all());
         self
     }
+
+    /// The report of a run by which nothing that was acked is wrong.
+    #[track_caller]
+    pub(crate) fn assert_clean(&self) -> Value {
+        let report = self.json();
+        for none in [
+            "lost",
+            "duplicated",
+            "differing",
+            "foreign",
+            "unreadable",
+            "refused_but_held",
+        ] {
+            assert_eq!(report[none], 0, "{none}: {}", self.all());
+        }
+        report
+    }
 }
 
 /// Types a command, with these bytes on its stdin.
