@@ -210,6 +210,7 @@ impl Processes {
         messages_max: impl Fn(Share) -> u64,
         go_on: impl Fn() -> bool,
     ) -> Result<(Measured, bool), GeneratorLost> {
+        self.began_late = Duration::ZERO;
         for which in 0..self.all.len() {
             let share = self.share(which);
             let (pace, behind) = match schedule {

@@ -110,6 +110,12 @@ impl<S: Default + core::fmt::Debug> Group<S> {
 }
 
 impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
+    /// Whether a sweep that is committed here is not done yet, or may be among what has not taken effect yet.
+    #[must_use]
+    pub fn is_sweeping(&self) -> bool {
+        self.groups.iter().any(|group| group.can_sweep() || group.lags)
+    }
+
     /// The writer of a group logs a sweep where enough has come since the last one, or messages have become too old.
     pub(crate) fn decide_sweep(&mut self, now: Now, index: usize) {
         let retained = &self.groups[index].retained;

@@ -14,7 +14,7 @@ use waterpark_wire::item::ItemHeader;
 use waterpark_wire::link::StateHash;
 
 use crate::behaviour::Behaviour;
-use crate::config::Births;
+use crate::config::{Births, Config};
 use crate::effects::{Effect, Happened};
 use crate::group::{Group, Role};
 use crate::ids::{GroupId, Lineage, Member, NodeId, Seq};
@@ -212,11 +212,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if !takes_part || !group.state_hashes.has_news(group.commit) {
             return;
         }
-        let (id, lineage, own) = (group.id, group.lineage, self.settings.node);
-        if let Some(config) = &group.config {
-            group.state_hashes.keep(&config.members);
-        }
-        let commit = group.commit;
+        let (id, lineage, commit, own) = (group.id, group.lineage, group.commit, self.settings.node);
+        let Some(members) = self.config_in_force(index).map(|config| config.members.clone()) else {
+            return;
+        };
+        self.groups[index].state_hashes.keep(&members);
         while let Some((seq, hash)) = self.groups[index].state_hashes.news(commit) {
             let said = StateHash {
                 item: ItemHeader {
@@ -229,16 +229,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 hash: hash.into(),
                 reserved: 0.into(),
             };
-            let member = |shard: &Self, place: usize| {
-                let config = shard.groups[index].config.as_ref();
-                config.and_then(|config| config.members.get(place).copied())
-            };
-            let mut place = 0;
-            while let Some(to) = member(self, place) {
-                place += 1;
-                if to.node != own
-                    && let Some(bytes) = self.item_to(to, id)
-                {
+            for member in members.iter().filter(|member| member.node != own) {
+                if let Some(bytes) = self.item_to(*member, id) {
                     said.push(bytes, &[]);
                 }
             }
@@ -259,10 +251,20 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.compare_states(now, index);
     }
 
+    /// The members whose states have to be equal: a follower is told of a newer Config by the topology log alone.
+    fn config_in_force(&self, index: usize) -> Option<&Config> {
+        let group = &self.groups[index];
+        match self.settings.births {
+            Births::Writer => group.config.as_ref(),
+            Births::TopologyLog => self.decided.group(group.id).map(|state| &state.active),
+        }
+    }
+
     /// Takes the group out of service here if a quorum of the others has another state.
     fn compare_states(&mut self, now: Now, index: usize) {
         let group = &self.groups[index];
-        let Some(config) = group.config.as_ref().filter(|_| group.role != Role::Quarantined) else {
+        let config = self.config_in_force(index);
+        let Some(config) = config.filter(|_| group.role != Role::Quarantined) else {
             return;
         };
         let hashes = &group.state_hashes;
@@ -273,6 +275,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             .push(Effect::Event(Happened::StateDiffers { group: group.id, seq }));
         // Nobody gets an answer any more that was computed from it.
         self.end_opener(now, index);
+        // It stops out of order, whatever it had said of an earlier stop.
+        self.groups[index].ends = None;
         let promised = self.groups[index].promised;
         self.step_down(now, index, promised);
         self.quarantine(index);

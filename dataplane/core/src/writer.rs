@@ -342,12 +342,12 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         }
     }
 
-    /// Who is to be asked in the place of this member, if it does not write the group.
     /// Whether nobody will ever answer for a group here, nor elsewhere: its log is contradicted, and no topology log names other members.
     pub(crate) fn is_lost_here(&self, group: &Group<B::State>) -> bool {
         group.role == Role::Quarantined && self.settings.births == Births::Writer
     }
 
+    /// Who is to be asked in the place of this member, if it does not write the group.
     fn other_writer(&self, group: &Group<B::State>) -> Option<NodeId> {
         match self.settings.births {
             Births::Writer => Some(group.slot[0]).filter(|writer| *writer != self.settings.node),

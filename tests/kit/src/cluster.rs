@@ -65,6 +65,8 @@ const AGAIN_MS: u64 = 300;
 const ENDS_MS: u64 = 8_000;
 /// How long a cut link stays down before it is dialled again, in ms.
 const REDIAL_MS: u64 = 30;
+/// A sweep that was decided at the very end is done within so many ms.
+const SWEEP_MS: u64 = 2_000;
 /// The longest message that nodes take, in bytes.
 const MESSAGE_BYTES_MAX: usize = 2_048;
 /// Bytes that may wait for a client where some are slow: a few replies.
@@ -416,6 +418,12 @@ impl<R: Rules> Cluster<R> {
         self.check_liveness();
         self.check_reads_end();
         self.run_until((stopped_ns + (heal_ms + 6_000) * MS).max(self.now_ns));
+        // A late message is swept late: what has just been decided gets the time that it takes, and no more.
+        let until_ns = self.now_ns + SWEEP_MS * MS;
+        let is_sweeping = |node: &Node<R>| node.shards.iter().any(Shard::is_sweeping);
+        while self.now_ns < until_ns && self.nodes.iter().any(is_sweeping) {
+            self.go_on(10);
+        }
         self.judge()
     }
 

@@ -132,6 +132,27 @@ fn a_writer_with_another_state_stops_and_another_member_writes() {
 }
 
 #[test]
+fn who_came_later_is_a_witness_and_is_judged() {
+    for flipped in [0, 1, 2] {
+        let limits = Limits {
+            state_hash_entries: EVERY,
+            ..Limits::default()
+        };
+        let mut three = Three::new(&[0, 1], &limits);
+        let actor = three.actors_of("note", GROUP, 1)[0];
+        send(&mut three, 0, actor, EVERY);
+        three.propose(&[GROUP], &[0, 1, 2]);
+        three.settle();
+        three.wait_and_settle(200);
+        flip(&mut three, flipped, 0);
+        send(&mut three, 0, actor, 2 * EVERY);
+        let nodes: Vec<usize> = differing(&three).into_iter().map(|(node, _)| node).collect();
+        assert_eq!(nodes, [flipped]);
+        assert_eq!(three.group(flipped, GROUP).role, Role::Quarantined);
+    }
+}
+
+#[test]
 fn one_member_alone_accuses_nobody_and_neither_does_another_form_or_lineage() {
     let mut three = three();
     let actor = three.actors_of("note", GROUP, 1)[0];
