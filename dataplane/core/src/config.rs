@@ -209,6 +209,8 @@ pub struct Limits {
     pub states_kept_bytes_max: usize,
     /// After each so many entries of a group a part of its state is hashed and compared between its members. A power of two.
     pub state_hash_entries: u64,
+    /// About so many entries take effect at once on members that lag far behind: the rest with the next ticks, so that nothing else waits for it.
+    pub apply_entries: usize,
 }
 
 impl Default for Limits {
@@ -237,6 +239,7 @@ impl Default for Limits {
             transfer_window_bytes_max: 8 << 20,
             states_kept_bytes_max: 64 << 20,
             state_hash_entries: 1 << 10,
+            apply_entries: 4_096,
         }
     }
 }

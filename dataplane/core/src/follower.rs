@@ -246,38 +246,61 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// Committed entries take effect on a follower a portion at a time, at the latest with the next tick or before a read here: a longer
-    /// stretch of log is read in one stream, and the rows of its actors come together.
-    fn lag(&mut self, index: usize) {
+    /// stretch of log is read in one stream, and the rows of its actors come together. Of the log that a new member is given, which may be
+    /// long, no more takes effect at once than others can wait for.
+    pub(crate) fn lag(&mut self, index: usize) {
+        let most = self.settings.limits.apply_entries;
+        let group = &self.groups[index];
+        let behind = group.commit.0.saturating_sub(group.applied.0);
+        // Who has that much to catch up with does so tick by tick, not with each frame besides.
+        if behind >= APPLY_ENTRIES && !(group.lags && behind > most as u64) {
+            self.apply_some(index, most);
+        }
         let group = &mut self.groups[index];
-        if group.commit.0.saturating_sub(group.applied.0) >= APPLY_ENTRIES {
-            self.apply(index);
-        } else if group.commit > group.applied && !std::mem::replace(&mut group.lags, true) {
+        if group.commit > group.applied && !std::mem::replace(&mut group.lags, true) {
             self.lagging
                 .push(u32::try_from(index).expect("groups are counted in 32 bits"));
         }
     }
 
-    /// Everything committed takes effect on all groups that lag.
+    /// What is committed takes effect on the groups that lag, as much of it as others can wait for.
     pub(crate) fn catch_up(&mut self) {
         let mut lagging = std::mem::take(&mut self.lagging);
-        for index in lagging.drain(..) {
+        let mut left = self.settings.limits.apply_entries;
+        let mut done = 0;
+        while left > 0
+            && let Some(&index) = lagging.get(done)
+        {
             self.groups[index as usize].lags = false;
-            self.apply(index as usize);
+            left = left.saturating_sub(self.apply_some(index as usize, left));
+            done += 1;
         }
+        // The last one may have more, and goes on after the others.
+        let last = lagging.drain(..done).next_back().filter(|_| left == 0);
+        if let Some(index) = last {
+            self.groups[index as usize].lags = true;
+            lagging.push(index);
+        }
+        self.catches_up = !lagging.is_empty();
         self.lagging = lagging;
     }
 
     /// What is committed takes effect.
     pub(crate) fn apply(&mut self, index: usize) {
+        self.apply_some(index, usize::MAX);
+    }
+
+    /// What is committed takes effect, about so many entries. Returns how many did.
+    fn apply_some(&mut self, index: usize, most: usize) -> usize {
         let (topology, behaviour) = (&self.topology, &self.behaviour);
         let hash_of = |key: &[u8]| Self::hash_of(topology, behaviour, key);
-        let commit = self.groups[index].commit;
-        if self.groups[index]
-            .apply_upto(behaviour, &self.memory, commit, hash_of, &mut self.scratch)
-            .is_err()
-        {
+        let group = &mut self.groups[index];
+        let upto = (group.commit, most);
+        let applied = group.apply_upto(behaviour, &self.memory, upto, hash_of, &mut self.scratch);
+        if applied.is_err() {
             self.quarantine(index);
         }
+        applied.unwrap_or(0)
     }
 
     pub(crate) fn quarantine(&mut self, index: usize) {

@@ -318,29 +318,61 @@ impl<S: Default + core::fmt::Debug> Group<S> {
         self.applied = Seq::ZERO;
     }
 
-    /// Lists what the log holds behind the last entry that took effect.
-    pub(crate) fn list_unapplied<M: Memory>(&mut self, memory: &M) {
-        self.unapplied = Unapplied::with_room();
+    /// What waits to take effect is what the log holds behind the last entry that did.
+    pub(crate) fn list_unapplied(&mut self) {
+        self.unapplied = Unapplied::of_log();
+    }
+
+    /// Lists the next stretch of the log.
+    fn list_stretch<M: Memory>(&mut self, memory: &M) {
         let mut at = self.log.find(memory, self.applied.next());
-        while let Some(run) = at.and_then(|at| self.log.run_at(memory, at)) {
+        while !self.unapplied.is_stretch()
+            && let Some(run) = at.and_then(|at| self.log.run_at(memory, at))
+        {
             let bytes = &memory.bytes(run.chunk)[run.offset as usize..(run.offset + run.length) as usize];
             let view = RunView::framed(bytes).expect("it was checked when it came to rest");
             let entries_at = run.offset + u32::try_from(RUN_HEADER).expect("64");
-            self.unapplied.took(run.chunk, entries_at, &view);
+            self.unapplied.list(run.chunk, entries_at, &view);
             at = Some(run.next);
         }
+        let has_more = at.is_some_and(|at| self.log.run_at(memory, at).is_some());
+        self.unapplied.listed(has_more);
     }
 
-    /// What is listed up to a seq takes effect: on a follower what is committed, on one that will write everything.
+    /// What the log holds up to a seq takes effect, on a follower what is committed, on one that will write everything: whole runs, and no
+    /// more of them than are needed for `most` entries. Returns how many entries that were.
     pub(crate) fn apply_upto<B: Behaviour<State = S>, M: Memory>(
         &mut self,
         behaviour: &B,
         memory: &M,
-        upto: Seq,
+        (upto, most): (Seq, usize),
         hash_of: impl Fn(&[u8]) -> Option<(u64, KindId)>,
         scratch: &mut Scratch,
+    ) -> Result<usize, Contradiction> {
+        let mut applied = 0;
+        while applied < most {
+            if self.unapplied.wants_more() {
+                self.list_stretch(memory);
+            }
+            let count = self.unapplied.committed(upto, most - applied);
+            if count == 0 {
+                break;
+            }
+            self.apply_listed(behaviour, memory, count, &hash_of, scratch)?;
+            applied += count;
+        }
+        Ok(applied)
+    }
+
+    /// So many listed entries take effect.
+    fn apply_listed<B: Behaviour<State = S>, M: Memory>(
+        &mut self,
+        behaviour: &B,
+        memory: &M,
+        count: usize,
+        hash_of: &impl Fn(&[u8]) -> Option<(u64, KindId)>,
+        scratch: &mut Scratch,
     ) -> Result<(), Contradiction> {
-        let count = self.unapplied.committed(upto);
         // Rows of a million actors are far away: asked for together they come together.
         let row = |actor| self.registry.ask_row::<M>(actor);
         self.unapplied.ask(memory, count, row);
@@ -358,7 +390,7 @@ impl<S: Default + core::fmt::Debug> Group<S> {
                     .and_then(|bytes| EntryView::new_checked(bytes).ok());
                 result = result.and_then(|()| {
                     let (entry, _) = entry.ok_or(Contradiction)?;
-                    let touched = self.apply_entry(behaviour, Seq(seq), run.base_time_ms, &entry, &hash_of)?;
+                    let touched = self.apply_entry(behaviour, Seq(seq), run.base_time_ms, &entry, hash_of)?;
                     self.hash_state(behaviour, touched, scratch);
                     Ok(())
                 });

@@ -17,7 +17,7 @@ use waterpark_wire::link::Exception;
 use crate::behaviour::Behaviour;
 use crate::effects::{Crossing, Effect, Followed, FrameOrigin};
 use crate::group::{Group, Role};
-use crate::ids::{GroupId, NodeId, Seq, ShardId};
+use crate::ids::{GroupId, NodeId, ShardId};
 use crate::memory::Memory;
 use crate::pending::Sent;
 use crate::rules::{Rule, Rules};
@@ -257,7 +257,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             group.promised = group.log_view;
         }
         Box::new(Goods {
-            has_unapplied: group.unapplied.committed(Seq(u64::MAX)) > 0,
+            has_unapplied: !group.unapplied.is_empty(),
             group,
             again,
             waiting,
@@ -411,7 +411,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let Some(goods) = goods else { return };
         let Goods { mut group, again, .. } = *goods;
         if goods.has_unapplied {
-            group.list_unapplied(&self.memory);
+            group.list_unapplied();
         }
         let members = group
             .config

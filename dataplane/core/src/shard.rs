@@ -239,6 +239,8 @@ pub struct Shard<R: Rules, M: Memory, B: Behaviour> {
     pub(crate) records: Vec<crate::link::Record>,
     /// Groups whose committed entries wait to take effect.
     pub(crate) lagging: Vec<u32>,
+    /// More was committed there than took effect with the last tick.
+    pub(crate) catches_up: bool,
     /// The newest round of read confirmations that has begun.
     pub(crate) round: u64,
     /// Groups that take part in the next one.
@@ -316,6 +318,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             tells: false,
             records: Vec::new(),
             lagging: Vec::new(),
+            catches_up: false,
             round: 0,
             asking: Vec::new(),
             behind: Vec::new(),

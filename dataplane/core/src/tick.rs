@@ -23,6 +23,8 @@ use crate::writer::held_request;
 const OFFER_AGAIN_MS: u64 = 500;
 /// How often a shard with work under way looks at its deadlines.
 const TICK_BUSY_MS: u64 = 10;
+/// And one that has more to catch up with than it does at once.
+const TICK_CATCHING_UP_MS: u64 = 1;
 /// Links give back the room that nothing took since the last time.
 const REST_MS: u64 = 1_000;
 /// An idle writer looks for expired rows this often.
@@ -59,7 +61,9 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 let reads = !reads.confirming.is_empty() || !reads.held.is_empty();
                 !group.waiting.is_empty() || !group.held.is_empty() || reads || group.can_sweep() || group.changes()
             });
-        let period_ms = if waits {
+        let period_ms = if self.catches_up {
+            TICK_CATCHING_UP_MS
+        } else if waits {
             TICK_BUSY_MS
         } else {
             self.settings.limits.heartbeat_ms.max(1)

@@ -3,7 +3,11 @@
 //! By the time of the commit the log has left the caches. An entry's place depends on the length of the one before it, so walking the log
 //! would wait for one far line after the other; from this list all of them, and the rows of their actors, are asked for at once.
 //!
-//! **Invariant:** runs and entries stand in the order of their seqs, without a hole, beginning behind the last applied one.
+//! Of a log that came whole, as a new member's does, only the beginning is listed: what lies behind it is walked a stretch at a time, shortly
+//! before it takes effect.
+//!
+//! **Invariant:** runs and entries stand in the order of their seqs, without a hole, beginning behind the last applied one, and up to the end of
+//! the log unless the list is partial.
 
 use std::collections::VecDeque;
 
@@ -44,6 +48,8 @@ const ENTRIES: usize = 512;
 pub(crate) struct Unapplied {
     runs: VecDeque<Run>,
     entries: VecDeque<Entry>,
+    /// The log has more behind what is listed.
+    is_partial: bool,
 }
 
 impl Unapplied {
@@ -52,7 +58,36 @@ impl Unapplied {
         Unapplied {
             runs: VecDeque::with_capacity(RUNS),
             entries: VecDeque::with_capacity(ENTRIES),
+            is_partial: false,
         }
+    }
+
+    /// Nothing is listed of a log that has something.
+    pub(crate) fn of_log() -> Unapplied {
+        Unapplied {
+            is_partial: true,
+            ..Unapplied::with_room()
+        }
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty() && !self.is_partial
+    }
+
+    /// Whether the next stretch of the log is to be listed now.
+    pub(crate) fn wants_more(&self) -> bool {
+        self.is_partial && self.runs.is_empty()
+    }
+
+    /// The log was walked on: up to its end, or not.
+    pub(crate) fn listed(&mut self, is_partial: bool) {
+        self.is_partial = is_partial;
+    }
+
+    /// Whether so many entries are listed as are at once.
+    pub(crate) fn is_stretch(&self) -> bool {
+        self.entries.len() >= ENTRIES
     }
 
     /// Bytes set aside for the lists.
@@ -60,8 +95,16 @@ impl Unapplied {
         (self.runs.capacity() * size_of::<Run>() + self.entries.capacity() * size_of::<Entry>()) as u64
     }
 
-    /// A run was taken; it lies in this chunk, its entries from `offset` on.
+    /// A run was taken; it lies in this chunk, its entries from `offset` on. Where the list is partial it is found in the log later.
+    #[inline]
     pub(crate) fn took(&mut self, chunk: ChunkId, offset: u32, run: &RunView<'_>) {
+        if !self.is_partial {
+            self.list(chunk, offset, run);
+        }
+    }
+
+    /// The next run of the log.
+    pub(crate) fn list(&mut self, chunk: ChunkId, offset: u32, run: &RunView<'_>) {
         self.runs.push_back(Run {
             chunk,
             first_seq: run.header.first_seq.get(),
@@ -76,10 +119,16 @@ impl Unapplied {
         }
     }
 
-    /// How many entries of whole runs are committed.
-    pub(crate) fn committed(&self, commit: Seq) -> usize {
-        let runs = self.runs.iter().take_while(|run| run.last_seq() <= commit);
-        runs.map(|run| usize::from(run.count)).sum()
+    /// How many entries of whole runs are committed and listed: no more runs than are needed for so many.
+    pub(crate) fn committed(&self, commit: Seq, most: usize) -> usize {
+        let mut count = 0;
+        for run in self.runs.iter().take_while(|run| run.last_seq() <= commit) {
+            if count >= most {
+                break;
+            }
+            count += usize::from(run.count);
+        }
+        count
     }
 
     /// Asks for the beginnings of so many entries, and tells `row` the actor of each.

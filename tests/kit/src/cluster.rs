@@ -258,6 +258,7 @@ impl<R: Rules> Cluster<R> {
             transfer_window_bytes_max: short(4_096),
             states_kept_bytes_max: short(16_384),
             state_hash_entries: 1 << (seed % 4),
+            apply_entries: 16 << (seed % 4),
             ..defaults
         };
         let conditions = [

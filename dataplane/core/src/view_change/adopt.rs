@@ -50,7 +50,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 && last.0 < row.log.sealed_seq()
             {
                 self.groups[index].log.cut(&mut self.memory, last.0);
-                self.groups[index].list_unapplied(&self.memory);
+                self.groups[index].list_unapplied();
             }
             return self.say_adopted(index, from);
         }
@@ -187,7 +187,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.enter_lineage(lineage);
         group.source = Some(from);
         group.role = Role::Follower;
-        self.apply(index);
+        self.lag(index);
         if self.groups[index].role == Role::Follower {
             self.say_adopted(index, from);
         }
@@ -220,7 +220,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
                 group.forget_state();
             }
         }
-        self.groups[index].list_unapplied(&self.memory);
+        self.groups[index].list_unapplied();
         true
     }
 

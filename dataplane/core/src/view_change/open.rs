@@ -517,7 +517,8 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     pub(crate) fn run_upto(&mut self, index: usize, upto: Seq) -> bool {
         let (topology, behaviour) = (&self.topology, &self.behaviour);
         let hash_of = |key: &[u8]| Self::hash_of(topology, behaviour, key);
-        let result = self.groups[index].apply_upto(behaviour, &self.memory, upto, hash_of, &mut self.scratch);
+        let result =
+            self.groups[index].apply_upto(behaviour, &self.memory, (upto, usize::MAX), hash_of, &mut self.scratch);
         if result.is_err() {
             self.quarantine(index);
         }

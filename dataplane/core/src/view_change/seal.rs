@@ -57,7 +57,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &mut self.groups[index];
         if R::breaks(Rule::TruncateToCommitOnSeal) && group.log_view < view && group.applied <= group.commit {
             group.log.cut(&mut self.memory, group.commit);
-            group.list_unapplied(&self.memory);
+            group.list_unapplied();
         }
         let group = &self.groups[index];
         (group.log_view < view).then(|| Answer {
@@ -113,7 +113,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.log.seal(&mut self.memory, group.log_view);
         group.applied = group.log.last_seq();
         group.role = Role::Sealed;
-        group.list_unapplied(&self.memory);
+        group.list_unapplied();
         let opens = group.opener.as_ref().is_some_and(|opener| opener.view() == view);
         let in_order = group.ends.is_some_and(|end| end.view == view);
         if in_order {

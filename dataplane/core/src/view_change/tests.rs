@@ -15,6 +15,7 @@ use crate::ids::{GroupId, Lineage, Seq, View};
 use crate::lane::{SESSION_MS, Session};
 use crate::log::Log;
 use crate::memory::Memory;
+use crate::time::MS;
 use crate::topology_log::Entry;
 
 const GROUP: GroupId = GroupId(7);
@@ -804,6 +805,38 @@ fn who_learns_holds_the_log_before_it_is_a_member_and_needs_nothing_more_to_beco
     }
     assert_eq!(three.group(2, GROUP).role, Role::Writer);
     assert_eq!(given, 0, "nothing was left to hand over");
+}
+
+#[test]
+fn a_long_log_takes_effect_on_a_new_member_tick_by_tick_and_at_once_for_who_reads_there() {
+    let limits = Limits {
+        apply_entries: 100,
+        ..Limits::default()
+    };
+    let mut three = Three::new(&[0, 1], &limits);
+    write(&mut three, GROUP, "note", 1_200, 40);
+    three.propose(&[GROUP], &[0, 1, 2]);
+    three.settle();
+    write(&mut three, GROUP, "note", 5, 40);
+    assert_eq!(three.holds(2, GROUP).1, three.holds(0, GROUP).1, "it is a member");
+    let behind = |three: &Three| three.group(0, GROUP).commit.0 - three.group(2, GROUP).applied.0;
+    let at_first = behind(&three);
+    assert!(at_first > 900, "{at_first} entries wait");
+    let next_ms = |three: &Three| (three.shards[2].next_tick_ns() - three.now().monotonic_ns) / MS;
+    for tick in 1..=4 {
+        three.wait(1);
+        assert_eq!(behind(&three), at_first - 100 * tick, "about so many with each tick");
+        assert_eq!(next_ms(&three), 1, "which come often meanwhile");
+    }
+    // A read is of all that is committed there.
+    let actor = three.actors_of("note", GROUP, 1)[0];
+    three.read_any(2, "note", actor);
+    assert_eq!(three.outcomes(2), [Outcome::Done]);
+    assert_eq!(three.group(2, GROUP).applied, three.group(2, GROUP).commit);
+    assert_eq!(three.tables(2, GROUP), three.tables(1, GROUP));
+    three.wait(1);
+    three.wait(1);
+    assert!(next_ms(&three) > 1, "it has caught up");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! Two bounds, because bytes wait in two places. In this process a frame takes so many bytes of pieces and no more, and fewer while runs
 //! are under way. On the way a link has a window: bytes of portions that were begun and whose askers have not answered. It grows while
 //! portions come through about as fast as the quickest of them did lately, and is halved when they wait behind each other (Vegas, Brakmo and
-//! Peterson 1995, counted in portions). So an idle link is filled, whatever its length, and no queue is built that a run would wait in.
+//! Peterson 1995, counted in portions). So an idle link is filled, whatever its length, and no queue is built that a run would wait in for longer
+//! than acks take anyway.
 //!
 //! A member that is given logs by many at once, or has no core of its own, is late even with one portion from each. Then a link rests
 //! between portions, for ever more times what one takes, which is what a window of less than one portion would come to.
@@ -14,8 +15,8 @@ use crate::ids::{GroupId, Seq, View};
 use crate::quickest::Quickest;
 use crate::time::MS;
 
-/// Portions may come through this much later than the quickest one, or by this part of what that took: every run that goes the same way
-/// waits as long, twice before it is acked.
+/// Portions may come through this much later than the quickest one, or by this part of what that took, or of what an ack takes: every run that
+/// goes the same way waits as long, twice before it is acked.
 const LATE_NS: u64 = MS / 4;
 const LATE_PART: u64 = 4;
 /// A window that was too wide grows by one portion each time it comes through, or in this time where that is shorter: a long way is filled
@@ -23,8 +24,9 @@ const LATE_PART: u64 = 4;
 const GROWS_NS: u64 = 4 * MS;
 /// A link rests for so many times what a portion takes, at the most,
 const REST_TIMES_MAX: u64 = 8;
-/// and never so long that less than this would pass: copies have to come back however busy everybody is.
-const BYTES_PER_S_MIN: u64 = 4 << 20;
+/// and never so long that less than this would pass: copies have to come back however busy everybody is, and of seven nodes each gives a GiB in
+/// ten seconds so.
+const BYTES_PER_S_MIN: u64 = 16 << 20;
 /// A portion whose asker does not answer for so long is lost, or not wanted any more.
 const LOST_NS: u64 = 500 * MS;
 
@@ -101,8 +103,15 @@ impl Window {
     }
 
     /// The asker of a portion that has left asks again, or says that it wants no more. Who asks for the same again has not got it; what is
-    /// said of an older view says nothing of this one.
-    pub(crate) fn answered(&mut self, group: GroupId, view: View, has: Option<Had>, now_ns: u64, bytes_max: usize) {
+    /// said of an older view says nothing of this one. Acks take `ack_ns` here where nothing waits.
+    pub(crate) fn answered(
+        &mut self,
+        group: GroupId,
+        view: View,
+        has: Option<Had>,
+        (now_ns, ack_ns): (u64, u64),
+        bytes_max: usize,
+    ) {
         let is_meant = |portion: &&UnderWay| portion.group == group && portion.view <= view;
         let Some(portion) = self.under_way.iter().find(is_meant).copied() else {
             return;
@@ -114,7 +123,7 @@ impl Window {
         }
         let took_ns = now_ns.saturating_sub(left_ns).max(1);
         let least_ns = self.quickest.heard(took_ns, now_ns);
-        if took_ns <= least_ns + LATE_NS.max(least_ns / LATE_PART) {
+        if took_ns <= least_ns + LATE_NS.max(least_ns.max(ack_ns) / LATE_PART) {
             self.widen(portion.bytes, took_ns, bytes_max);
         } else if left_ns >= self.halved_ns {
             self.halve(now_ns);
@@ -182,7 +191,7 @@ mod tests {
             let bytes = window.room(now_ns, LEAST, 1).expect("nothing is under way");
             window.begin(GroupId(1), View(4), HAD, bytes);
             window.left(GroupId(1), bytes, now_ns);
-            window.answered(GroupId(1), View(4), None, now_ns + took_ms * MS, MOST);
+            window.answered(GroupId(1), View(4), None, (now_ns + took_ms * MS, 0), MOST);
         }
         window.bytes
     }
@@ -199,14 +208,14 @@ mod tests {
     #[test]
     fn the_window_doubles_while_portions_come_through_quickly_and_never_passes_its_bound() {
         let mut window = Window::default();
-        assert_eq!(after(&mut window, 1, 60), 2 * LEAST);
-        assert_eq!(after(&mut window, 1, 66), 4 * LEAST);
-        assert_eq!(after(&mut window, 20, 60), MOST);
+        assert_eq!(after(&mut window, 1, 6), 2 * LEAST);
+        assert_eq!(after(&mut window, 1, 7), 4 * LEAST);
+        assert_eq!(after(&mut window, 20, 6), MOST);
     }
 
     #[test]
     fn the_window_is_halved_when_portions_wait_behind_each_other_down_to_one_portion_or_what_a_long_way_needs() {
-        for (way_ms, floor) in [(10, LEAST), (60, 60 * (4 << 20) / 1_000)] {
+        for (way_ms, floor) in [(2, LEAST), (60, 60 * (16 << 20) / 1_000)] {
             let mut window = Window::default();
             after(&mut window, 20, way_ms);
             assert_eq!(after(&mut window, 1, 200), MOST / 2);
@@ -229,6 +238,19 @@ mod tests {
     }
 
     #[test]
+    fn a_short_way_may_be_late_by_a_quarter_of_what_an_ack_takes() {
+        for (ack_ms, grows) in [(0, false), (8, true), (3, false)] {
+            let mut window = Window::default();
+            let now_ns = after(&mut window, 3, 1) as u64 + MS;
+            let before = window.bytes;
+            window.begin(GroupId(1), View(4), HAD, LEAST);
+            window.left(GroupId(1), LEAST, now_ns);
+            window.answered(GroupId(1), View(4), None, (now_ns + 2 * MS, ack_ms * MS), MOST);
+            assert_eq!(window.bytes > before, grows, "{ack_ms} ms");
+        }
+    }
+
+    #[test]
     fn a_link_rests_ever_longer_while_one_portion_at_a_time_is_late_and_less_and_less_after_that() {
         let mut window = Window::default();
         after(&mut window, 1, 1);
@@ -239,16 +261,16 @@ mod tests {
             window.begin(GroupId(1), View(4), HAD, LEAST);
             window.left(GroupId(1), LEAST / 4, now_ns);
             let came_ns = now_ns + took_us * 1_000;
-            window.answered(GroupId(1), View(4), None, came_ns, MOST);
+            window.answered(GroupId(1), View(4), None, (came_ns, 0), MOST);
             let rest_ns = window.rests_until_ns - came_ns;
             assert!(rest_ns == 0 || window.room(came_ns, LEAST, 1).is_none());
             rest_ns / 1_000
         };
         let late = [1_300, 1_300, 1_300, 1_300, 1_300, 900_000].map(&mut rests);
-        // 32 KiB at 4 MiB a second.
-        assert_eq!(late, [1_300, 2_600, 5_200, 7_812, 7_812, 7_812]);
+        // 32 KiB at 16 MiB a second.
+        assert_eq!(late, [1_300, 1_953, 1_953, 1_953, 1_953, 1_953]);
         let quick = [1_000; 5].map(&mut rests);
-        assert_eq!(quick, [4_000, 2_000, 1_000, 0, 0]);
+        assert_eq!(quick, [1_953, 1_953, 1_000, 0, 0]);
     }
 
     #[test]
@@ -259,7 +281,7 @@ mod tests {
             window.begin(GroupId(group), View(4), HAD, LEAST);
             window.left(GroupId(group), LEAST, MS);
         }
-        (1..=4).for_each(|group| window.answered(GroupId(group), View(4), None, 400 * MS, MOST));
+        (1..=4).for_each(|group| window.answered(GroupId(group), View(4), None, (400 * MS, 0), MOST));
         assert_eq!(window.bytes, MOST / 2);
     }
 
@@ -276,10 +298,10 @@ mod tests {
     fn who_asks_for_the_same_again_says_nothing_of_the_way() {
         let mut window = Window::default();
         window.begin(GroupId(1), View(4), HAD, LEAST);
-        window.answered(GroupId(1), View(4), Some(HAD), 3 * MS, MOST);
+        window.answered(GroupId(1), View(4), Some(HAD), (3 * MS, 0), MOST);
         assert_eq!(window.under_way(), LEAST, "it has not left yet");
         window.left(GroupId(1), LEAST, 2 * MS);
-        window.answered(GroupId(1), View(4), Some(HAD), 3 * MS, MOST);
+        window.answered(GroupId(1), View(4), Some(HAD), (3 * MS, 0), MOST);
         assert_eq!((window.under_way(), window.bytes), (0, 0));
         assert_eq!(window.room(4 * MS, LEAST, 1), Some(LEAST));
     }
