@@ -117,7 +117,7 @@ fn the_copies_of_a_lost_node_come_back_beside_messages_and_everything_acked_is_h
     let fill = ["bench", "refill", "--fill", "4MiB", "--rate", "500", "--calm", "1s"];
     let said = type_in(&[&fill[..], &["--save", &save, "--json"]].concat());
     // A machine that does other things besides may be late with planned messages.
-    assert!([0, 5].contains(&said.code), "{}", said.all());
+    assert!([0, 11].contains(&said.code), "{}", said.all());
     let report = said.json();
     assert_eq!(
         (&report["schema"], &report["complete"]),
