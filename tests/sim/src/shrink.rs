@@ -1,8 +1,10 @@
 //! A failing scenario becomes a smaller one that fails in the same way.
 //!
-//! It takes away one thing after the other, as much as it can of each, and keeps what still fails; where the failure depends on luck it
-//! tries a few other runs of the same draw. It knows no clock: who calls it says how long it may go on. **Invariant:** what it gives back
-//! has failed, in a run that its token names.
+//! It takes away one thing after the other, as much as it can of each, and keeps what still fails: first what goes in the same run, so that
+//! runs are soon short; then, where the failure depends on luck, what goes in one of a few other runs of the same draw, and nothing twice.
+//! It knows no clock: who calls it says how long it may go on. **Invariant:** what it gives back has failed, in a run that its token names.
+
+use std::collections::HashSet;
 
 use waterpark_kit::Report;
 use waterpark_kit::ledger::Violation;
@@ -41,20 +43,26 @@ pub fn shrink(
         report: report.clone(),
         runs: 0,
     };
-    loop {
-        let before = best.scenario.token();
-        for knob in KNOBS {
-            turn(knob, &mut best, &wanted, &run, &mut go_on);
-        }
-        if !go_on() || best.scenario.token() == before {
-            return best;
+    let mut tried = HashSet::new();
+    for others in [0, 1, RUNS] {
+        loop {
+            let before = best.scenario.token();
+            for knob in KNOBS {
+                turn(knob, others, &mut tried, &mut best, &wanted, &run, &mut go_on);
+            }
+            if !go_on() || best.scenario.token() == before {
+                break;
+            }
         }
     }
+    best
 }
 
-/// As little of one thing as still fails.
+/// As little of one thing as still fails, in this run or one of so many others that have not been tried.
 fn turn(
     knob: &Knob,
+    others: u64,
+    tried: &mut HashSet<String>,
     best: &mut Shrunk,
     wanted: &Violation,
     run: &impl Fn(&Scenario) -> Report,
@@ -62,22 +70,22 @@ fn turn(
 ) {
     loop {
         let steps = knob.steps(&best.scenario.draw);
-        let tried = steps.into_iter().find_map(|value| {
+        let found = steps.into_iter().find_map(|value| {
             let mut smaller = best.scenario.clone();
             (knob.set)(&mut smaller.draw, value);
             let first = smaller.draw.run;
-            (first..=first + RUNS).find_map(|number| {
-                if !go_on() {
+            (first..=first + others).find_map(|number| {
+                smaller.draw.run = number;
+                if !tried.insert(smaller.token()) || !go_on() {
                     return None;
                 }
-                smaller.draw.run = number;
                 best.runs += 1;
                 let report = caught(|| run(&smaller));
                 let same = |other: &Violation| std::mem::discriminant(other) == std::mem::discriminant(wanted);
                 report.violations.iter().any(same).then(|| (smaller.clone(), report))
             })
         });
-        let Some((scenario, report)) = tried else { return };
+        let Some((scenario, report)) = found else { return };
         (best.scenario, best.report) = (scenario, report);
     }
 }
