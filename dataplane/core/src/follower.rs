@@ -246,41 +246,54 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
     }
 
     /// Committed entries take effect on a follower a portion at a time, at the latest with the next tick or before a read here: a longer
-    /// stretch of log is read in one stream, and the rows of its actors come together. Of the log that a new member is given, which may be
-    /// long, no more takes effect at once than others can wait for.
-    pub(crate) fn lag(&mut self, index: usize) {
-        let most = self.settings.limits.apply_entries;
-        let group = &self.groups[index];
-        let behind = group.commit.0.saturating_sub(group.applied.0);
-        // Who has that much to catch up with does so tick by tick, not with each frame besides.
-        if behind >= APPLY_ENTRIES && !(group.lags && behind > most as u64) {
-            self.apply_some(index, most);
+    /// stretch of log is read in one stream, and the rows of its actors come together.
+    fn lag(&mut self, index: usize) {
+        let behind = self.behind(index);
+        // Who has much to catch up with does so tick by tick, not with each frame besides.
+        let catches_up = self.groups[index].lags && behind > self.settings.limits.apply_entries as u64;
+        if behind >= APPLY_ENTRIES && !catches_up {
+            self.apply_in_turns(index);
+        } else {
+            self.list_lagging(index);
         }
-        let group = &mut self.groups[index];
-        if group.commit > group.applied && !std::mem::replace(&mut group.lags, true) {
+    }
+
+    /// Of a log that came whole, which may be long, no more takes effect at once than others can wait for; the rest with the next ticks.
+    pub(crate) fn apply_in_turns(&mut self, index: usize) {
+        self.apply_some(index, self.settings.limits.apply_entries);
+        self.list_lagging(index);
+    }
+
+    /// Committed entries that have not taken effect.
+    fn behind(&self, index: usize) -> u64 {
+        let group = &self.groups[index];
+        group.commit.0.saturating_sub(group.applied.0)
+    }
+
+    fn list_lagging(&mut self, index: usize) {
+        if self.behind(index) > 0 && !std::mem::replace(&mut self.groups[index].lags, true) {
             self.lagging
                 .push(u32::try_from(index).expect("groups are counted in 32 bits"));
         }
     }
 
-    /// What is committed takes effect on the groups that lag, as much of it as others can wait for.
+    /// What is committed takes effect on the groups that lag: of those that lag far behind, as much in all as others can wait for.
     pub(crate) fn catch_up(&mut self) {
         let mut lagging = std::mem::take(&mut self.lagging);
         let mut left = self.settings.limits.apply_entries;
-        let mut done = 0;
-        while left > 0
-            && let Some(&index) = lagging.get(done)
-        {
-            self.groups[index as usize].lags = false;
-            left = left.saturating_sub(self.apply_some(index as usize, left));
-            done += 1;
-        }
-        // The last one may have more, and goes on after the others.
-        let last = lagging.drain(..done).next_back().filter(|_| left == 0);
-        if let Some(index) = last {
-            self.groups[index as usize].lags = true;
-            lagging.push(index);
-        }
+        lagging.retain(|&index| {
+            let index = index as usize;
+            if self.behind(index) < APPLY_ENTRIES {
+                self.apply(index);
+                self.groups[index].lags = false;
+            } else if left > 0 {
+                let applied = self.apply_some(index, left);
+                left = left.saturating_sub(applied);
+                // Less than there was room for: that was all.
+                self.groups[index].lags = left == 0;
+            }
+            self.groups[index].lags
+        });
         self.catches_up = !lagging.is_empty();
         self.lagging = lagging;
     }

@@ -187,7 +187,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         group.enter_lineage(lineage);
         group.source = Some(from);
         group.role = Role::Follower;
-        self.lag(index);
+        self.apply_in_turns(index);
         if self.groups[index].role == Role::Follower {
             self.say_adopted(index, from);
         }

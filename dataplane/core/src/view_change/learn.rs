@@ -116,7 +116,7 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         let group = &mut self.groups[index];
         // It was told before the run came.
         group.commit = group.commit.max(group.learned_commit().min(reached));
-        self.apply(index);
+        self.apply_in_turns(index);
     }
 
     /// The writer says how far the log that is learned is committed.

@@ -24,8 +24,8 @@ const LATE_PART: u64 = 4;
 const GROWS_NS: u64 = 4 * MS;
 /// A link rests for so many times what a portion takes, at the most,
 const REST_TIMES_MAX: u64 = 8;
-/// and never so long that less than this would pass: copies have to come back however busy everybody is, and of seven nodes each gives a GiB in
-/// ten seconds so.
+/// and never so long that less than this would pass: copies have to come back however busy everybody is. From seven nodes that is a GiB in ten
+/// seconds.
 const BYTES_PER_S_MIN: u64 = 16 << 20;
 /// A portion whose asker does not answer for so long is lost, or not wanted any more.
 const LOST_NS: u64 = 500 * MS;
