@@ -83,10 +83,11 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         if let Some(report) = self.learner_report(index).or_else(|| collecting_report(group)) {
             return Some(report);
         }
-        let is_out_of_service = self.is_writer_out_of_service(index);
-        let writes = group.role == Role::Writer || is_out_of_service;
-        let config = group.config.as_ref().filter(|_| writes)?;
-        let trouble = if is_out_of_service || !self.hears_quorum(now, index) {
+        if group.role == Role::Quarantined {
+            return self.out_of_service_report(group.id);
+        }
+        let config = group.config.as_ref().filter(|_| group.role == Role::Writer)?;
+        let trouble = if !self.hears_quorum(now, index) {
             Trouble::Stalled
         } else if group.outrun == config.view {
             Trouble::Outrun
@@ -99,6 +100,21 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
             progress: 0,
             word: Word::Trouble(trouble),
         })
+    }
+
+    /// This process is a member, or shall be one, and can no longer serve: another one has to take its place.
+    fn out_of_service_report(&self, id: GroupId) -> Option<GroupReport> {
+        let group = self.decided.group(id)?;
+        let own = self.own_member();
+        let mut configs = [Some(&group.active), group.pending.as_ref()].into_iter().flatten();
+        configs
+            .any(|config| config.members.contains(&own))
+            .then_some(GroupReport {
+                group: id,
+                view: group.active.view,
+                progress: 0,
+                word: Word::OutOfService,
+            })
     }
 
     /// A member does not follow a view of this process: it has promised a newer one.

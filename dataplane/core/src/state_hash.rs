@@ -281,14 +281,4 @@ impl<R: Rules, M: Memory, B: Behaviour> Shard<R, M, B> {
         self.step_down(now, index, promised);
         self.quarantine(index);
     }
-
-    /// Whether a member that can no longer serve is the one that should write: another one has to.
-    pub(crate) fn is_writer_out_of_service(&self, index: usize) -> bool {
-        let group = &self.groups[index];
-        let writes =
-            |member: Member| member.node == self.settings.node && member.incarnation == self.settings.incarnation;
-        self.settings.births == Births::TopologyLog
-            && group.role == Role::Quarantined
-            && group.config.as_ref().is_some_and(|config| writes(config.writer()))
-    }
 }

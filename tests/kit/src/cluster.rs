@@ -5,6 +5,7 @@
 
 mod checks;
 mod clients;
+mod contradicted;
 mod controllers;
 mod event;
 mod joins;
@@ -43,6 +44,7 @@ use crate::memory::HeapMemory;
 use crate::reach::{Fault, Reached};
 use crate::retention::{self, RULED};
 use crate::rng::Rng;
+use contradicted::Contradicted;
 use controllers::Desk;
 use event::{Event, Pace, Queue};
 use links::Links;
@@ -136,6 +138,7 @@ pub struct Cluster<R: Rules> {
     away: BTreeSet<usize>,
     steward: Steward,
     losses: Losses,
+    contradicted: Contradicted,
     /// Controllers by node, where they keep the topology log; none where the steward does, or nobody.
     desks: Vec<Desk<R>>,
     /// Who votes, where controllers keep the topology log.
@@ -279,6 +282,7 @@ impl<R: Rules> Cluster<R> {
             away: BTreeSet::new(),
             steward: Steward::default(),
             losses: Losses::default(),
+            contradicted: Contradicted::new(seed),
             desks: Vec::new(),
             voters: Vec::new(),
             born: BTreeMap::new(),

@@ -65,6 +65,8 @@ pub struct Faults {
     pub vote_ms: u64,
     /// A voter's file that says more is begun anew.
     pub trim_bytes: u64,
+    /// Members that are told by all others that their state is wrong, in the whole run, where controllers keep the topology log.
+    pub contradictions: u64,
     /// Groups that move to another shard of a node, times per virtual second; and shards of a node learn at instants of their own what was decided.
     pub seats: u64,
 }
@@ -109,6 +111,7 @@ impl Faults {
             wipes: 0,
             vote_ms: 60_000,
             trim_bytes: 8 << 20,
+            contradictions: 0,
             seats: 0,
         }
     }
@@ -171,6 +174,7 @@ impl Faults {
             wipes: 0,
             vote_ms: 60_000,
             trim_bytes: 8 << 20,
+            contradictions: 0,
             seats: 0,
         }
     }

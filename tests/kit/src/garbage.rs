@@ -100,10 +100,26 @@ fn address(frame: &FrameView<'_>) -> FrameAddress {
 
 /// The same items under an address, with what `add` puts behind them.
 fn again(frame: &FrameView<'_>, address: FrameAddress, add: impl FnOnce(&mut FrameBuilder, &mut Vec<u8>)) -> Vec<u8> {
+    rewritten(frame, address, |_| (), add)
+}
+
+/// The frame with each of its items as `rewrite` leaves it, which keeps its length.
+pub(crate) fn with_items(frame: &FrameView<'_>, rewrite: impl FnMut(&mut [u8])) -> Vec<u8> {
+    rewritten(frame, address(frame), rewrite, |_, _| ())
+}
+
+fn rewritten(
+    frame: &FrameView<'_>,
+    address: FrameAddress,
+    mut rewrite: impl FnMut(&mut [u8]),
+    add: impl FnOnce(&mut FrameBuilder, &mut Vec<u8>),
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut builder = FrameBuilder::begin(&mut bytes);
     for item in frame.items() {
-        builder.push(&mut bytes, item.bytes, &[]);
+        let mut item = item.bytes.to_vec();
+        rewrite(&mut item);
+        builder.push(&mut bytes, &item, &[]);
     }
     add(&mut builder, &mut bytes);
     builder.finish(&mut bytes, &address);

@@ -101,6 +101,8 @@ pub enum Violation {
     LeftByFailed(Token),
     /// A member found its log contradicted.
     Quarantined(GroupId),
+    /// A member that took itself out of service was a member for long after.
+    NotReplaced(GroupId),
     /// Two nodes learned different entries for one position of the topology log.
     TwoEntries(u64),
     /// A node was given a state that is not what the entries up to this position add up to.

@@ -95,6 +95,8 @@ faults! {
     SeatsChanged = "seats changed";
     /// A node joined that the cluster was not made with.
     NodeJoined = "node joined";
+    /// To one member of a group the states of all others looked wrong.
+    MemberContradicted = "member contradicted";
     /// A voter of the topology log lost its file.
     VoterWiped = "voter's file lost";
     /// Clocks were apart.
@@ -412,6 +414,7 @@ impl Reached {
                 | Fault::LearnersChanged
                 | Fault::SeatsChanged
                 | Fault::NodeJoined
+                | Fault::MemberContradicted
                 | Fault::VoterWiped,
             )
             | Reached::Branch(_)
@@ -429,6 +432,9 @@ impl Reached {
                 Expect::Never("processes end without a word")
             }
             Reached::Fault(Fault::NodeJoined) => Expect::Never("nodes join where controllers keep the log"),
+            Reached::Fault(Fault::MemberContradicted) => {
+                Expect::Never("members are replaced for their state where controllers keep the log")
+            }
             Reached::Fault(Fault::VoterWiped)
             | Reached::Rare(Rare::VoteGiven | Rare::FilesBegun | Rare::StateLearned) => {
                 Expect::Never("nodes vote where controllers keep the log")

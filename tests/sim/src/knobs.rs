@@ -143,6 +143,7 @@ pub(crate) const KNOBS: &[Knob] = &[
     fault!("losses", losses),
     fault!("joins", joins),
     fault!("wipes", wipes),
+    fault!("contradictions", contradictions),
     fault!("seats", seats),
     scarce!("memory", memory_bytes, Faults::has_little_memory),
     scarce!("lanes", lanes, |faults: &Faults| faults.lanes.is_some()),

@@ -7,7 +7,7 @@ use std::fmt;
 use waterpark_core::Branch;
 use waterpark_core::config::Births;
 use waterpark_core::rules::{Production, Rules};
-use waterpark_kit::reach::{Counter, Expect, Fault, Rare, Reached};
+use waterpark_kit::reach::{Counter, EventKind, Expect, Fault, Rare, Reached};
 use waterpark_kit::rng::Rng;
 use waterpark_kit::{Cluster, Faults, Report, Size};
 use waterpark_wire::reply::Outcome;
@@ -83,7 +83,11 @@ impl Profile {
                 | Reached::Fault(Fault::GroupLost)
                 | Reached::Rare(Rare::Reopened | Rare::AckedLost),
             ) => Expect::Reached,
-            (Profile::Whole, Reached::Fault(Fault::NodeJoined | Fault::VoterWiped)) => Expect::Reached,
+            (
+                Profile::Whole,
+                Reached::Fault(Fault::NodeJoined | Fault::VoterWiped | Fault::MemberContradicted)
+                | Reached::Event(EventKind::Quarantined | EventKind::StateDiffers),
+            ) => Expect::Reached,
             (Profile::Whole, Reached::Rare(Rare::VoteGiven | Rare::FilesBegun | Rare::StateLearned)) => Expect::Reached,
             (
                 Profile::Large | Profile::Single,
@@ -304,6 +308,7 @@ fn draw_whole(seed: u64) -> Draw {
             seats: seats(seed),
             joins: [0, 0, 0, 1, 1, 2][Rng::new(seed ^ 0x0010_14ED).index(6)],
             wipes: [0, 1, 1, 2][votes.index(4)],
+            contradictions: [0, 0, 1, 3][Rng::new(seed ^ 0x0C04_78AE).index(4)],
             vote_ms: [faults.vote_ms, 1_000, 3_000][votes.index(3)] + votes.below(2_000),
             trim_bytes: [faults.trim_bytes, 4 << 10, 64 << 10][votes.index(3)],
             ..faults

@@ -228,6 +228,7 @@ fn number_of(word: Word) -> u64 {
         Word::CaughtUp => 2,
         Word::Trouble(Trouble::Outrun) => 3,
         Word::Trouble(Trouble::Stalled) => 4,
+        Word::OutOfService => 5,
     }
 }
 
@@ -238,6 +239,7 @@ fn word_of(number: u64) -> Option<Word> {
         2 => Word::CaughtUp,
         3 => Word::Trouble(Trouble::Outrun),
         4 => Word::Trouble(Trouble::Stalled),
+        5 => Word::OutOfService,
         _ => return None,
     })
 }
@@ -266,6 +268,7 @@ mod tests {
             Word::CaughtUp,
             Word::Trouble(Trouble::Outrun),
             Word::Trouble(Trouble::Stalled),
+            Word::OutOfService,
         ];
         vec![
             Message::Vote(b"vote"),

@@ -23,6 +23,8 @@ pub enum Word {
     CaughtUp,
     /// It writes the view, and the group needs another.
     Trouble(Trouble),
+    /// It is a member and can no longer serve: its state, or its log, is not what the others have.
+    OutOfService,
 }
 
 /// One group that there is something to say about.
@@ -30,7 +32,7 @@ pub enum Word {
 pub struct GroupReport {
     /// The group.
     pub group: GroupId,
-    /// The view that is opened, learned under or written.
+    /// The view that is opened, learned under or written, or the one in force.
     pub view: View,
     /// Any number that is another one whenever it has come further.
     pub progress: u64,
@@ -76,6 +78,10 @@ impl Reports {
                         row.trouble = Some((report.view, trouble));
                     }
                     Word::Trouble(_) => continue,
+                    Word::OutOfService => {
+                        row.out_of_service.push(*from);
+                        continue;
+                    }
                 }
                 row.progress = (row.progress.rotate_left(7) ^ report.view.0).wrapping_add(report.progress);
             }

@@ -55,11 +55,13 @@ pub enum Why {
     Ring,
     /// An operator opens a lost group again.
     Operator,
+    /// A member has taken itself out of service, for its state or its log.
+    OutOfService,
 }
 
 impl Why {
     /// All of them, each at the place of its number.
-    pub const ALL: [Why; 9] = [
+    pub const ALL: [Why; 10] = [
         Why::Unsaid,
         Why::Lost,
         Why::Short,
@@ -69,6 +71,7 @@ impl Why {
         Why::Drain,
         Why::Ring,
         Why::Operator,
+        Why::OutOfService,
     ];
 
     /// In a few words.
@@ -84,6 +87,7 @@ impl Why {
             Why::Drain => "a node drains",
             Why::Ring => "the ring wants it there",
             Why::Operator => "an operator opens the lost group again",
+            Why::OutOfService => "a member took itself out of service",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! **Invariant:** equal states, sights and ages give equal entries; and what it proposes leads to a state about which it has nothing more
 //! to say, by at most one view change for each group in two seconds.
 //!
-//! Birth, then repairs (`repair.rs`), then moves (`moves.rs`). A group with a dead member is repaired at once by its own members, and
+//! Birth, then repairs (`repair.rs`), then moves (`moves.rs`). A group with a member that is dead or out of service is repaired at once by its own members, and
 //! never waits for a newcomer that has no data yet; the ring's order is restored by moves, which wait for learners.
 
 mod ages;
@@ -242,15 +242,20 @@ impl Pass<'_> {
         asked.filter(|asked| self.now_ms < asked.at_ms + wait_ms)
     }
 
+    /// How old a view is here that is as old as it has to be where it was opened: its writer may hear of it later than we do.
+    fn view_age_min_ms(&self) -> u64 {
+        self.aim.limits.view_age_min_ms + 2 * self.roster.seen.round_trip_ms
+    }
+
     /// Whether the active view is old enough for a planned move.
     fn is_grown(&self, group: GroupId) -> bool {
-        self.now_ms >= self.ages(group).active_ms + self.aim.limits.view_age_min_ms
+        self.now_ms >= self.ages(group).active_ms + self.view_age_min_ms()
     }
 
     /// Whether the group has just changed its view. A planner without memory does not know, and repairs.
     fn has_just_changed(&self, group: GroupId) -> bool {
         let changed = self.ages(group).changed_ms;
-        changed.is_some_and(|changed| self.now_ms < changed + self.aim.limits.view_age_min_ms)
+        changed.is_some_and(|changed| self.now_ms < changed + self.view_age_min_ms())
     }
 
     /// Whether the pending view, or the learners, have stood still for longer than patience and ten round trips.

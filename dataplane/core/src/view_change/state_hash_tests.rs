@@ -10,7 +10,6 @@ use crate::controller::Word;
 use crate::effects::Happened;
 use crate::group::Role;
 use crate::ids::{GroupId, Seq};
-use crate::topology_log::Trouble;
 
 const GROUP: GroupId = GroupId(7);
 /// Entries from one hash to the next.
@@ -116,7 +115,7 @@ fn a_writer_with_another_state_stops_and_another_member_writes() {
     assert_eq!(differing(&three), [(0, Seq(2 * EVERY))]);
     let row = three.shards[0].row_of(GROUP).unwrap();
     let report = three.shards[0].group_report(three.now(), row).unwrap();
-    assert_eq!(report.word, Word::Trouble(Trouble::Stalled), "another one shall write");
+    assert_eq!(report.word, Word::OutOfService, "another one shall write");
     three.outcomes(0);
     three.send(0, "note", actor, b"asked for meanwhile");
     three.settle();

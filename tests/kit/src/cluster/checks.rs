@@ -139,6 +139,7 @@ impl<R: Rules> Cluster<R> {
     /// What must hold when all is quiet: every acked entry on every member that lived, the same bytes everywhere, each request once.
     pub(super) fn check(&mut self) {
         self.check_joins();
+        self.check_contradicted();
         let mut violations = Vec::new();
         for (token, id, outcome) in self.ledger.acked() {
             if self.ledger.lineages.is_gone(token) {
@@ -327,12 +328,15 @@ impl<R: Rules> Cluster<R> {
         shard.entry_bytes(token.group, Seq(token.seq))
     }
 
-    /// Whether a node's process has been a member for as long as the group's present members are.
+    /// Whether a node's process has been a member for as long as the group's present members are, and is in service.
     fn has_lived(&self, node: usize, group: GroupId) -> bool {
         match self.births {
             Births::Writer => self.nodes[node].restarts == 0,
-            Births::TopologyLog => (self.steward.state.group(group))
-                .is_some_and(|group| group.active.members.contains(&self.member(node)) && !self.nodes[node].down),
+            Births::TopologyLog => {
+                (self.steward.state.group(group)).is_some_and(|state| state.active.members.contains(&self.member(node)))
+                    && !self.nodes[node].down
+                    && !self.contradicted.is_out(group, self.member(node))
+            }
         }
     }
 

@@ -109,6 +109,10 @@ impl<R: Rules> Cluster<R> {
             return self.on_spoiled_frame(node, link, frame);
         }
         self.count_answers(frame);
+        if let Some(bytes) = self.contradicting(node, frame) {
+            let other = FrameView::new_checked(&bytes, FRAME_BYTES_MAX).expect("as whole as it was");
+            return self.turn(node, shard, |shard, now| shard.on_link_frame(now, id, &other));
+        }
         self.turn(node, shard, |shard, now| shard.on_link_frame(now, id, frame));
     }
 

@@ -131,8 +131,10 @@ impl<R: Rules> Cluster<R> {
                 let member = self.member(node);
                 self.steward.without_room.insert((group, member));
             }
-            Happened::StateDiffers { group, seq } => self.report.violations.push(Violation::StatesDiffer(group, seq.0)),
-            Happened::Quarantined { group } => self.report.violations.push(Violation::Quarantined(group)),
+            Happened::StateDiffers { group, seq } => {
+                self.on_out_of_service(node, group, Violation::StatesDiffer(group, seq.0));
+            }
+            Happened::Quarantined { group } => self.on_out_of_service(node, group, Violation::Quarantined(group)),
             Happened::GroupOpened { group } => self.on_group_opened(node, group),
             Happened::Out { .. } | Happened::PeerOut { .. } | Happened::BirthRefused { .. } => {}
         }
@@ -289,6 +291,7 @@ impl<R: Rules> Cluster<R> {
         if self.faults.seats > 0 && self.seat_rng.below(20) < self.faults.seats {
             self.change_seat();
         }
+        self.contradict();
     }
 
     /// A node's events wait from now on, for so long at least.

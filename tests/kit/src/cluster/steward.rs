@@ -73,6 +73,9 @@ impl<R: Rules> Cluster<R> {
         self.steward.entries.push(entry);
         self.steward.decided_ns.push(self.now_ns);
         self.note_losses(&before, &changed);
+        for group in changed.active.iter().chain(&changed.pending) {
+            self.note_contradicted(*group);
+        }
         for node in 0..self.nodes.len() {
             self.tell(node);
         }
@@ -146,8 +149,9 @@ impl<R: Rules> Cluster<R> {
 
     /// Whether a group has R processes of its active and of its pending Config, without those of a node.
     pub(super) fn can_bear(&self, group: &GroupState, without: Option<usize>) -> bool {
-        let lost = |member: &&Member| !self.is_live(**member) || Some(usize::from(member.node.0) - 1) == without;
+        let is_gone = |member: &Member| !self.is_live(*member) || Some(usize::from(member.node.0) - 1) == without;
         let within = |config: &Config| {
+            let lost = |member: &&Member| is_gone(member) || self.contradicted.has(config.group, **member);
             let spare = config.members.len() - config.read_quorum;
             config.members.iter().filter(lost).count() <= spare
         };

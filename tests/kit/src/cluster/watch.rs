@@ -150,10 +150,14 @@ impl<R: Rules> Cluster<R> {
 
     /// Views that followed each other too fast, once faults had stopped.
     pub(super) fn check_pace(&mut self) {
+        let stopped_ns = self.watch.stopped_ns;
+        // A fault's last effect.
+        let is_late = |group| self.contradicted.was_out_since(group, stopped_ns);
         let restless: Vec<Violation> = self
             .watch
             .views
-            .restless(self.watch.stopped_ns, self.watch.stopped_at)
+            .restless(stopped_ns, self.watch.stopped_at)
+            .filter(|found| !matches!(found, Violation::Restless(group, _) if is_late(*group)))
             .collect();
         self.report.violations.extend(restless);
     }

@@ -161,7 +161,7 @@ impl Pass<'_> {
         let wanted: Vec<Member> = newcomers(&target, active).collect();
         let learning: Vec<Member> = roster::learners(group).collect();
         let mut living = target.clone();
-        living.retain(|member| self.roster.is_up(*member));
+        living.retain(|member| self.roster.serves(id, *member));
         if living.len() < self.aim.limits.write_quorum(target.len()) {
             return None;
         }
@@ -197,7 +197,7 @@ impl Pass<'_> {
     fn target(&self, id: GroupId, group: &GroupState) -> Vec<Member> {
         let (aim, roster, active) = (self.aim, &self.roster, &group.active);
         let slot = aim.placement.members(id);
-        let stays = |member: &Member| roster.is_up(*member) && !roster.is_leaving(*member);
+        let stays = |member: &Member| roster.serves(id, *member) && !roster.is_leaving(*member);
         // A member need not be heard by us to stay one; a newcomer must.
         let known = |member: &Member| active.members.contains(member) || roster.hears(*member);
         let of_ring = slot.nodes().iter().map(|node| roster.process(*node));

@@ -1,4 +1,4 @@
-//! Repairs: groups with a dead member, a pending view that does not open, or a writer that cannot write.
+//! Repairs: groups with a member that is dead or out of service, a pending view that does not open, or a writer that cannot write.
 //!
 //! The present writer goes on if it is up; else a member takes over that has the data, the local follower first. Newcomers fill the places
 //! of the dead in the same proposal, but a Config never needs one of them for its write quorum: it opens with the members that there are.
@@ -54,8 +54,9 @@ impl Pass<'_> {
     /// Whether a group may need a repair, and how much. The cheap half of the question: it passes over groups that are whole.
     fn urgency(&self, id: GroupId, group: &GroupState) -> Option<Urgency> {
         let (roster, active) = (&self.roster, &group.active);
-        let living = active.members.iter().filter(|member| roster.is_up(**member)).count();
-        let serves = roster.is_up(active.writer()) && living >= active.write_quorum;
+        let can = |member: &&Member| roster.serves(id, **member);
+        let living = active.members.iter().filter(can).count();
+        let serves = can(&&active.writer()) && living >= active.write_quorum;
         let (needed, grows) = match &group.pending {
             Some(pending) => (self.replaces(id, pending), false),
             None if roster.seen.trouble(id, active.view).is_some() => (true, false),
@@ -80,18 +81,21 @@ impl Pass<'_> {
         let group = state.group(id).expect("only groups of the state are due");
         let active = &group.active;
         let trouble = self.roster.seen.trouble(id, active.view);
+        let out_of_service = |member: &Member| self.roster.seen.is_out_of_service(id, *member);
+        let is_out_of_service = active.members.iter().any(out_of_service);
+        let rest_until_ms = self.now_ms + self.aim.limits.rest_ms;
         // Whoever has just failed to open or to write is the last to be asked again.
         match &group.pending {
             Some(pending) if self.stands_still(id, self.aim.limits.stuck_ms) => {
                 self.ages_mut(id).try_last(pending.writer());
             }
             None if trouble == Some(Trouble::Stalled) => {
-                let rest_until_ms = self.now_ms + self.aim.limits.rest_ms;
                 let ages = self.ages_mut(id);
                 ages.try_last(active.writer());
                 // Or the ring would call it back at once, to stall again.
                 ages.rest_until_ms = rest_until_ms;
             }
+            None if is_out_of_service => self.ages_mut(id).rest_until_ms = rest_until_ms,
             _ => {}
         }
         let roll = self.drafted(id, group)?;
@@ -107,25 +111,31 @@ impl Pass<'_> {
             (None, Some(Trouble::Stalled)) => Why::Stalled,
             (None, Some(Trouble::Outrun)) => Why::Outrun,
             (None, None) if grows => Why::Short,
+            (None, None) if is_out_of_service => Why::OutOfService,
             (None, None) => Why::Lost,
         };
         Some(proposal(id, group, roll, why))
     }
 
-    /// Whether a group is better off with other members. A smaller Config of a group that serves gains nothing; a newcomer does.
+    /// Whether a group is better off with other members. A smaller Config of a group that serves gains nothing; a newcomer does, and to be rid
+    /// of a process that is out of service: once it is no member it can be a newcomer.
     fn gains(&self, active: &Config, roll: &Roll, grows: bool, trouble: Option<Trouble>) -> bool {
         if grows {
             return roll.members.len() > active.members.len();
         }
         let other_writer = roll.members[0] != active.writer();
         let brings = newcomers(&roll.members, active).next().is_some();
+        let sheds = |member: &Member| {
+            self.roster.seen.is_out_of_service(active.group, *member) && !roll.members.contains(member)
+        };
+        let better = brings || active.members.iter().any(sheds);
         let living = self.roster.living(active);
         let serves = living.contains(&active.writer()) && living.len() >= active.write_quorum;
         let changes = other_writer || !same_members(&roll.members, &active.members);
         match trouble {
             Some(Trouble::Outrun) => true,
-            Some(Trouble::Stalled) => other_writer || brings || !serves && changes,
-            None => brings || !serves && changes,
+            Some(Trouble::Stalled) => other_writer || better || !serves && changes,
+            None => better || !serves && changes,
         }
     }
 
@@ -134,7 +144,8 @@ impl Pass<'_> {
         let (aim, roster, active) = (self.aim, &self.roster, &group.active);
         let mut living = roster.living(active);
         let needed = living.len().min(active.write_quorum).max(active.read_quorum);
-        living.sort_by_cached_key(|member| self.succession(*member, id, active, needed));
+        let fellows = living.clone();
+        living.sort_by_cached_key(|member| self.succession(*member, id, (active, &fellows), needed));
         let mut draft = Draft::new(roster);
         draft.take(living, aim.members_wanted());
         let kept = draft.members.len();
@@ -149,7 +160,7 @@ impl Pass<'_> {
                 .members
                 .iter()
                 .copied()
-                .filter(|member| !roster.is_up(*member))
+                .filter(|member| !roster.serves(id, *member))
                 .collect(),
         };
         draft.fill(&vacancy, aim.members_wanted());
@@ -162,17 +173,23 @@ impl Pass<'_> {
         // Short of servers, the places that keep quorums above one copy are held for those that may come back.
         roster.hold_places(&mut members, &vacancy.lost, min);
         let roll = aim.limits.roll(members);
-        let up = roll.members.iter().filter(|member| roster.is_up(**member)).count();
+        let up = roll.members.iter().filter(|member| roster.serves(id, **member)).count();
         // One that cannot open would only stand in the way of one that can.
         (up >= usize::from(roll.write_quorum)).then_some(roll)
     }
 
     /// The order in which living members come to write: those that have not just failed, the present writer, those in reach of the others
     /// and of us, its local follower, then by the ring.
-    fn succession(&self, member: Member, id: GroupId, active: &Config, needed: usize) -> impl Ord + use<> {
+    fn succession(
+        &self,
+        member: Member,
+        id: GroupId,
+        (active, living): (&Config, &[Member]),
+        needed: usize,
+    ) -> impl Ord + use<> {
         let roster = &self.roster;
         let tried = self.ages(id).tried.iter().position(|tried| *tried == member);
-        let reaches = roster.reached_by(member, &active.members) >= needed;
+        let reaches = roster.reached_by(member, living) >= needed;
         let places = roster
             .site
             .place(member.node)

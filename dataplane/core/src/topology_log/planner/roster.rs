@@ -1,10 +1,10 @@
 //! Who is there: the state's word on each process, the planner's own hearing, and what each node carries.
 //!
-//! The word of the log decides who is a living member, so that two planners agree on it. Their own hearing decides only whether they may
-//! speak about a group at all, and whom they bring in.
+//! The word of the log decides who is a living member, so that two planners agree on it, less those that say of themselves that they are out
+//! of service. Their own hearing decides only whether they may speak about a group at all, and whom they bring in.
 
 use crate::config::Config;
-use crate::ids::{Member, NodeId};
+use crate::ids::{GroupId, Member, NodeId};
 use crate::topology_log::planner::newcomers;
 use crate::topology_log::planner::seen::Seen;
 use crate::topology_log::planner::site::Site;
@@ -68,6 +68,11 @@ impl<'a> Roster<'a> {
         node.incarnation == member.incarnation && matches!(node.presence, Presence::Up | Presence::Draining)
     }
 
+    /// Whether a process is up and can serve a group.
+    pub(super) fn serves(&self, group: GroupId, member: Member) -> bool {
+        self.is_up(member) && !self.seen.is_out_of_service(group, member)
+    }
+
     /// Whether a process shall lose its memberships: its node drains, or left the topology.
     pub(super) fn is_leaving(&self, member: Member) -> bool {
         self.state.node(member.node).presence == Presence::Draining || self.site.place(member.node).is_none()
@@ -79,13 +84,14 @@ impl<'a> Roster<'a> {
 
     /// Whether a read quorum of a Config is heard: without one no opener could have its answers, or the other side of a cut may be serving.
     pub(super) fn hears_read_quorum(&self, config: &Config) -> bool {
-        config.members.iter().filter(|member| self.hears(**member)).count() >= config.read_quorum
+        let answers = |member: &&Member| self.hears(**member) && !self.seen.is_out_of_service(config.group, **member);
+        config.members.iter().filter(answers).count() >= config.read_quorum
     }
 
-    /// The members of a Config that are up, in its order.
+    /// The members of a Config that are up and can serve, in its order.
     pub(super) fn living(&self, config: &Config) -> Vec<Member> {
         let members = config.members.iter().copied();
-        members.filter(|member| self.is_up(*member)).collect()
+        members.filter(|member| self.serves(config.group, *member)).collect()
     }
 
     /// How many of these, itself among them, are up and linked with a process both ways.

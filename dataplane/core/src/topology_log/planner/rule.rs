@@ -51,7 +51,8 @@ impl<'a> Draft<'a> {
     pub(super) fn fill(&mut self, vacancy: &Vacancy<'_>, most: usize) {
         while self.members.len() < most {
             let candidates = self.roster.candidates.iter().copied();
-            let fits = candidates.filter(|member| self.admits(member.node));
+            let can = |member: &Member| self.admits(member.node) && self.roster.serves(vacancy.group, *member);
+            let fits = candidates.filter(can);
             let Some(best) = fits.min_by_key(|member| self.rank(*member, vacancy)) else {
                 return;
             };

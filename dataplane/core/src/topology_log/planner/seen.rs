@@ -24,6 +24,8 @@ pub struct GroupSeen {
     pub progress: u64,
     /// Learners that hold all but what is in flight.
     pub caught_up: Vec<Member>,
+    /// Members that say that they can no longer serve it.
+    pub out_of_service: Vec<Member>,
     /// A report that the group needs another view, with the active view that it is about.
     pub trouble: Option<(View, Trouble)>,
 }
@@ -45,6 +47,11 @@ impl Seen {
     pub(super) fn trouble(&self, group: GroupId, active: View) -> Option<Trouble> {
         let (view, trouble) = self.groups.get(&group)?.trouble?;
         (view == active).then_some(trouble)
+    }
+
+    pub(super) fn is_out_of_service(&self, group: GroupId, member: Member) -> bool {
+        let seen = self.groups.get(&group);
+        seen.is_some_and(|seen| seen.out_of_service.contains(&member))
     }
 
     pub(super) fn has_caught_up(&self, group: GroupId, learner: Member) -> bool {

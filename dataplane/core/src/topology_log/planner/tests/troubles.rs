@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::ids::{GroupId, NodeId, View};
-use crate::topology_log::{Entry, Proposal, Trouble};
+use crate::topology_log::{Entry, Proposal, Trouble, Why};
 
 const GROUP: GroupId = GroupId(5);
 
@@ -110,6 +110,77 @@ fn a_writer_that_stalled_is_not_called_home_for_a_minute_even_if_no_cut_is_known
     assert_eq!((world.counts.opened, members(&world)[0]), (1, nodes[1]));
     world.rest(3_000);
     assert_eq!((world.counts.opened, members(&world)[0]), (2, nodes[0]));
+}
+
+/// A member finds that it can no longer serve the group.
+fn take_out(world: &mut World, node: NodeId) {
+    let active = &world.state.group(GROUP).unwrap().active;
+    let member = active.members.iter().find(|member| member.node == node);
+    world.out_of_service.insert((GROUP, *member.unwrap()));
+}
+
+#[test]
+fn a_member_out_of_service_is_replaced_at_once_and_comes_home_as_a_newcomer_a_minute_later() {
+    for place in 0..5 {
+        let mut world = World::born(EIGHT, 1);
+        let before = members(&world);
+        take_out(&mut world, before[place]);
+        let due = proposal(&mut world, 0, GROUP).unwrap();
+        assert_eq!(due.why, Why::OutOfService);
+        let nodes: Vec<NodeId> = due.roll.members.iter().map(|member| member.node).collect();
+        let stay: Vec<NodeId> = before.iter().copied().filter(|node| *node != before[place]).collect();
+        assert_eq!(
+            (nodes.len(), &nodes[..4]),
+            (5, &stay[..]),
+            "in the order in which they would write"
+        );
+        world.settle();
+        assert!(world.out_of_service.is_empty(), "it dropped its copy");
+        assert_eq!((world.counts.opened, world.counts.copies), (1, 1));
+        assert!(!members(&world).contains(&before[place]), "not for a minute");
+        world.rest(70_000);
+        world.settle();
+        assert_eq!(members(&world)[0], before[0]);
+        assert!(members(&world).contains(&before[place]), "with a new copy");
+        world.check();
+    }
+}
+
+#[test]
+fn where_nobody_can_take_its_place_a_member_out_of_service_leaves_and_comes_anew() {
+    let mut world = World::born(FIVE, 1);
+    let before = members(&world);
+    take_out(&mut world, before[2]);
+    let due = proposal(&mut world, 0, GROUP).unwrap();
+    assert_eq!(
+        (due.why, due.roll.members.len(), due.roll.write_quorum),
+        (Why::OutOfService, 4, 3)
+    );
+    world.settle();
+    assert!(world.out_of_service.is_empty(), "it dropped its copy");
+    assert_eq!((world.counts.opened, world.counts.copies), (2, 1));
+    let mut after = members(&world);
+    after.sort_unstable();
+    let mut all = before.clone();
+    all.sort_unstable();
+    assert_eq!((after, members(&world)[0]), (all, before[0]));
+    world.check();
+}
+
+#[test]
+fn of_three_nodes_none_leaves_for_being_out_of_service() {
+    let mut world = World::born(THREE, 1);
+    let before = members(&world);
+    take_out(&mut world, before[1]);
+    world.rest(5_000);
+    assert_eq!((world.counts.opened, members(&world)), (0, before.clone()));
+    take_out(&mut world, before[0]);
+    world.rest(5_000);
+    assert_eq!(
+        (world.counts.opened, members(&world)),
+        (0, before),
+        "one alone opens nothing"
+    );
 }
 
 #[test]

@@ -89,6 +89,8 @@ pub(super) struct World {
     /// Processes that are heard and do nothing: they open no view and begin no copy.
     pub(super) stuck: BTreeSet<Member>,
     pub(super) trouble: BTreeMap<GroupId, (View, crate::topology_log::Trouble)>,
+    /// Members that say that they can no longer serve a group, until they are none.
+    pub(super) out_of_service: BTreeSet<(GroupId, Member)>,
     pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
     copies: Vec<Copy>,
     running: BTreeMap<NodeId, Member>,
@@ -115,6 +117,7 @@ impl World {
             proposed: vec![0; 128],
             stuck: BTreeSet::new(),
             trouble: BTreeMap::new(),
+            out_of_service: BTreeSet::new(),
             cuts: BTreeSet::new(),
             copies: vec![Copy::default(); 128],
             running: BTreeMap::new(),
@@ -275,7 +278,8 @@ impl World {
         let mut groups = BTreeMap::new();
         for (id, group) in self.state.groups() {
             let copy = &self.copies[id.0 as usize];
-            if group.pending.is_none() && group.learners.is_empty() && !self.trouble.contains_key(&id) {
+            let is_said = self.trouble.contains_key(&id) || self.out_of_service_of(id).next().is_some();
+            if group.pending.is_none() && group.learners.is_empty() && !is_said {
                 continue;
             }
             let caught_up = group
@@ -289,6 +293,7 @@ impl World {
                     progress: copy.progress,
                     caught_up: caught_up.collect(),
                     trouble: self.trouble.get(&id).copied(),
+                    out_of_service: self.out_of_service_of(id).collect(),
                 },
             );
         }
@@ -355,6 +360,25 @@ impl World {
         }
     }
 
+    fn out_of_service_of(&self, id: GroupId) -> impl Iterator<Item = Member> + '_ {
+        let of_group = self.out_of_service.iter().filter(move |(group, _)| *group == id);
+        of_group.map(|(_, member)| *member)
+    }
+
+    /// Who is no member any more drops what it held, and with it what was wrong.
+    fn drop_copies(&mut self) {
+        let (state, copies) = (&self.state, &mut self.copies);
+        self.out_of_service.retain(|(id, member)| {
+            let group = state.group(*id).unwrap();
+            let coming = group.pending.iter().flat_map(|pending| &pending.members);
+            let stays = group.active.members.iter().chain(coming).any(|other| other == member);
+            if !stays {
+                copies[id.0 as usize].holds_ms.remove(member);
+            }
+            stays
+        });
+    }
+
     fn holds(&self, copy: &Copy, member: Member) -> bool {
         copy.holds_ms.get(&member).is_some_and(|at| *at <= self.now_ms)
     }
@@ -386,17 +410,11 @@ impl World {
                 continue;
             };
             let copy = &self.copies[id.0 as usize];
-            let up = |config: &Config| {
-                config
-                    .members
-                    .iter()
-                    .copied()
-                    .filter(|member| self.is_up(*member))
-                    .collect()
-            };
+            let serves = |member: &Member| self.is_up(*member) && !self.out_of_service.contains(&(id, *member));
+            let up = |config: &Config| config.members.iter().copied().filter(serves).collect();
             let (sealed, adopting): (Vec<Member>, Vec<Member>) = (up(&group.active), up(pending));
             let adopted = adopting.iter().filter(|member| self.holds(copy, **member)).count();
-            let can = self.is_up(pending.writer()) && !self.stuck.contains(&pending.writer());
+            let can = serves(&pending.writer()) && !self.stuck.contains(&pending.writer());
             let ripe = self.now_ms >= copy.opening_ms + 3 * ROUND_TRIP_MS;
             if can && ripe && sealed.len() >= group.active.read_quorum && adopted >= pending.write_quorum {
                 opened.push((id, pending.view));
@@ -404,6 +422,7 @@ impl World {
         }
         if !opened.is_empty() {
             self.decide(&Entry::Activate(opened));
+            self.drop_copies();
         }
     }
 }
